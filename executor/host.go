@@ -1,0 +1,158 @@
+package executor
+
+import (
+	"context"
+	"io/fs"
+	"time"
+)
+
+// Host is everything that a module may touch. Each operation is one step with one name, so that a test can fail
+// exactly one. Paths are absolute as the tree writes them; a host under --root resolves them below its root.
+type Host interface {
+	Files
+	Commands
+	Packages
+	Services
+	Accounts
+}
+
+// Stat is what one lstat tells, and what the hash cache is keyed by.
+type Stat struct {
+	Mode         fs.FileMode // type and permission bits, with setuid, setgid and sticky
+	UID, GID     uint32
+	Size         int64
+	Dev, Inode   uint64
+	Mtime, Ctime int64 // nanoseconds since 1970
+}
+
+// Meta is what a file is given beside its bytes. Xattrs nil leaves them empty.
+type Meta struct {
+	Mode     fs.FileMode
+	UID, GID uint32
+	Mtime    time.Time // zero: now
+	Xattrs   map[string][]byte
+}
+
+// Files is the file system. No method follows a symlink in the last element of its path, and those that write refuse a
+// path that passes through a symlink not owned by root (or, when not running as root, by this user). Nothing is edited in
+// place: contents arrive by Stage and Rename.
+type Files interface {
+	// Lstat returns fs.ErrNotExist when there is nothing.
+	Lstat(path string) (Stat, error)
+	ReadFile(path string) ([]byte, error)
+	Readlink(path string) (string, error)
+	// ReadDir returns the sorted names in a folder.
+	ReadDir(path string) ([]string, error)
+	Xattrs(path string) (map[string][]byte, error)
+	// Hash returns the sha256 ("sha256:…") of a regular file, from the cache when st is as it was when last hashed.
+	Hash(path string, st Stat) (string, error)
+	// Stage writes data with meta to a new temporary file on the file system of path and returns the name it has there. It
+	// is not durable before SyncFiles.
+	Stage(path string, data []byte, meta Meta) (staged string, err error)
+	// SyncFiles makes all that was staged durable, with one sync for each file system.
+	SyncFiles() error
+	// Rename moves a staged file to path, over what is there.
+	Rename(staged, path string) error
+	Mkdir(path string, meta Meta) error
+	Symlink(target, path string) error
+	// Remove deletes a file, a symlink or an empty folder.
+	Remove(path string) error
+	// SetMeta changes owner, mode and, unless nil, xattrs and mtime of what is there.
+	SetMeta(path string, meta Meta) error
+}
+
+// Command is one process to run, with no shell unless Argv says so.
+type Command struct {
+	Argv  []string
+	Cwd   string
+	Env   []string // KEY=value, added to a minimal environment
+	User  string   // empty: as this process
+	Stdin []byte
+	// Limit is the most bytes of standard output and of standard error that are kept each.
+	Limit int
+}
+
+// Exit is how a command ended.
+type Exit struct {
+	Status         int
+	Stdout, Stderr []byte
+}
+
+// Commands runs processes. A command that could not be started is an error; one that ended is an Exit, whatever its
+// status. Cancelling ctx kills the process group.
+type Commands interface {
+	Run(ctx context.Context, cmd Command) (Exit, error)
+}
+
+// Package is one installed package.
+type Package struct {
+	Name    string
+	Version string
+	Hold    bool
+}
+
+// Packages is the package manager.
+type Packages interface {
+	// Installed returns those of names that are installed; all when names is empty.
+	Installed(ctx context.Context, names []string) ([]Package, error)
+	// Available returns the candidate version of a package, and whether that exact version (empty: any) can be had.
+	Available(ctx context.Context, name, version string) (candidate string, ok bool, err error)
+	// ChangePackages installs, up- or downgrades (name=version) and removes in one transaction.
+	ChangePackages(ctx context.Context, install []Package, remove []string) error
+	SetHold(ctx context.Context, name string, hold bool) error
+}
+
+// Unit is the state of a service.
+type Unit struct {
+	Exists  bool
+	Active  bool
+	Enabled bool
+	Masked  bool
+	// Since is when it became active, in microseconds of the host's clock; it tells a restart.
+	Since uint64
+}
+
+// Services is the service manager. Starting and the like return when the job is done, with an error that holds the
+// last lines of the service's log when it failed.
+type Services interface {
+	Unit(ctx context.Context, name string) (Unit, error)
+	StartUnit(ctx context.Context, name string) error
+	StopUnit(ctx context.Context, name string) error
+	RestartUnit(ctx context.Context, name string) error
+	ReloadUnit(ctx context.Context, name string) error
+	EnableUnit(ctx context.Context, name string, enabled bool) error
+	MaskUnit(ctx context.Context, name string, masked bool) error
+	// ReloadManager makes the service manager read its unit files again.
+	ReloadManager(ctx context.Context) error
+}
+
+// User is one row of the user database.
+type User struct {
+	Name   string
+	UID    uint32
+	GID    uint32
+	Gecos  string
+	Home   string
+	Shell  string
+	Groups []string // supplementary, sorted
+	System bool
+}
+
+// Group is one row of the group database.
+type Group struct {
+	Name    string
+	GID     uint32
+	Members []string
+	System  bool
+}
+
+// Accounts is the user and group database. Lookups return ok=false for what is not there.
+type Accounts interface {
+	LookupUser(name string) (u User, ok bool, err error)
+	LookupGroup(name string) (g Group, ok bool, err error)
+	// PutUser creates the user, or changes it to be as given. UID, GID 0 on creation of a user other than root: choose.
+	PutUser(ctx context.Context, u User) error
+	RemoveUser(ctx context.Context, name string) error // never its home
+	PutGroup(ctx context.Context, g Group) error
+	RemoveGroup(ctx context.Context, name string) error
+}

@@ -1,0 +1,52 @@
+// Package codec is the one encoding of every record that is signed, stored or sent: core deterministic CBOR (RFC 8949,
+// section 4.2), so that equal values have equal bytes and a signature is over bytes that anyone can make again.
+package codec
+
+import (
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Limits of what a peer can make a decoder build, whatever the length of its input.
+const (
+	MaxDepth    = 16
+	MaxElements = 131072
+)
+
+var (
+	encoding = must(cbor.CoreDetEncOptions().EncMode())
+	decoding = must(cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxNestedLevels:   MaxDepth,
+		MaxArrayElements:  MaxElements,
+		MaxMapPairs:       MaxElements,
+	}.DecMode())
+)
+
+// Marshal encodes v; it fails only on types that have no CBOR form, which is a bug of the caller.
+func Marshal(v any) ([]byte, error) {
+	data, err := encoding.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return data, nil
+}
+
+// Unmarshal decodes data into v, and refuses unknown fields, duplicate keys, tags, indefinite lengths and trailing bytes.
+func Unmarshal(data []byte, v any) error {
+	if err := decoding.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("decode %T: %w", v, err)
+	}
+	return nil
+}
+
+func must[T any](mode T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return mode
+}

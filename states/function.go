@@ -1,0 +1,74 @@
+package states
+
+// Type of a parameter or an output.
+type Type string
+
+// The types that the language checks. A Mode is an octal string such as "0644". A Contents parameter is written in the
+// tree as one of template:, source: or content: and reaches the module as a Content.
+const (
+	String   Type = "string"
+	Bool     Type = "bool"
+	Int      Type = "int"
+	Mode     Type = "mode"
+	Duration Type = "duration" // Go syntax, such as "30s"
+	Path     Type = "path"     // absolute, clean
+	Strings  Type = "list of strings"
+	Map      Type = "map"
+	Contents Type = "contents"
+	Any      Type = "any"
+)
+
+// Resource kinds: what a parameter's value names on the machine. The genius order derives its edges from them, and two
+// states that provide the same path are an error.
+type ResourceKind string
+
+// The resource kinds.
+const (
+	ResourcePath       ResourceKind = "path"
+	ResourceUser       ResourceKind = "user"
+	ResourceGroup      ResourceKind = "group"
+	ResourcePackage    ResourceKind = "package"
+	ResourceService    ResourceKind = "service"
+	ResourceRepository ResourceKind = "repository"
+)
+
+// Param describes one parameter of a function.
+type Param struct {
+	Name     string
+	Type     Type
+	Required bool
+	Default  any      // nil: none
+	OneOf    []string // allowed values of a String, nil: any
+	Provides ResourceKind
+	Needs    ResourceKind
+	Doc      string
+}
+
+// Output describes one value that later states may use.
+type Output struct {
+	Name string
+	Type Type
+	Doc  string
+}
+
+// Function describes one function of a module, such as file.managed: the one definition that the compiler, the manual
+// and the schema are made from.
+type Function struct {
+	Module  string
+	Name    string
+	Doc     string
+	Params  []Param
+	Outputs []Output
+	// Reaction is the function that runs in its place when a notifier changed and the state is not lazy, such as
+	// "restarted" for service.running; empty: it just applies.
+	Reaction string
+	// Check, Undo: one sentence each for the manual.
+	CheckDoc, UndoDoc string
+	// Irreversible: a run of it cannot be undone unless the state names an undo.
+	Irreversible bool
+	// Validate finds what single types cannot say, such as two parameters that exclude each other; may be nil.
+	Validate func(params map[string]any) error
+}
+
+// FullName is module.function.
+func (f Function) FullName() string { return f.Module + "." + f.Name }

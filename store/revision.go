@@ -1,0 +1,88 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+)
+
+// MaxMessage is the longest message of a revision in bytes.
+const MaxMessage = 4096
+
+// ErrUnpublished is returned for a revision that nobody with the right to publish its environment signed.
+var ErrUnpublished = errors.New("not signed by a publisher of this environment")
+
+// Kind says what a revision is for.
+type Kind string
+
+// The kinds of revisions.
+const (
+	KindPush     Kind = "push"
+	KindRollback Kind = "rollback"
+)
+
+// Revision is one version of an environment's state tree. Version is the parent's plus one, so nobody can run ahead.
+type Revision struct {
+	Env      string `cbor:"1,keyasint"`
+	Version  uint64 `cbor:"2,keyasint"`
+	Parent   Hash   `cbor:"3,keyasint"` // zero for version 1
+	Manifest Hash   `cbor:"4,keyasint"`
+	Author   string `cbor:"5,keyasint"` // as the publisher calls itself; the key is what counts
+	Message  string `cbor:"6,keyasint"`
+	Kind     Kind   `cbor:"7,keyasint"`
+	Time     int64  `cbor:"8,keyasint"` // Unix seconds on the publisher's clock; for people only
+}
+
+// Publishers answers who may publish what; membership.Chain is one.
+type Publishers interface {
+	Publishes(key ed25519.PublicKey, env string) bool
+}
+
+// SealRevision signs r and returns the bytes of the object that it is on the ring; their hash is the revision's id.
+func SealRevision(r Revision, key ed25519.PrivateKey) ([]byte, error) {
+	signed, err := membership.Sign(membership.DomainRevision, r, key)
+	if err != nil {
+		return nil, err
+	}
+	return codec.Marshal(signed)
+}
+
+// OpenRevision decodes the object of a revision and checks its form, its signature and that a publisher of its
+// environment made it.
+func OpenRevision(object []byte, who Publishers) (Revision, error) {
+	var signed membership.Signed
+	var r Revision
+	if err := codec.Unmarshal(object, &signed); err != nil {
+		return r, fmt.Errorf("revision: %w", err)
+	}
+	keys, err := signed.Open(membership.DomainRevision, &r)
+	if err != nil {
+		return r, fmt.Errorf("revision: %w", err)
+	}
+	if err := r.check(); err != nil {
+		return r, err
+	}
+	for _, key := range keys {
+		if who.Publishes(key, r.Env) {
+			return r, nil
+		}
+	}
+	return r, fmt.Errorf("revision %d of %s: %w", r.Version, r.Env, ErrUnpublished)
+}
+
+func (r Revision) check() error {
+	switch {
+	case r.Env == "" || len(r.Env) > 64:
+		return fmt.Errorf("revision: environment name of %d bytes", len(r.Env))
+	case r.Version == 0:
+		return errors.New("revision: version 0")
+	case (r.Version == 1) != r.Parent.IsZero():
+		return fmt.Errorf("revision %d: only the first has no parent", r.Version)
+	case len(r.Message) > MaxMessage || len(r.Author) > 256:
+		return fmt.Errorf("revision %d: message or author too long", r.Version)
+	}
+	return nil
+}
