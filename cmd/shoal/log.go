@@ -92,7 +92,7 @@ func findRevision(ctx context.Context, client *api.Client, env, ref string) (mes
 	for _, r := range log {
 		full := strings.TrimPrefix(r.Revision.String(), "sha256:")
 		if numeric == nil && r.Version == version || len(digits) >= 6 && strings.HasPrefix(full, digits) {
-			manifest, err := store.LoadManifest(ctx, r.Manifest, client.Get)
+			manifest, err := store.OpenManifest(ctx, r.Manifest, client.Get)
 			return r, manifest, err
 		}
 	}
