@@ -1,0 +1,175 @@
+package states
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nikolalohinski/gonja/v2/builtins"
+	controls "github.com/nikolalohinski/gonja/v2/builtins/control_structures"
+	"github.com/nikolalohinski/gonja/v2/config"
+	"github.com/nikolalohinski/gonja/v2/exec"
+	"github.com/nikolalohinski/gonja/v2/nodes"
+	"github.com/nikolalohinski/gonja/v2/parser"
+	"github.com/nikolalohinski/gonja/v2/tokens"
+)
+
+// Costs against MaxTemplateSteps. Calls that can recurse cost more, since each level takes stack.
+const (
+	macroSteps     = 100
+	recursiveSteps = 1000
+	maxIncludes    = 5000
+	maxNumber      = 1 << 20 // the largest width, count or length that a filter or method takes
+)
+
+// budget counts what one rendering does, and stops one that would not end. Steps are counted rather than time, so that a
+// template that is refused is refused on every machine.
+type budget struct {
+	steps, includes, bytes int
+	err                    error // an error that gonja would have swallowed
+}
+
+func (b *budget) reset() { *b = budget{} }
+
+func (b *budget) spend(n int) error {
+	if b.steps += n; b.steps > MaxTemplateSteps {
+		b.err = fmt.Errorf("takes more than %d steps", MaxTemplateSteps)
+		return b.err
+	}
+	return nil
+}
+
+func (b *budget) read(n int) error {
+	b.includes++
+	if b.bytes += n; b.includes > maxIncludes || b.bytes > MaxRenderedBytes {
+		b.err = fmt.Errorf("includes more than %d files or %s", maxIncludes, sizeText(MaxRenderedBytes))
+		return b.err
+	}
+	return nil
+}
+
+// rangeFunction is Jinja's range, as a list that is paid for: gonja's own starts a goroutine that never ends when the loop
+// does not.
+func (b *budget) rangeFunction(_ *exec.Evaluator, params *exec.VarArgs) *exec.Value {
+	at := []int{0, 0, 1}
+	for i, a := range params.Args {
+		if i > 2 || !a.IsInteger() {
+			return exec.AsValue(errors.New("range takes one to three whole numbers"))
+		}
+		at[i] = a.Integer()
+	}
+	start, stop, step := at[0], at[1], at[2]
+	switch {
+	case len(params.Args) == 0 || step == 0:
+		return exec.AsValue(errors.New("range takes one to three whole numbers, the last not 0"))
+	case len(params.Args) == 1:
+		start, stop = 0, start
+	}
+	list := []int{}
+	for i := start; step > 0 && i < stop || step < 0 && i > stop; i += step {
+		if len(list) >= MaxForEach {
+			return exec.AsValue(fmt.Errorf("range of more than %d numbers", MaxForEach))
+		}
+		list = append(list, i)
+	}
+	if err := b.spend(len(list)); err != nil {
+		return exec.AsValue(err)
+	}
+	return exec.AsValue(list)
+}
+
+// tick is a node that counts a round of a loop or a call of a macro.
+type tick struct {
+	at     *tokens.Token
+	budget *budget
+	cost   int
+}
+
+func (t tick) Position() *tokens.Token { return t.at }
+func (t tick) String() string          { return "tick" }
+
+// Execute implements exec.ControlStructure.
+func (t tick) Execute(*exec.Renderer, *nodes.ControlStructureBlock) error {
+	return t.budget.spend(t.cost)
+}
+
+func (t tick) before(w *nodes.Wrapper) {
+	if w != nil {
+		w.Nodes = append([]nodes.Node{&nodes.ControlStructureBlock{Location: t.at, Name: "tick", ControlStructure: t}}, w.Nodes...)
+	}
+}
+
+// The names of filters that only jinjaStructures uses; no template can write them.
+const (
+	chargeFilter = " charge"
+	strictFilter = " strict"
+)
+
+func filtered(e nodes.Expression, name string) nodes.Expression {
+	if e == nil {
+		return nil
+	}
+	return &nodes.FilteredExpression{Expression: e, Filters: []*nodes.FilterCall{{Token: e.Position(), Name: name}}}
+}
+
+// jinjaStructures are gonja's, with loops and macros that count.
+func jinjaStructures(b *budget) *exec.ControlStructureSet {
+	set := exec.NewControlStructureSet(map[string]parser.ControlStructureParser{}).Update(builtins.ControlStructures)
+	count := func(name string, adapt func(nodes.ControlStructure)) {
+		original, ok := set.Get(name)
+		if !ok {
+			return
+		}
+		err := set.Replace(name, func(p, args *parser.Parser) (nodes.ControlStructure, error) {
+			cs, err := original(p, args)
+			if err == nil {
+				adapt(cs)
+			}
+			return cs, err
+		})
+		if err != nil {
+			panic(err) // the name was just found
+		}
+	}
+	count("for", func(cs nodes.ControlStructure) {
+		loop, ok := cs.(*controls.ForControlStructure)
+		if !ok {
+			return
+		}
+		cost := 1
+		if loop.Recursive {
+			cost = recursiveSteps
+		}
+		tick{loop.BodyWrapper.Location, b, cost}.before(loop.BodyWrapper)
+		loop.ObjectEvaluator = filtered(loop.ObjectEvaluator, chargeFilter)
+		loop.IfCondition = filtered(loop.IfCondition, strictFilter)
+	})
+	count("macro", func(cs nodes.ControlStructure) {
+		if m, ok := cs.(*controls.MacroControlStructure); ok {
+			tick{m.Location, b, macroSteps}.before(m.Wrapper)
+		}
+	})
+	return set
+}
+
+// checkNesting refuses brackets nested so deeply, and tags so long, that the parser's recursion would hurt.
+func checkNesting(source string, c *config.Config) error {
+	depth, length := 0, 0
+	for s := tokens.LexAll(source, c); ; s.Next() {
+		t := s.Current()
+		if t == nil || t.Type == tokens.EOF || t.Type == tokens.Error {
+			return nil // the parser reports what the lexer could not read
+		}
+		length++
+		switch t.Type {
+		case tokens.VariableBegin, tokens.BlockBegin:
+			depth, length = 0, 0
+		case tokens.LeftParenthesis, tokens.LeftBracket, tokens.LeftBrace:
+			depth++
+		case tokens.RightParenthesis, tokens.RightBracket, tokens.RightBrace:
+			depth--
+		}
+		if depth > MaxDepth || length > 10_000 {
+			return fmt.Errorf("an expression is nested deeper than %d levels or longer than 10000 words (Line: %d Col: %d)", MaxDepth, t.Line, t.Col)
+		}
+	}
+}

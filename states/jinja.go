@@ -1,0 +1,279 @@
+package states
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/nikolalohinski/gonja/v2/builtins"
+	"github.com/nikolalohinski/gonja/v2/config"
+	"github.com/nikolalohinski/gonja/v2/exec"
+	"github.com/nikolalohinski/gonja/v2/loaders"
+	"github.com/nikolalohinski/gonja/v2/parser"
+)
+
+// jinja renders Jinja2 templates: each is parsed once. As Ansible has it, the newline after a block tag is removed and the
+// one at the end of the file is kept; unlike both, undefined is always an error. A template sees the scope and the files of
+// the tree (include, import, extends), and neither clock nor dice.
+type jinja struct {
+	lib       *library
+	env       *exec.Environment
+	config    *config.Config
+	templates map[string]jinjaTemplate
+	budget    *budget
+}
+
+type jinjaTemplate struct {
+	t       *exec.Template
+	err     *placedError
+	mutates bool // it may change a map or list that it was given
+}
+
+func newJinja(l *library) *jinja {
+	j := &jinja{lib: l, templates: map[string]jinjaTemplate{}, budget: &budget{}}
+	j.config = config.New()
+	j.config.StrictUndefined = true
+	j.config.TrimBlocks = true
+	j.config.KeepTrailingNewline = true
+	globals := map[string]any{}
+	for _, name := range []string{"cycler", "dict", "joiner", "namespace"} {
+		if f, ok := builtins.GlobalFunctions.Get(name); ok {
+			globals[name] = f
+		}
+	}
+	globals["range"] = j.budget.rangeFunction
+	j.env = &exec.Environment{
+		Context:           exec.NewContext(globals),
+		Filters:           jinjaFilters(j.budget),
+		Tests:             builtins.Tests,
+		ControlStructures: jinjaStructures(j.budget),
+		Methods:           jinjaMethods(j.budget),
+	}
+	return j
+}
+
+// mutating finds what a template could change its variables with; those get a copy.
+var mutating = regexp.MustCompile(`\b(update|pop|append|setdefault|clear|reverse|attr|include|import|extends|from)\b|\bset\s+\w+\s*[.\[]`)
+
+func (j *jinja) parse(name string) jinjaTemplate {
+	if t, ok := j.templates[name]; ok {
+		return t
+	}
+	var t jinjaTemplate
+	j.budget.reset()
+	data, err := j.lib.tree.read(name, MaxTemplateBytes)
+	if err == nil {
+		err = guarded(func() error {
+			if err := checkNesting(string(data), j.config); err != nil {
+				return err
+			}
+			var err error
+			t.t, err = exec.NewTemplate(name, j.config, treeLoader{j, name}, j.env)
+			return err
+		})
+		t.mutates = mutating.Match(data)
+	}
+	if err != nil {
+		t.err = j.problem(name, err, nil)
+	}
+	j.templates[name] = t
+	return t
+}
+
+func (j *jinja) render(name string, s *scope) ([]byte, *placedError) {
+	t := j.parse(name)
+	if t.err != nil {
+		return nil, t.err
+	}
+	data := s.templateData()
+	if t.mutates {
+		data = deepCopy(data).(map[string]any)
+	}
+	j.budget.reset()
+	out := limitedBuffer{limit: MaxRenderedBytes}
+	err := guarded(func() error { return t.t.Execute(&out, exec.NewContext(data)) })
+	if j.budget.err != nil {
+		err = j.budget.err
+	}
+	if err != nil {
+		return nil, j.problem(name, err, s)
+	}
+	return out.Bytes(), nil
+}
+
+// guarded turns a panic of a template engine into an error: they panic on a division by zero, for one.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("cannot be evaluated: %v", r)
+		}
+	}()
+	return f()
+}
+
+func deepCopy(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, item := range v {
+			m[k] = deepCopy(item)
+		}
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i, item := range v {
+			list[i] = deepCopy(item)
+		}
+		return list
+	}
+	return v
+}
+
+// limitedBuffer refuses to grow beyond its limit.
+type limitedBuffer struct {
+	bytes.Buffer
+	limit int
+}
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > b.limit {
+		return 0, fmt.Errorf("renders to more than %s", sizeText(int64(b.limit)))
+	}
+	return b.Buffer.Write(p)
+}
+
+func (b *limitedBuffer) WriteString(s string) (int, error) { return b.Write([]byte(s)) }
+
+// ReadFrom keeps io.Copy from going around the limit.
+func (b *limitedBuffer) ReadFrom(r io.Reader) (int64, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(b.limit)+1))
+	if err != nil {
+		return 0, err
+	}
+	n, err := b.Write(data)
+	return int64(n), err
+}
+
+// treeLoader finds what a template includes: beside the template, else in its component's folder.
+type treeLoader struct {
+	j    *jinja
+	from string
+}
+
+func (l treeLoader) Read(name string) (io.Reader, error) {
+	data, err := l.j.lib.tree.read(name, MaxTemplateBytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s", name, reason(err))
+	}
+	if err := l.j.budget.read(len(data)); err != nil {
+		return nil, err
+	}
+	if err := checkNesting(string(data), l.j.config); err != nil {
+		return nil, err
+	}
+	return bytes.NewReader(data), nil
+}
+
+func (l treeLoader) Resolve(name string) (string, error) {
+	beside, err := within(path.Dir(l.from), name)
+	if err != nil {
+		return "", err
+	}
+	if l.j.lib.tree.exists(beside) {
+		return beside, nil
+	}
+	parts := strings.SplitN(l.from, "/", 3)
+	if len(parts) == 3 && parts[0] == "components" {
+		if below, err := within(parts[0]+"/"+parts[1], name); err == nil && l.j.lib.tree.exists(below) {
+			return below, nil
+		}
+	}
+	return "", fmt.Errorf("%s does not exist", beside)
+}
+
+func (l treeLoader) Inherit(from string) (loaders.Loader, error) { return treeLoader{l.j, from}, nil }
+
+var (
+	jinjaLine    = regexp.MustCompile(`(?i)at line (\d+)|\(Line[:=] ?(\d+) Col[:=] ?(\d+)`)
+	jinjaMissing = []*regexp.Regexp{
+		regexp.MustCompile(`attribute '([^']*)' not found`),
+		regexp.MustCompile(`item ''?([^']*?)''? not found`),
+		regexp.MustCompile(`Unable to evaluate name "([^"]*)"`),
+	}
+	jinjaFilter = regexp.MustCompile(`(?i)filter '([^']*)' not found|unknown filter:? '?([\w.]+)`)
+)
+
+// problem finds place, message and hint in gonja's error: the innermost line that it names, and the last thing it says.
+func (j *jinja) problem(name string, err error, s *scope) *placedError {
+	text := err.Error()
+	p := placedError{place: Place{File: name, Line: 1, Column: 1}}
+	var syntax *parser.SyntaxError
+	if errors.As(err, &syntax) && syntax.Line > 0 {
+		p.place.Line, p.place.Column = syntax.Line, max(1, syntax.Column)
+		p.message = "template: " + lowerFirst(strings.TrimSuffix(syntax.Message, "."))
+		return &p
+	}
+	column := 0
+	for _, m := range jinjaLine.FindAllStringSubmatch(text, -1) {
+		line := m[1]
+		if line == "" {
+			line = m[2]
+			column, _ = strconv.Atoi(m[3])
+		} else {
+			column = 0
+		}
+		if n, err := strconv.Atoi(line); err == nil && n > 0 {
+			p.place.Line = n
+		}
+	}
+	for _, re := range jinjaMissing {
+		if m := re.FindStringSubmatch(text); m != nil {
+			p.message = fmt.Sprintf("undefined variable %q", m[1])
+			if s != nil {
+				p.hint = suggest(m[1], s.names())
+			}
+			if m[1] == "states" {
+				p.message, p.hint = "outputs are not available yet", ""
+			}
+			p.place = j.lib.wordPlace(p.place, m[1])
+			return &p
+		}
+	}
+	if m := jinjaFilter.FindStringSubmatch(text); m != nil {
+		word := m[1] + m[2]
+		p.message, p.hint = fmt.Sprintf("unknown filter %q", word), suggest(word, jinjaFilterNames())
+		p.place = j.lib.wordPlace(p.place, word)
+		return &p
+	}
+	p.message = "template: " + lastSaid(text)
+	if column > 0 {
+		p.place.Column = column
+		return &p
+	}
+	p.place = j.lib.wordPlace(p.place, "")
+	return &p
+}
+
+// lastSaid is the innermost of an error's wrapped messages, in one short line.
+func lastSaid(text string) string {
+	text = strings.TrimRight(text, "\n")
+	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
+		text = text[i+1:]
+	}
+	for {
+		i := strings.Index(text, ": ")
+		if i < 0 || !strings.Contains(text[:i], "(") && !strings.HasPrefix(strings.ToLower(text), "unable") && !strings.HasPrefix(text, "failed") {
+			break
+		}
+		text = text[i+2:]
+	}
+	if len(text) > 200 {
+		text = text[:200] + "…"
+	}
+	return lowerFirst(text)
+}

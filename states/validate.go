@@ -1,0 +1,94 @@
+package states
+
+import (
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Validate compiles a tree for each of the nodes and returns all problems, each once. Without nodes it makes them up: one
+// for each combination of the tag values that the selectors mention, with a value that none mentions for each tag, up to
+// MaxCombinations; and it reads every component of the tree, used or not.
+func Validate(fsys fs.FS, nodes []Node, functions []Function) Problems {
+	l, err := newLibrary(fsys, functions)
+	if err != nil {
+		return Problems{{Message: err.Error()}}
+	}
+	if len(nodes) == 0 {
+		nodes = l.likelyNodes()
+		for _, name := range l.tree.list("components") {
+			if !strings.HasPrefix(name, ".") {
+				l.component(named{name: name, place: Place{File: path.Join("components", name)}})
+			}
+		}
+	}
+	for _, n := range nodes {
+		l.compile(n)
+	}
+	return l.problems.sorted()
+}
+
+// likelyNodes makes up nodes that between them meet the selectors' terms.
+func (l *library) likelyNodes() []Node {
+	values := map[string][]string{}
+	note := func(key, value string) {
+		if !slices.Contains(values[key], value) {
+			values[key] = append(values[key], value)
+		}
+	}
+	for _, text := range l.selectorTexts() {
+		if terms, ok := shorthand(text); ok {
+			for _, t := range terms {
+				note(t.key, t.value)
+			}
+			continue
+		}
+		for _, m := range comparison.FindAllStringSubmatch(text, -1) {
+			for _, v := range quoted.FindAllStringSubmatch(m[2], -1) {
+				note(m[1], v[1])
+			}
+		}
+	}
+	nodes := []Node{{Name: "node", Tags: map[string]string{}}}
+	for _, key := range keysOf(values) {
+		nodes = l.vary(nodes, key, values[key])
+	}
+	return nodes
+}
+
+func (l *library) vary(nodes []Node, key string, values []string) []Node {
+	out := slices.Clone(nodes)
+	for _, n := range nodes {
+		for _, v := range values {
+			if len(out) >= MaxCombinations {
+				return out
+			}
+			with := Node{Name: n.Name, Zone: n.Zone, Tags: map[string]string{}}
+			for k, old := range n.Tags {
+				with.Tags[k] = old
+			}
+			switch key {
+			case "name":
+				with.Name = v
+			case "zone":
+				with.Zone = v
+			default:
+				with.Tags[key] = v
+			}
+			out = append(out, with)
+		}
+	}
+	return out
+}
+
+func (l *library) selectorTexts() []string {
+	var all []string
+	for _, t := range l.site.targets {
+		all = append(all, t.on.name)
+	}
+	for _, g := range keysOf(l.site.groups) {
+		all = append(all, l.site.groups[g])
+	}
+	return all
+}
