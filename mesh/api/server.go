@@ -201,16 +201,22 @@ func (s server) object(w http.ResponseWriter, r *http.Request) {
 // Serve answers on l until ctx ends, and then lets requests finish for a second.
 func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	stopped := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
+	ctx, cancel := context.WithCancel(ctx)
+	down := make(chan struct{})
+	go func() {
+		defer close(down)
+		<-ctx.Done()
+		grace, done := context.WithTimeout(context.Background(), time.Second)
+		defer done()
 		if srv.Shutdown(grace) != nil {
-			_ = srv.Close()
+			_ = srv.Close() // what is left of the requests is cut off
 		}
-	})
-	defer stopped()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	}()
+	err := srv.Serve(l)
+	cancel()
+	<-down
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
