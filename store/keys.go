@@ -72,3 +72,6 @@ func LogPrefix(node membership.NodeID) []byte { return []byte(logPrefix + string
 func LogKey(node membership.NodeID, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(LogPrefix(node), seq)
 }
+
+// logSeq is the sequence number in a LogKey.
+func logSeq(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
