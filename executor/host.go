@@ -51,6 +51,9 @@ type Files interface {
 	Stage(path string, data []byte, meta Meta) (staged string, err error)
 	// SyncFiles makes all that was staged durable, with one sync for each file system.
 	SyncFiles() error
+	// Unstage removes what Stage left behind for paths, in this process or in one that was killed; those that were renamed
+	// are not touched. It looks in the folders where Stage would put them now.
+	Unstage(paths []string) error
 	// Rename moves a staged file to path, over what is there.
 	Rename(staged, path string) error
 	Mkdir(path string, meta Meta) error
