@@ -126,4 +126,3 @@ func (c Cache) write(name string, key, body []byte) error {
 	}
 	return os.Rename(f.Name(), filepath.Join(c.Dir, name))
 }
-
