@@ -111,8 +111,9 @@ func (e entry) path() (string, bool) {
 }
 
 // resource is what a part provides.
-func resource(f states.Function, p Params) (kind states.ResourceKind, name string, ok bool) {
-	for _, param := range f.Params {
+func resource(f *states.Function, p Params) (kind states.ResourceKind, name string, ok bool) {
+	for i := range f.Params {
+		param := &f.Params[i]
 		if param.Provides == "" {
 			continue
 		}
@@ -125,7 +126,7 @@ func resource(f states.Function, p Params) (kind states.ResourceKind, name strin
 
 // ledgerKey names what a part makes. Two states that follow each other at one path are one thing, so that the second takes
 // over what was there before the first; so are two that look after one service.
-func ledgerKey(f states.Function, p Params, id string, part int) string {
+func ledgerKey(f *states.Function, p Params, id string, part int) string {
 	if kind, name, ok := resource(f, p); ok {
 		return string(kind) + ":" + name
 	}

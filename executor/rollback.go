@@ -117,7 +117,8 @@ func (in intent) path(e *Engine) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	kind, name, ok := resource(m.Function(), params)
+	f := m.Function()
+	kind, name, ok := resource(&f, params)
 	return name, ok && kind == states.ResourcePath
 }
 

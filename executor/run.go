@@ -54,12 +54,14 @@ type task struct {
 	part     int // within it
 	order    int
 	module   Module
-	function states.Function
+	function *states.Function
+	name     string // of the function, in full
 	params   Params
 	key      string
 	reaction bool // runs only when notified
 
 	row      *StateReport
+	rowSpace StateReport // where row points once it has something to say
 	change   Change
 	surveyed bool // the survey wants to change it
 	blocked  bool // the survey could not tell all
@@ -67,6 +69,15 @@ type task struct {
 	staged   string
 	foreign  int // how many changes of other modules the saved undo has seen
 	applied  bool
+}
+
+type functionName struct{ module, name string }
+
+// kindOf is what all tasks of one function share.
+type kindOf struct {
+	module   Module
+	function *states.Function
+	name     string
 }
 
 // removal is a thing that the ledger has and the plan has not.
@@ -116,20 +127,36 @@ func (r *run) survey(ctx context.Context) {
 // buildTasks gives each part its module, its place in the order and its row of the report.
 func (r *run) buildTasks() error {
 	r.tasks = make([][]*task, len(r.plan.Invocations))
+	kinds := map[functionName]kindOf{}
+	total := 0
+	for i := range r.plan.Invocations {
+		total += len(r.plan.Invocations[i].Parts)
+	}
+	all, listed := make([]task, total), make([]*task, total) // two allocations, not two for each part
 	order := len(r.led.Entries) // removals come first
 	for i := range r.plan.Invocations {
 		inv := &r.plan.Invocations[i]
 		for p := range inv.Parts {
 			part := &inv.Parts[p]
-			m, err := r.e.module(part.FullName())
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", part.Place, inv.ID, err)
+			k, ok := kinds[functionName{part.Module, part.Function}]
+			if !ok {
+				m, err := r.e.module(part.FullName())
+				if err != nil {
+					return fmt.Errorf("%s: %s: %w", part.Place, inv.ID, err)
+				}
+				f := m.Function()
+				k = kindOf{module: m, function: &f, name: f.FullName()}
+				kinds[functionName{part.Module, part.Function}] = k
 			}
-			t := &task{inv: inv, index: i, part: p, module: m, function: m.Function(), params: part.Params, order: order}
-			t.key = ledgerKey(t.function, t.params, inv.ID, p)
+			t := &all[0]
+			all = all[1:]
+			*t = task{inv: inv, index: i, part: p, module: k.module, function: k.function, name: k.name, params: part.Params, order: order}
+			t.key = ledgerKey(k.function, t.params, inv.ID, p)
 			order++
-			r.tasks[i] = append(r.tasks[i], t)
+			listed[p] = t
 		}
+		n := len(inv.Parts)
+		r.tasks[i], listed = listed[:n:n], listed[n:]
 		for p := range inv.Parts {
 			t, err := r.reactionOf(r.tasks[i][p])
 			if err != nil {
@@ -158,18 +185,20 @@ func (r *run) reactionOf(t *task) (*task, error) {
 		if m, err = r.e.module(t.function.Module + "." + t.function.Reaction); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.inv.ID, err)
 		}
-		params = known(m.Function(), params)
+		f := m.Function()
+		params = known(&f, params)
 	} else {
 		return nil, nil
 	}
+	f := m.Function()
 	return &task{
-		inv: t.inv, index: t.index, part: t.part, module: m, function: m.Function(), params: params, reaction: true,
+		inv: t.inv, index: t.index, part: t.part, module: m, function: &f, name: f.FullName(), params: params, reaction: true,
 		key: t.inv.ID + "#reaction",
 	}, nil
 }
 
 // known keeps the parameters that a function has.
-func known(f states.Function, p Params) Params {
+func known(f *states.Function, p Params) Params {
 	out := Params{}
 	for _, param := range f.Params {
 		if v, ok := p[param.Name]; ok {

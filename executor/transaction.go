@@ -197,7 +197,7 @@ func (r *run) journal(records ...record) error {
 
 // save gives what Capture saw to the vault, and returns what the journal will hold.
 func (r *run) save(ctx context.Context, t *task, u Undo) (*saved, error) {
-	c, err := newCall(t.function.FullName(), t.params)
+	c, err := newCall(t.name, t.params)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (r *run) invocation(ctx context.Context, i int) {
 		if !r.task(ctx, t, certain || !(t.reaction || inv.Lazy)) {
 			for _, later := range r.tasks[i][n+1:] {
 				if !later.reaction {
-					r.skip(later, fmt.Sprintf("not run: %s before it failed", t.function.FullName()))
+					r.skip(later, fmt.Sprintf("not run: %s before it failed", t.name))
 				}
 			}
 			return
@@ -147,8 +147,9 @@ func (r *run) reacted(t *task) bool {
 }
 
 func (r *run) row(t *task, notifier string, reacts bool) {
-	t.row = &StateReport{
-		ID: t.inv.ID, Part: t.function.FullName(), Invocation: t.inv.Number, Result: Unchanged,
+	t.row = &t.rowSpace
+	*t.row = StateReport{
+		ID: t.inv.ID, Part: t.name, Invocation: t.inv.Number, Result: Unchanged,
 		Reversible: !t.function.Irreversible || t.inv.Undo != "",
 	}
 	if notifier != "" && reacts {

@@ -105,6 +105,9 @@ func groupID(h executor.Host, name string) (*uint32, error) {
 }
 
 func number(s string) (uint32, bool) {
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		return 0, false
+	}
 	id, err := strconv.ParseUint(s, 10, 32)
 	return uint32(id), err == nil
 }
