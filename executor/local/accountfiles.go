@@ -178,8 +178,7 @@ func (f *accountFiles) load() (before map[string][]byte, d *accountTables, err e
 	}, nil
 }
 
-// lockAccounts takes the lock of lckpwdf(3). It is one of the open file description, which excludes both the tools of the
-// system, whose lock is one of the process, and other goroutines here.
+// lockAccounts takes the lock of lckpwdf(3).
 func lockAccounts(ctx context.Context, dir *os.Root) (unlock func(), err error) {
 	file, err := dir.OpenFile(lockFile, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -187,21 +186,29 @@ func lockAccounts(ctx context.Context, dir *os.Root) (unlock func(), err error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
+	if err := lockRecord(ctx, file); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lock %s: %w", lockFile, err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// lockRecord waits for the whole of a file. The lock is one of the open file description, which excludes both the tools of
+// the system, whose lock is one of the process, and other goroutines here; closing the file gives it back.
+func lockRecord(ctx context.Context, file *os.File) error {
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
 	for {
 		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 		if err == nil {
-			return func() { file.Close() }, nil
+			return nil
 		}
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EINTR) {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: %w", lockFile, err)
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			file.Close()
-			return nil, fmt.Errorf("lock %s: another program is changing accounts: %w", lockFile, ctx.Err())
+			return fmt.Errorf("another program holds it: %w", ctx.Err())
 		case <-tick.C:
 		}
 	}
