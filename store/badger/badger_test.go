@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -318,40 +320,43 @@ func TestKnownKeysWhileWriting(t *testing.T) {
 }
 
 func TestBatcherSharesSyncs(t *testing.T) {
-	const writers = 64
-	started, release := make(chan int), make(chan struct{})
-	b := newBatcher(func(changes []store.Change) error {
-		started <- len(changes)
-		<-release
-		return nil
-	}, 1<<20)
-	defer b.close()
-	var wg sync.WaitGroup
-	write := func(n int) {
-		for range n {
-			wg.Go(func() {
-				if err := b.do(t.Context(), []store.Change{put("a", "1")}); err != nil {
-					t.Error(err)
-				}
-			})
+	synctest.Test(t, func(t *testing.T) {
+		const writers = 64
+		started, release := make(chan int), make(chan struct{})
+		b := newBatcher(func(changes []store.Change) error {
+			started <- len(changes)
+			<-release
+			return nil
+		}, 1<<20)
+		write := func(n int) {
+			for range n {
+				go func() {
+					if err := b.do(t.Context(), []store.Change{put("a", "1")}); err != nil {
+						t.Error(err)
+					}
+				}()
+			}
+			synctest.Wait()
 		}
-	}
-	write(1)
-	if got := <-started; got != 1 {
-		t.Errorf("a writer alone shares with %d", got)
-	}
-	write(writers)
-	total, groups := 0, 0
-	release <- struct{}{}
-	for total < writers {
-		total += <-started
-		groups++
+		begin := time.Now()
+		write(1)
+		if got := <-started; got != 1 || time.Since(begin) != 0 {
+			t.Errorf("a writer alone shares with %d and waits %v", got, time.Since(begin))
+		}
+		write(writers) // while the first is at the disk
 		release <- struct{}{}
-	}
-	wg.Wait()
-	if groups > writers/4 {
-		t.Errorf("%d writers took %d groups", writers, groups)
-	}
+		if got := <-started; got != writers {
+			t.Errorf("of %d waiting writers %d share a sync", writers, got)
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		write(2) // fewer than before: they wait for the others, but not for long
+		if got := <-started; got != 2 || time.Since(begin) != groupWait {
+			t.Errorf("%d share after %v", got, time.Since(begin))
+		}
+		release <- struct{}{}
+		b.close()
+	})
 }
 
 func TestBatcherKeepsGroupsInBounds(t *testing.T) {
