@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
@@ -212,7 +213,23 @@ func (t *Transport) listenAt(at netip.AddrPort, manager *quicreuse.ConnManager) 
 		}
 	}
 	t.addr = *net.UDPAddrFromAddrPort(at)
-	t.packets, err = manager.SharedNonQUICPacketConn("udp", &t.addr)
+	conn, err := manager.SharedNonQUICPacketConn("udp", &t.addr)
+	if err != nil {
+		return err
+	}
+	t.packets = &packetConn{PacketConn: conn}
+	return nil
+}
+
+// packetConn may be closed twice, by its user and by the transport: the one below counts.
+type packetConn struct {
+	net.PacketConn
+	once sync.Once
+}
+
+func (c *packetConn) Close() error {
+	err := error(nil)
+	c.once.Do(func() { err = c.PacketConn.Close() })
 	return err
 }
 
