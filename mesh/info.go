@@ -1,0 +1,90 @@
+package mesh
+
+import (
+	"time"
+
+	"shoal/membership"
+	"shoal/store"
+)
+
+// What a node answers to the people who ask it. These are the shapes of the command line's JSON (LANGUAGE.md, section 2);
+// mesh/node fills them in, mesh/api carries them, and neither has to know the other.
+
+// MemberInfo is one line of `shoal members`.
+type MemberInfo struct {
+	Name   string            `json:"name"`
+	ID     membership.NodeID `json:"id"`
+	Addr   string            `json:"addr"`
+	Status membership.Status `json:"status"`
+	Tags   map[string]string `json:"tags"`
+	Zone   string            `json:"zone"`
+}
+
+// RingInfo is `shoal ring`: the placement and what each node holds of it.
+type RingInfo struct {
+	Placement  string     `json:"placement"` // algorithm and version, such as "token/1"
+	Partitions int        `json:"partitions"`
+	Replicas   int        `json:"replicas"`
+	Nodes      []RingNode `json:"nodes"`
+}
+
+// RingNode is one owner on the ring.
+type RingNode struct {
+	Name    string            `json:"name"`
+	ID      membership.NodeID `json:"id"`
+	Zone    string            `json:"zone"`
+	Primary int               `json:"primary"` // partitions of which it is the first owner
+	Owned   int               `json:"owned"`   // partitions of which it is one of the owners
+	Objects int               `json:"objects"` // held on its disk; -1 when it did not answer
+	Bytes   int64             `json:"bytes"`   // of those objects; -1 when it did not answer
+}
+
+// EnvHead is what an environment is at.
+type EnvHead struct {
+	Version  uint64     `json:"version"`
+	Revision store.Hash `json:"revision"`
+}
+
+// NodeStatus is one line of `shoal status`: the newest that the node said of itself.
+type NodeStatus struct {
+	Name     string     `json:"name"`
+	Env      string     `json:"env"`
+	Version  uint64     `json:"version"`
+	Revision store.Hash `json:"revision"`
+	Result   string     `json:"result"` // as executor.Result; empty before the first run
+	Changed  int        `json:"changed"`
+	Drift    int        `json:"drift"` // managed things that differed and were put back since the last revision
+	Error    string     `json:"error,omitempty"`
+	Seen     time.Time  `json:"seen"`
+}
+
+// StatusInfo is `shoal status`.
+type StatusInfo struct {
+	Envs  map[string]EnvHead `json:"envs"`
+	Nodes []NodeStatus       `json:"nodes"`
+}
+
+// RevisionInfo is one line of `shoal log`.
+type RevisionInfo struct {
+	Env      string     `json:"env"`
+	Version  uint64     `json:"version"`
+	Revision store.Hash `json:"revision"`
+	Parent   store.Hash `json:"parent"`
+	Author   string     `json:"author"`
+	Message  string     `json:"message"`
+	Kind     store.Kind `json:"kind"`
+	Time     time.Time  `json:"time"`
+	Manifest store.Hash `json:"manifest"`
+}
+
+// PushResult is the answer to a push.
+type PushResult struct {
+	Env      string        `json:"env"`
+	Version  uint64        `json:"version"`
+	Revision store.Hash    `json:"revision"`
+	Status   store.Outcome `json:"status"`
+	// Head is what is committed now, where the push lost against it.
+	Head *EnvHead `json:"head,omitempty"`
+	// Why in a sentence, for staged and diverged.
+	Why string `json:"why,omitempty"`
+}
