@@ -48,3 +48,12 @@ func ParseHash(s string) (Hash, error) {
 	}
 	return Hash(raw), nil
 }
+
+// UnmarshalCBOR takes a byte string of exactly 32 bytes; left alone, the decoder would pad or cut one of another length.
+func (h *Hash) UnmarshalCBOR(data []byte) error {
+	if len(data) != 2+len(h) || data[0] != 0x58 || data[1] != byte(len(h)) {
+		return errors.New("a hash that is not a byte string of 32 bytes")
+	}
+	copy(h[:], data[2:])
+	return nil
+}
