@@ -130,8 +130,8 @@ type (
 	}
 	// LogTell brings the newest record of a node's log, and its report, to an owner of the log.
 	LogTell struct {
-		Record membership.Signed `cbor:"1,keyasint"`
-		Report []byte            `cbor:"2,keyasint,omitempty"`
+		Record []byte `cbor:"1,keyasint"` // as store.OpenLogEntry reads it
+		Report []byte `cbor:"2,keyasint,omitempty"`
 	}
 	// LogAck: this record of the node is durable here.
 	LogAck struct {
@@ -143,10 +143,10 @@ type (
 		ID uint64 `cbor:"1,keyasint"`
 	}
 	StatusTell struct {
-		ID      uint64              `cbor:"1,keyasint"`
-		Records []membership.Signed `cbor:"2,keyasint"`
-		Objects int                 `cbor:"3,keyasint"`
-		Bytes   int64               `cbor:"4,keyasint"`
+		ID      uint64   `cbor:"1,keyasint"`
+		Records [][]byte `cbor:"2,keyasint"` // as store.OpenLogEntry reads them
+		Objects int      `cbor:"3,keyasint"`
+		Bytes   int64    `cbor:"4,keyasint"`
 	}
 	// ReportAsk and ReportTell fetch a node's last report.
 	ReportAsk struct {
@@ -154,9 +154,9 @@ type (
 		Node membership.NodeID `cbor:"2,keyasint"`
 	}
 	ReportTell struct {
-		ID     uint64             `cbor:"1,keyasint"`
-		Record *membership.Signed `cbor:"2,keyasint,omitempty"` // nil: I have none
-		Report []byte             `cbor:"3,keyasint,omitempty"`
+		ID     uint64 `cbor:"1,keyasint"`
+		Record []byte `cbor:"2,keyasint,omitempty"` // empty: I have none
+		Report []byte `cbor:"3,keyasint,omitempty"`
 	}
 )
 

@@ -120,11 +120,21 @@ func (m *Hashes) check() error {
 }
 
 func (m *LogTell) check() error {
-	return errors.Join(atMost("bytes of a record", len(m.Record.Body), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
+	return errors.Join(atMost("bytes of a record", len(m.Record), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
 }
 
-func (m *LogAck) check() error     { return checkIDs([]membership.NodeID{m.Node}) }
-func (m *StatusAsk) check() error  { return nil }
-func (m *StatusTell) check() error { return atMost("records", len(m.Records), maxRecords) }
-func (m *ReportAsk) check() error  { return checkIDs([]membership.NodeID{m.Node}) }
-func (m *ReportTell) check() error { return atMost("bytes of a report", len(m.Report), MaxReport) }
+func (m *LogAck) check() error    { return checkIDs([]membership.NodeID{m.Node}) }
+func (m *StatusAsk) check() error { return nil }
+func (m *StatusTell) check() error {
+	for _, r := range m.Records {
+		if len(r) > maxLogRecord {
+			return fmt.Errorf("a record of %d bytes", len(r))
+		}
+	}
+	return atMost("records", len(m.Records), maxRecords)
+}
+
+func (m *ReportAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }
+func (m *ReportTell) check() error {
+	return errors.Join(atMost("bytes of a record", len(m.Record), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
+}
