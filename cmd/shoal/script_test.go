@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,7 +62,7 @@ func waitForAgent(ts *testscript.TestScript, neg bool, args []string) {
 	defer client.Close()
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		_, err := client.Self(ts.Context())
+		_, err := client.Self(context.Background())
 		if err == nil {
 			return
 		}
