@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -107,17 +108,47 @@ func (r *run) commit() error {
 			if err := t.own(next); err != nil {
 				return err
 			}
+			if t.applied && t.saved != nil {
+				next.passBy(t.saved.Folders)
+			}
 		}
 	}
+	r.e.dropFolders(next)
 	next.Pending = r.pending()
 	if err := r.store(next); err != nil && !r.stored(next.Sequence) {
 		return err
 	}
 	// From here on the run holds. What fails now is done by the next one.
+	r.e.prune(next)
 	if err := r.e.Journal.Clear(); err == nil {
 		_ = r.e.collect(next)
 	}
 	return nil
+}
+
+// dropFolders forgets folders that are gone, or have a state of their own now.
+func (e *Engine) dropFolders(l *ledger) {
+	var kept []string
+	for _, dir := range l.Folders {
+		if _, owned := l.index[string(states.ResourcePath)+":"+dir]; owned {
+			continue
+		}
+		if _, err := e.Host.Lstat(dir); err == nil {
+			kept = append(kept, dir)
+		}
+	}
+	slices.SortFunc(kept, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
+	l.Folders = kept
+}
+
+// prune removes folders that were made on the way to something that is gone. It comes after the commit and before the journal
+// is cleared, so that a start after a crash does it as well.
+func (e *Engine) prune(l *ledger) {
+	for _, dir := range l.Folders {
+		if names, err := e.Host.ReadDir(dir); err == nil && len(names) == 0 {
+			_ = e.Host.Remove(dir) // one that is in use, as a mount is, stays
+		}
+	}
 }
 
 // stored looks whether a ledger whose Store failed is there all the same: the file may have moved before its folder could be

@@ -18,6 +18,8 @@ type ledger struct {
 	Sequence uint64    `cbor:"2,keyasint"` // of the last committed run
 	Entries  []entry   `cbor:"3,keyasint"` // in the order in which they were made
 	Pending  []trigger `cbor:"4,keyasint"`
+	// Folders are those that were made on the way to something, longest first. They belong to no state.
+	Folders []string `cbor:"5,keyasint,omitempty"`
 
 	index map[string]int
 }
@@ -60,6 +62,7 @@ func decodeLedger(data []byte) (*ledger, error) {
 func (l *ledger) clone() *ledger {
 	c := *l
 	c.Entries, c.Pending = slices.Clone(l.Entries), slices.Clone(l.Pending)
+	c.Folders = slices.Clone(l.Folders)
 	c.reindex()
 	return &c
 }
@@ -86,6 +89,15 @@ func (l *ledger) own(e entry, s saved) error {
 	l.index[e.Key] = len(l.Entries)
 	l.Entries = append(l.Entries, e)
 	return nil
+}
+
+// passBy notes folders that were made on the way.
+func (l *ledger) passBy(folders []string) {
+	for _, dir := range folders {
+		if !slices.Contains(l.Folders, dir) {
+			l.Folders = append(l.Folders, dir)
+		}
+	}
 }
 
 func (l *ledger) drop(keys map[string]bool) {

@@ -38,6 +38,9 @@ type Undo struct {
 	// Contents are bytes that Data names by their hash ("sha256:…") and that are too many for the journal, such as the old
 	// contents of a file. The engine keeps them, and hands them to Revert through Old.
 	Contents map[string][]byte
+	// Folders are those that Apply makes on its way and that others may come to use. One that is left empty when its states
+	// have left the tree is removed.
+	Folders []string
 	// Old opens what Contents held. Set by the engine for Revert alone.
 	Old func(hash string) ([]byte, error)
 }

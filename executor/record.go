@@ -170,6 +170,7 @@ type saved struct {
 	Data       []byte   `cbor:"4,keyasint,omitempty"`
 	Blobs      []string `cbor:"5,keyasint,omitempty"` // of the vault
 	Undo       []call   `cbor:"6,keyasint,omitempty"`
+	Folders    []string `cbor:"7,keyasint,omitempty"`
 }
 
 func (s saved) blobs() []string {

@@ -66,7 +66,7 @@ type undone struct {
 func (e *Engine) unwind(ctx context.Context, intents []intent, finished map[int]bool, stages []string, crashed bool) []undone {
 	ordered := slices.Clone(intents)
 	slices.SortStableFunc(ordered, func(a, b intent) int { return a.Order - b.Order })
-	e.sweep(ordered, stages)
+	_ = e.sweep(ordered, stages) // what it misses, the second one reports
 	var out []undone
 	for _, in := range slices.Backward(ordered) {
 		u := undone{intent: in}
@@ -90,13 +90,14 @@ func (e *Engine) unwind(ctx context.Context, intents []intent, finished map[int]
 		}
 		out = append(out, u)
 	}
-	e.sweep(ordered, stages)
+	if err := e.sweep(ordered, stages); err != nil {
+		out = append(out, undone{left: fmt.Sprintf("temporary files: %v", err)})
+	}
 	return append(out, e.settle(ctx, ordered, finished)...)
 }
 
 // sweep removes what was staged: before, so that a folder can be removed, and after, when the folders are those of before.
-// Failing to is no failure of the rollback: the next one sweeps again.
-func (e *Engine) sweep(intents []intent, stages []string) {
+func (e *Engine) sweep(intents []intent, stages []string) error {
 	for _, in := range intents {
 		if in.Staged != "" {
 			_ = e.Host.Remove(in.Staged) // gone when it was renamed
@@ -105,7 +106,7 @@ func (e *Engine) sweep(intents []intent, stages []string) {
 			stages = append(stages, path)
 		}
 	}
-	_ = e.Host.Unstage(stages)
+	return e.Host.Unstage(stages)
 }
 
 func (in intent) path(e *Engine) (string, bool) {
@@ -164,18 +165,24 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 		return Report{}, false, err
 	}
 	if led.Sequence >= first.Sequence { // committed, and stopped before the journal was cleared
+		e.prune(led)
 		return Report{}, false, e.Journal.Clear()
 	}
 	all := e.unwind(context.WithoutCancel(ctx), intents, finished, first.Stages, true)
 	report := Report{Env: first.Env, Version: first.Version, Revision: first.Revision, Result: RolledBackRun, Error: "the run was cut short"}
 	for _, u := range all {
+		if u.left != "" {
+			report.Left, report.Result = append(report.Left, u.left), RollbackIncomplete
+		}
+		if u.intent.ID == "" {
+			continue
+		}
 		row := StateReport{
 			ID: u.intent.ID, Part: u.intent.Saved.Call.Function, Invocation: u.intent.Number, Result: RolledBack,
 			Reversible: u.left == "", Outputs: map[string]any{}, Note: u.intent.Note,
 		}
 		if u.left != "" {
 			row.Result, row.Error = Failed, u.left
-			report.Left, report.Result = append(report.Left, u.left), RollbackIncomplete
 		}
 		report.States = append(report.States, row)
 	}
@@ -218,7 +225,9 @@ func (r *run) rollback(ctx context.Context) {
 	left := map[int]string{}
 	for _, u := range all {
 		if u.left != "" {
-			left[u.intent.Order] = u.left
+			if u.intent.ID != "" {
+				left[u.intent.Order] = u.left
+			}
 			r.report.Left = append(r.report.Left, u.left)
 			r.report.Result = RollbackIncomplete
 		}

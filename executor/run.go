@@ -133,7 +133,7 @@ func (r *run) buildTasks() error {
 		total += len(r.plan.Invocations[i].Parts)
 	}
 	all, listed := make([]task, total), make([]*task, total) // two allocations, not two for each part
-	order := len(r.led.Entries) // removals come first
+	order := len(r.led.Entries)                              // removals come first
 	for i := range r.plan.Invocations {
 		inv := &r.plan.Invocations[i]
 		for p := range inv.Parts {

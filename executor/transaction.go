@@ -201,7 +201,7 @@ func (r *run) save(ctx context.Context, t *task, u Undo) (*saved, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &saved{Call: c, Reversible: u.Reversible, Why: u.Why, Data: u.Data}
+	s := &saved{Call: c, Reversible: u.Reversible, Why: u.Why, Data: u.Data, Folders: u.Folders}
 	if err := r.keep(s, u); err != nil {
 		return nil, err
 	}

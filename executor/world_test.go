@@ -1,6 +1,7 @@
 package executor_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -173,7 +174,7 @@ func (p *planned) edge(from, to string, kind states.EdgeKind) {
 
 func (w *world) apply(t testing.TB, p *planned) executor.Report {
 	t.Helper()
-	return w.engine.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{})
+	return w.engine.Apply(context.Background(), &p.Plan, nil, executor.RunMeta{})
 }
 
 func (w *world) converge(t testing.TB, p *planned) executor.Report {

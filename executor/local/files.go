@@ -91,6 +91,13 @@ func statOf(st *unix.Stat_t) executor.Stat {
 
 // openFile opens a regular file or folder for reading; a pipe or device is refused before it can block.
 func (f *Files) openFile(name string, flags int) (*os.File, error) {
+	if name == "/" {
+		fd, err := unix.Openat(f.rootFD, ".", unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), name), nil
+	}
 	dir, base, err := f.parent(name)
 	if err != nil {
 		return nil, err

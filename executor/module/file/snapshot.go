@@ -83,7 +83,7 @@ func capture(h executor.Host, name string, deep, bare bool) (executor.Undo, erro
 		return executor.Undo{Why: name + " is a device, pipe or socket, which is not put back"}, nil
 	}
 	data, err := codec.Marshal(s)
-	return executor.Undo{Reversible: true, Data: data, Contents: c.contents}, err
+	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: s.Missing}, err
 }
 
 func (c *camera) take(name string) (snapshot, error) {
