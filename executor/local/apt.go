@@ -35,6 +35,7 @@ type Apt struct {
 	stamps    [2]stamp // of the status file and the folder of its updates
 	cache     *dpkgDatabase
 	refreshed time.Time // when the lists were last fetched, or it was last tried
+	answers   answers
 }
 
 // NewApt returns the packages of the machine whose root folder that is; "" is "/".
@@ -110,7 +111,7 @@ func (a *Apt) Available(ctx context.Context, name, version string) (candidate st
 }
 
 func (a *Apt) available(ctx context.Context, name, version string) (candidate string, ok bool, err error) {
-	output, err := runApt(ctx, nil, "apt-cache", "policy", name)
+	output, err := a.ask(ctx, "apt-cache", "policy", name)
 	if err != nil {
 		return "", false, fmt.Errorf("look up package %s: %w", name, err)
 	}
@@ -213,7 +214,7 @@ func (a *Apt) SimulatePackages(ctx context.Context, install []executor.Package, 
 }
 
 func (a *Apt) simulate(ctx context.Context, args []string) ([]executor.PackageChange, error) {
-	output, err := runApt(ctx, nil, "apt-get", slices.Concat([]string{"install", "--simulate"}, aptOptions(), args)...)
+	output, err := a.ask(ctx, "apt-get", slices.Concat([]string{"install", "--simulate"}, aptOptions(), args)...)
 	if err != nil {
 		return nil, fmt.Errorf("simulate %s: %w", strings.Join(args, " "), err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -42,6 +44,58 @@ func runApt(ctx context.Context, env []string, tool string, args ...string) (str
 		return "", fmt.Errorf("%s said more than %d bytes", tool, aptOutput)
 	}
 	return output.String(), nil
+}
+
+// maxAnswers bounds what is remembered; a run asks for each of its packages a few times.
+const maxAnswers = 512
+
+// answers are what apt said to questions, while nothing that it reads has changed. apt takes about a second to say
+// anything, and check, capture and apply of one part ask the same.
+type answers struct {
+	of   string // the state of what apt reads
+	said map[string]string
+}
+
+// ask runs a package tool that changes nothing.
+func (a *Apt) ask(ctx context.Context, tool string, args ...string) (string, error) {
+	state, question := aptState(), strings.Join(append([]string{tool}, args...), "\x00")
+	a.mu.Lock()
+	if a.answers.of != state || len(a.answers.said) >= maxAnswers {
+		a.answers = answers{of: state, said: map[string]string{}}
+	}
+	said, ok := a.answers.said[question]
+	a.mu.Unlock()
+	if ok {
+		return said, nil
+	}
+	said, err := runApt(ctx, nil, tool, args...)
+	if err != nil {
+		return "", err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.answers.of == state {
+		a.answers.said[question] = said
+	}
+	return said, nil
+}
+
+// aptState changes with every file that apt decides by: dpkg's database, the lists, and its configuration.
+func aptState() string {
+	paths := []string{"/var/lib/dpkg/status", "/var/lib/dpkg/updates", "/var/lib/dpkg/arch", "/var/lib/apt/extended_states"}
+	for _, pattern := range []string{"/var/lib/apt/lists/*", "/etc/apt/*", "/etc/apt/*.d/*"} {
+		found, _ := filepath.Glob(pattern) // its one error is a bad pattern
+		paths = append(paths, found...)
+	}
+	var b strings.Builder
+	for _, path := range paths {
+		if info, err := os.Lstat(path); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				fmt.Fprintln(&b, path, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)
+			}
+		}
+	}
+	return b.String()
 }
 
 // headBuffer keeps the first bytes that are written to it.
