@@ -246,9 +246,14 @@ func race(t *trial) {
 		}
 		outcomes, heads := make([]store.Outcome, racers), make([]store.Head, racers)
 		var wg sync.WaitGroup
+		together := make(chan struct{})
 		for i, name := range names {
-			wg.Go(func() { outcomes[i], heads[i] = t.advance(name) })
+			wg.Go(func() {
+				<-together
+				outcomes[i], heads[i] = t.advance(name)
+			})
 		}
+		close(together)
 		wg.Wait()
 		winner := slices.Index(outcomes, store.Committed)
 		if winner < 0 {
