@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/serf/serf"
 	"go.uber.org/goleak"
 
@@ -186,6 +188,7 @@ func TestUnknownNodeIsKeptOut(t *testing.T) {
 	eventually(t, "a and b", func() bool {
 		return statuses(ga)[b.id] == membership.Alive && statuses(gb)[a.id] == membership.Alive
 	})
+	eventually(t, "a and b to refuse x", func() bool { return refuses(ga, x.id) && refuses(gb, x.id) })
 	if statuses(ga)[x.id] != "" || statuses(gb)[x.id] != "" {
 		t.Error("an unknown node is in")
 	}
@@ -195,6 +198,47 @@ func TestUnknownNodeIsKeptOut(t *testing.T) {
 	eventually(t, "the newcomer", func() bool {
 		return statuses(ga)[x.id] == membership.Alive && statuses(gb)[x.id] == membership.Alive
 	})
+}
+
+func refuses(g *Gossip, id membership.NodeID) bool {
+	g.doorman.mu.Lock()
+	defer g.doorman.mu.Unlock()
+	_, ok := g.doorman.refused[id]
+	return ok
+}
+
+func TestDoorman(t *testing.T) {
+	known := false
+	d := &doorman{self: "self", allowed: func(membership.NodeID) bool { return known }, refused: map[membership.NodeID]refusal{}}
+	f := &fabric{ports: map[string]*port{}}
+	alive := func(p *port) error {
+		return d.NotifyAlive(&memberlist.Node{Name: string(p.id), Addr: net.IPv4(10, 0, 0, 3), Port: 7077})
+	}
+	x := f.port(3)
+	if d.NotifyAlive(&memberlist.Node{Name: "self"}) != nil {
+		t.Error("it refuses itself")
+	}
+	if alive(x) == nil || len(d.nowAllowed(time.Now())) != 0 {
+		t.Fatal("an unknown node passes")
+	}
+	known = true
+	if alive(x) != nil || d.nowAllowed(time.Now())[x.id] != "10.0.0.3:7077" || len(d.refused) != 0 {
+		t.Error("a node that is known by now is not remembered")
+	}
+	known = false
+	for i := range 2 * maxRefused {
+		key := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+		_ = d.NotifyAlive(&memberlist.Node{Name: string(membership.IDOf(key[:])), Addr: net.IPv4(10, 0, 0, 3)})
+	}
+	if len(d.refused) != maxRefused {
+		t.Errorf("%d are remembered", len(d.refused))
+	}
+	if d.nowAllowed(time.Now().Add(2 * refusalTime)); len(d.refused) != 0 {
+		t.Errorf("%d are never forgotten", len(d.refused))
+	}
+	if d.NotifyAlive(&memberlist.Node{Name: "not an id"}) == nil || len(d.refused) != 0 {
+		t.Error("a name that is no id is remembered")
+	}
 }
 
 func TestNoReaderBlocksNobody(t *testing.T) {
