@@ -153,25 +153,19 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 
 // Get implements store.KV.
 func (kv *KV) Get(ctx context.Context, key []byte) ([]byte, error) {
-	for {
-		_, before := kv.known.state(key)
-		value, err := kv.get(ctx, key)
-		if !errors.Is(err, badger.ErrKeyNotFound) {
-			return value, readError("get", err)
-		}
-		here, now := kv.known.state(key)
-		if !here {
-			return nil, store.ErrNotFound
-		}
-		if now == before { // not written meanwhile, so it was there all the time
-			return nil, fmt.Errorf("get: %w: %q is in the store and cannot be read", store.ErrCorrupt, key)
-		}
+	value, err := kv.known.read(key, func() ([]byte, error) { return kv.get(ctx, key) })
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, store.ErrNotFound
 	}
+	return value, readError("get", err)
 }
 
 func (kv *KV) get(ctx context.Context, key []byte) (value []byte, err error) {
 	err = kv.view(ctx, func(txn *badger.Txn) error {
 		item, err := txn.Get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return store.ErrNotFound
+		}
 		if err == nil {
 			value, err = item.ValueCopy([]byte{})
 		}

@@ -3,6 +3,7 @@ package badger
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -68,6 +69,24 @@ func (k *known) wrote(changes []store.Change) {
 			delete(k.keys, string(c.Key))
 		} else if precious(c.Key) {
 			k.keys[string(c.Key)] = struct{}{}
+		}
+	}
+}
+
+// read asks for a key, and says store.ErrCorrupt when a known one is not found.
+func (k *known) read(key []byte, get func() ([]byte, error)) ([]byte, error) {
+	for {
+		_, before := k.state(key)
+		value, err := get()
+		if !errors.Is(err, store.ErrNotFound) {
+			return value, err
+		}
+		here, now := k.state(key)
+		if !here {
+			return nil, err
+		}
+		if now == before { // not written meanwhile, so it was there all the time
+			return nil, fmt.Errorf("%w: %q is in the store and cannot be read", store.ErrCorrupt, key)
 		}
 	}
 }
