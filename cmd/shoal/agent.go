@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/oklog/run"
+	lifecycle "github.com/oklog/run"
 	"github.com/spf13/cobra"
 
 	"shoal/executor/local"
@@ -212,7 +212,7 @@ func (a *agent) serve(ctx context.Context) error {
 	}
 	nodeCtx, stopNode := context.WithCancel(ctx)
 	apiCtx, stopAPI := context.WithCancel(context.Background())
-	var group run.Group
+	var group lifecycle.Group
 	group.Add(func() error { return a.node.Run(nodeCtx) }, func(error) { stopNode() })
 	group.Add(func() error { return api.Serve(apiCtx, listener, api.NewHandler(backend{a.node, a}, a.log)) }, func(error) { stopAPI() })
 	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", addr, "root", a.config.Root)

@@ -75,8 +75,8 @@ type Ports struct {
 	Transport mesh.Transport
 	Gossip    Gossip
 	Enforcer  Enforcer
-	// Drift says that something managed has changed on the machine.
-	Drift <-chan struct{}
+	// Drift names something managed that has changed on the machine.
+	Drift <-chan string
 }
 
 // Node is one running agent. Its methods may be called from many goroutines, also before Run: they wait for it.
