@@ -229,6 +229,9 @@ func (f *Files) Hash(name string, _ executor.Stat) (string, error) {
 
 // nearest finds the nearest folder above name that is there.
 func (f *Files) nearest(name string) (*node, string, error) {
+	if !path.IsAbs(name) {
+		return nil, "", fmt.Errorf("path %q is not absolute", name)
+	}
 	for dir := path.Dir(path.Clean(name)); ; dir = path.Dir(dir) {
 		n, err := f.folder(dir, true)
 		if err == nil || err != syscall.ENOENT {

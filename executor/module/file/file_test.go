@@ -156,10 +156,10 @@ func TestManaged(t *testing.T) {
 		{Name: "new and empty", Params: p{"path": "/etc/f", "contents": empty}},
 		{Name: "new without contents", Params: p{"path": "/etc/f"}},
 		{Name: "other contents", Params: p{"path": "/etc/f", "contents": new}, Setup: old(0o640, 7)},
-		{Name: "other everything", Params: p{"path": "/etc/f", "contents": new, "mode": "4755", "owner": "0", "group": "0"}, Setup: old(0o2640, 7)},
+		{Name: "other everything", Params: p{"path": "/etc/f", "contents": new, "mode": "4755", "owner": "0", "group": "0"}, Setup: old(os.ModeSetgid|0o640, 7)},
 		{Name: "other mode", Params: p{"path": "/etc/f", "contents": new, "mode": "0600"}, Setup: same},
 		{Name: "other mode, contents left alone", Params: p{"path": "/etc/f", "mode": "1777"}, Setup: old(0o644, 7)},
-		{Name: "other owner, contents left alone", Params: p{"path": "/etc/f", "owner": "app"}, Setup: old(0o4755, 7)},
+		{Name: "other owner, contents left alone", Params: p{"path": "/etc/f", "owner": "app"}, Setup: old(os.ModeSetuid|0o755, 7)},
 		{Name: "emptied", Params: p{"path": "/etc/f", "contents": empty}, Setup: old(0o644, 0)},
 		{Name: "matches", Params: p{"path": "/etc/f", "contents": new, "mode": "0644"}, Setup: same, Matches: true},
 		{Name: "matches, meta alone", Params: p{"path": "/etc/f", "mode": "0644"}, Setup: same, Matches: true},
@@ -194,7 +194,7 @@ func TestSymlink(t *testing.T) {
 		{Name: "new", Params: p{"path": "/a/l", "target": "../x"}},
 		{Name: "other target", Params: p{"path": "/l", "target": "b"}, Setup: func(t *testing.T, h executor.Host) { link(t, h, "/l", "a") }},
 		{Name: "over a file", Params: p{"path": "/l", "target": "b"}, Setup: func(t *testing.T, h executor.Host) {
-			have(t, h, "/l", "text", executor.Meta{Mode: 0o4711, UID: 3, GID: 4})
+			have(t, h, "/l", "text", executor.Meta{Mode: os.ModeSetuid | 0o711, UID: 3, GID: 4})
 		}},
 		{Name: "matches", Params: p{"path": "/l", "target": "a"}, Setup: func(t *testing.T, h executor.Host) { link(t, h, "/l", "a") }, Matches: true},
 	})
