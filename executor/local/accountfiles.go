@@ -32,10 +32,10 @@ var (
 	removeOrder = []string{passwdFile, shadowFile, gshadowFile, groupFile}
 )
 
-// lockWait is how long to wait for another program that changes accounts, as lckpwdf(3) does; lockPoll how often to ask.
+// lockWait is how long to wait for another program that changes accounts, as lckpwdf(3) does; recordPoll how often to ask.
 const (
 	lockWait = 15 * time.Second
-	lockPoll = 20 * time.Millisecond
+	recordPoll = 20 * time.Millisecond
 )
 
 // stamp tells one version of a file from every other: each is a new inode.
@@ -196,7 +196,7 @@ func lockAccounts(ctx context.Context, dir *os.Root) (unlock func(), err error) 
 // lockRecord waits for the whole of a file. The lock is one of the open file description, which excludes both the tools of
 // the system, whose lock is one of the process, and other goroutines here; closing the file gives it back.
 func lockRecord(ctx context.Context, file *os.File) error {
-	tick := time.NewTicker(lockPoll)
+	tick := time.NewTicker(recordPoll)
 	defer tick.Stop()
 	for {
 		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})

@@ -249,7 +249,7 @@ func TestAccountsChangedByManyAtOnce(t *testing.T) {
 func TestAccountsWaitForTheLock(t *testing.T) {
 	root := machine(t)
 	release := lockFromAnotherProcess(t, filepath.Join(root, lockFile))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*lockPoll)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*recordPoll)
 	defer cancel()
 	err := NewAccounts(root).PutGroup(ctx, executor.Group{Name: "x"})
 	if err == nil || !strings.Contains(err.Error(), "another program") {
