@@ -34,7 +34,7 @@ var (
 
 // lockWait is how long to wait for another program that changes accounts, as lckpwdf(3) does; recordPoll how often to ask.
 const (
-	lockWait = 15 * time.Second
+	lockWait   = 15 * time.Second
 	recordPoll = 20 * time.Millisecond
 )
 
@@ -65,25 +65,25 @@ func (f *accountFiles) open() (*os.Root, error) {
 	return dir, err
 }
 
-// stamps of passwd and group; zero for one that is not there.
-func (f *accountFiles) stamps() (both [2]stamp, err error) {
+// stamps of passwd, group and shadow; zero for one that is not there.
+func (f *accountFiles) stamps() (all [3]stamp, err error) {
 	dir, err := f.open()
 	if err != nil {
-		return both, err
+		return all, err
 	}
-	for i, name := range []string{passwdFile, groupFile} {
+	for i, name := range []string{passwdFile, groupFile, shadowFile} {
 		info, err := dir.Lstat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return both, err
+			return all, err
 		}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			both[i] = stamp{dev: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
+			all[i] = stamp{dev: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
 		}
 	}
-	return both, nil
+	return all, nil
 }
 
 // read returns the rows of a file, or those of a machine with root alone when it is not there.
