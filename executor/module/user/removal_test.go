@@ -16,6 +16,11 @@ func TestUndoOfARemoval(t *testing.T) {
 	if _, err := m.Apply(t.Context(), h, nil, p); err != nil {
 		t.Fatal(err)
 	}
+	withPassword, _, _ := h.LookupUser("app")
+	withPassword.Shadow = "$y$secret"
+	if err := h.PutUser(t.Context(), withPassword); err != nil {
+		t.Fatal(err)
+	}
 	made := snapshot(t, h)
 	second := capture(t, m, h, p)
 	if err := m.Revert(t.Context(), h, p, first); err != nil {
