@@ -149,6 +149,7 @@ func jinjaMethods(b *budget) exec.Methods {
 			return out, err
 		}
 	}
+	methods.Dict = dictMethods(b)
 	methods.Str = exec.NewMethodSet(limited)
 	return methods
 }

@@ -47,6 +47,7 @@ func newJinja(l *library) *jinja {
 			globals[name] = f
 		}
 	}
+	globals["none"], globals["None"] = nil, nil
 	globals["range"] = j.budget.rangeFunction
 	j.env = &exec.Environment{
 		Context:           exec.NewContext(globals),
