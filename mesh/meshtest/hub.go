@@ -135,6 +135,7 @@ func (p *Port) Join(_ context.Context, addrs []string) (int, error) {
 		for _, addr := range addrs {
 			if other.addr == addr && other != p && !p.hub.isCut(p.id, other.id) {
 				other.joined, p.joined = true, true
+				p.hub.meet(other)
 				p.hub.meet(p)
 				return 1, nil
 			}

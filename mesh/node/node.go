@@ -325,6 +325,9 @@ func (n *Node) tell(ctx context.Context, ev mesh.Event) error {
 func (n *Node) deliver(ctx context.Context, a ask) (any, error) {
 	reply := make(chan mesh.Answer, 1)
 	a.reply = reply
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	select {
 	case n.asks <- a:
 	case <-n.stopped:
