@@ -106,6 +106,10 @@ func eachOf(v any) (keys, values []any, ok bool) {
 }
 
 func (c *compilation) expandOne(comp *component, d *stateDecl, s scope, suffix string) {
+	if c.problems.hopeless() {
+		c.full = true
+		return
+	}
 	if len(c.instances) >= MaxStates {
 		c.full = true
 		c.problems.add(d.place, "", "more than %d states for one node", MaxStates)

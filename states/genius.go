@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// provider is who makes a thing: an instance by its index.
+// thing is what a parameter names on the machine.
 type thing struct {
 	kind ResourceKind
 	name string
@@ -65,6 +65,9 @@ func (c *compilation) addObvious() {
 	g := obvious{c: c, providers: map[thing][]int{}}
 	for at := range c.instances {
 		things(&c.instances[at], c.lib.functions, func(p Param, t thing) {
+			if p.Provides == ResourceRepository && len(g.providers[t]) == 0 {
+				g.repositories = append(g.repositories, t)
+			}
 			if p.Provides != "" {
 				g.providers[t] = append(g.providers[t], at)
 			}
@@ -79,7 +82,9 @@ func (c *compilation) addObvious() {
 type obvious struct {
 	c         *compilation
 	providers map[thing][]int
-	links     []link
+	// repositories in the order written.
+	repositories []thing
+	links        []link
 }
 
 func (g *obvious) needs(at int, p Param, name string) {
@@ -101,10 +106,8 @@ func (g *obvious) needs(at int, p Param, name string) {
 	case ResourceService:
 		g.edge(at, thing{ResourcePackage, name}, "package %s before its service", name)
 	case ResourcePackage:
-		for t := range g.providers {
-			if t.kind == ResourceRepository {
-				g.edge(at, t, "repository %s before packages", t.name)
-			}
+		for _, t := range g.repositories {
+			g.edge(at, t, "repository %s before packages", t.name)
 		}
 	}
 	if p.Needs != "" {
@@ -114,15 +117,20 @@ func (g *obvious) needs(at int, p Param, name string) {
 
 func (g *obvious) edge(to int, t thing, format, name string) {
 	for _, from := range g.providers[t] {
-		if from != to {
+		if from != to && len(g.links) < MaxEdges {
 			g.links = append(g.links, link{from: from, to: to, kind: EdgeAfter, reason: "genius: " + fmt.Sprintf(format, name)})
 		}
 	}
 }
 
+// maxReorderWork bounds how many instances addAcyclic visits in all its searches.
+const maxReorderWork = 20_000_000
+
 // addAcyclic adds those links that close no cycle. It keeps a topological position for each instance (Pearce and Kelly,
 // "A dynamic topological sort algorithm for directed acyclic graphs", 2006): a link that agrees with the positions is free,
 // and one that does not searches only the instances between its ends.
+//
+// What it adds is a help, so it stops when the search takes too long.
 func (g *graph) addAcyclic(links []link) {
 	order := g.sorted(func(int) int { return 0 })
 	if len(order) != len(g.out) {
@@ -136,12 +144,16 @@ func (g *graph) addAcyclic(links []link) {
 	for i, l := range g.links {
 		in[l.to] = append(in[l.to], i)
 	}
+	work := 0
 	for _, l := range links {
-		if g.full || g.joined(l.from, l.to) {
+		if g.full || work > maxReorderWork || g.joined(l.from, l.to) {
 			continue
 		}
-		if position[l.from] > position[l.to] && !g.reorder(l, position, in) {
-			continue
+		if position[l.from] > position[l.to] {
+			ok, visited := g.reorder(l, position, in)
+			if work += visited; !ok {
+				continue
+			}
 		}
 		before := len(g.links)
 		if g.add(l); len(g.links) > before {

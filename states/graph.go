@@ -26,6 +26,7 @@ type graph struct {
 	seen  map[linkKey]bool
 	out   [][]int // indices into links, by from
 	full  bool
+	tries int // calls of add: edges that are there already cost time too
 }
 
 func newGraph(n int) *graph {
@@ -35,6 +36,9 @@ func newGraph(n int) *graph {
 // add adds an edge once. It is false when the graph is full.
 func (g *graph) add(l link) bool {
 	k := linkKey{l.from, l.to, l.kind}
+	if g.tries++; g.tries > 4*MaxEdges {
+		g.full = true
+	}
 	if g.seen[k] || g.full {
 		return !g.full
 	}
@@ -202,7 +206,9 @@ func (c *compilation) connectBarriers() {
 			if other > at {
 				l.from, l.to = at, other
 			}
-			c.graph.add(l)
+			if !c.graph.add(l) {
+				return
+			}
 		}
 	}
 }
@@ -213,6 +219,10 @@ func (c *compilation) connectOrder() {
 		order := c.instances[at].decl.order
 		if order == "" {
 			continue
+		}
+		if c.graph.tries += len(c.graph.links); c.graph.full || c.graph.tries > 4*MaxEdges {
+			c.graph.full = true
+			break
 		}
 		contradicted := c.graph.reach(at, order == "first")
 		for other := range c.instances {

@@ -14,11 +14,7 @@ import (
 func readJSON(file string, data []byte) (*docNode, []placedError) {
 	r := jsonReader{file: file, data: data, dec: json.NewDecoder(bytes.NewReader(data))}
 	r.dec.UseNumber()
-	for i, b := range data {
-		if b == '\n' {
-			r.lines = append(r.lines, i+1)
-		}
-	}
+	r.lines = lineStarts(data)
 	n, err := r.read(0)
 	if err == nil {
 		if _, extra := r.dec.Token(); !errors.Is(extra, io.EOF) {
@@ -38,7 +34,7 @@ type jsonReader struct {
 	file     string
 	data     []byte
 	dec      *json.Decoder
-	lines    []int // offsets of the second and later lines
+	lines    []int // offsets of the lines' beginnings
 	total    int
 	problems []placedError
 }
@@ -68,11 +64,7 @@ func (r *jsonReader) placed(err error) placedError {
 func (r *jsonReader) place(offset int) Place {
 	offset = max(0, min(offset, len(r.data)))
 	line := sort.SearchInts(r.lines, offset+1)
-	start := 0
-	if line > 0 {
-		start = r.lines[line-1]
-	}
-	return Place{File: r.file, Line: line + 1, Column: offset - start + 1}
+	return Place{File: r.file, Line: line, Column: offset - r.lines[line-1] + 1}
 }
 
 // next is the offset of the token that Token will return.

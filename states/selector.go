@@ -33,7 +33,7 @@ func Selects(expr string, n Node, groups map[string]string) (bool, error) {
 
 var (
 	shorthandTerm = regexp.MustCompile(`^\s*([\w][\w.\-/]*)\s*(!?=)\s*([\w.\-:/@+]*)\s*$`)
-	comparison    = regexp.MustCompile(`\b(?:tags\.)?(\w+|tags\["[^"]+"\])\s*(?:==|!=|in)\s*(\[[^\]]*\]|"[^"]*"|'[^']*')`)
+	comparison    = regexp.MustCompile(`(?:tags\.(\w+)|tags\["([^"]+)"\]|\b(name|zone))\s*(?:==|!=|in)\s*(\[[^\]]*\]|"[^"]*"|'[^']*')`)
 	quoted        = regexp.MustCompile(`["']([^"']*)["']`)
 	groupName     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )

@@ -16,13 +16,14 @@ import (
 // tree reads a state tree and remembers what it read, since many nodes may be compiled from it.
 type tree struct {
 	fsys   fs.FS
-	texts  map[string]textFile
+	texts  map[string]*textFile
 	hashes map[string]hashedFile
 }
 
 type textFile struct {
-	data []byte
-	err  error
+	data  []byte
+	err   error
+	lines []int // offsets of the lines' beginnings, made when first asked for
 }
 
 type hashedFile struct {
@@ -32,7 +33,7 @@ type hashedFile struct {
 }
 
 func newTree(fsys fs.FS) *tree {
-	return &tree{fsys: fsys, texts: map[string]textFile{}, hashes: map[string]hashedFile{}}
+	return &tree{fsys: fsys, texts: map[string]*textFile{}, hashes: map[string]hashedFile{}}
 }
 
 // open refuses what is not a regular file of at most limit bytes.
@@ -71,7 +72,7 @@ func (t *tree) read(name string, limit int64) ([]byte, error) {
 		return f.data, f.err
 	}
 	data, err := t.readAll(name, limit)
-	t.texts[name] = textFile{data, err}
+	t.texts[name] = &textFile{data: data, err: err}
 	return data, err
 }
 
@@ -132,16 +133,30 @@ func (t *tree) line(p Place) string {
 	if !ok || f.err != nil || p.Line < 1 {
 		return ""
 	}
-	rest := f.data
-	for n := 1; n < p.Line; n++ {
-		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
-			return ""
-		}
-		rest = rest[i+1:]
+	if f.lines == nil {
+		f.lines = lineStarts(f.data)
 	}
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	if p.Line > len(f.lines) {
+		return ""
+	}
+	line, _, _ := bytes.Cut(f.data[f.lines[p.Line-1]:], []byte("\n"))
+	if len(line) > maxShownLine {
+		line = line[:maxShownLine]
+	}
 	return strings.TrimRight(string(line), "\r")
+}
+
+// maxShownLine is how much of a line a problem shows.
+const maxShownLine = 400
+
+func lineStarts(data []byte) []int {
+	starts := []int{0}
+	for i, b := range data {
+		if b == '\n' {
+			starts = append(starts, i+1)
+		}
+	}
+	return starts
 }
 
 // within resolves a path as a tree writes it, relative to base, and refuses one that leaves the tree.
@@ -168,13 +183,18 @@ type collector struct {
 	seen     map[string]bool
 	rendered map[string][]byte // what a templated states file rendered to: its places count there
 	left     int
+	calls    int // of add, repeated problems too
 }
+
+// hopeless is true when so much is wrong that looking for more helps nobody.
+func (c *collector) hopeless() bool { return c.calls > 50*MaxProblems }
 
 func newCollector(t *tree) *collector {
 	return &collector{tree: t, seen: map[string]bool{}, rendered: map[string][]byte{}}
 }
 
 func (c *collector) add(p Place, hint, format string, args ...any) {
+	c.calls++
 	problem := Problem{Place: p, Message: fmt.Sprintf(format, args...), Hint: hint}
 	key := p.String() + "\x00" + problem.Message
 	if c.seen[key] {
@@ -203,7 +223,11 @@ func (c *collector) fromRendered(p *Problem, data []byte) {
 	}
 	text := strings.TrimRight(lines[p.Place.Line-1], "\r")
 	found := 0
-	for i, line := range strings.Split(string(c.tree.texts[p.Place.File].data), "\n") {
+	template, ok := c.tree.texts[p.Place.File]
+	if !ok {
+		return
+	}
+	for i, line := range strings.Split(string(template.data), "\n") {
 		if strings.TrimRight(line, "\r") == text {
 			if found != 0 {
 				found = -1

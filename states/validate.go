@@ -45,8 +45,8 @@ func (l *library) likelyNodes() []Node {
 			continue
 		}
 		for _, m := range comparison.FindAllStringSubmatch(text, -1) {
-			for _, v := range quoted.FindAllStringSubmatch(m[2], -1) {
-				note(m[1], v[1])
+			for _, v := range quoted.FindAllStringSubmatch(m[4], -1) {
+				note(m[1]+m[2]+m[3], v[1])
 			}
 		}
 	}
