@@ -1,0 +1,106 @@
+package doccheck
+
+import (
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"shoal/states"
+)
+
+// A fenced block is a file of a tree when its first line is a comment that holds nothing but the file's path.
+var named = regexp.MustCompile(`^(?:#|\{#|\{\{/\*|//) ((?:site|components/|roles/|variables/)[^ ]*)(?: #\}| \*/\}\})?$`)
+
+// example is what one section of a page shows: a tree, and what the compiler says of it.
+type example struct {
+	heading string
+	tree    fstest.MapFS
+	says    string // empty: it compiles
+}
+
+// node is the one that the page's trees are compiled for.
+var node = states.Node{Name: "web-1", Zone: "a", Tags: map[string]string{
+	"role": "web", "dc": "fra", "os.name": "debian", "os.version": "12", "os.hostname": "web-1",
+	"hw.arch": "amd64", "hw.cpus": "2", "hw.memory_mb": "4096",
+}}
+
+// examples takes a page apart: each heading begins a new tree.
+func examples(t *testing.T, page string) []example {
+	t.Helper()
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []example
+	now := example{tree: fstest.MapFS{}}
+	var fence []string
+	inside := false
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "```") && inside:
+			now.take(fence)
+			inside = false
+		case strings.HasPrefix(line, "```"):
+			fence, inside = nil, true
+		case inside:
+			fence = append(fence, line)
+		case strings.HasPrefix(line, "#"):
+			all = append(all, now)
+			now = example{heading: strings.TrimLeft(line, "# "), tree: fstest.MapFS{}}
+		}
+	}
+	return append(all, now)
+}
+
+func (e *example) take(fence []string) {
+	if len(fence) == 0 {
+		return
+	}
+	if said, ok := strings.CutPrefix(strings.Join(fence, "\n"), "$ shoal validate .\nshoal: "); ok {
+		e.says = said
+	} else if m := named.FindStringSubmatch(fence[0]); m != nil {
+		if strings.HasSuffix(m[1], ".json") || path.Ext(m[1]) == ".tmpl" || path.Ext(m[1]) == ".j2" {
+			fence = fence[1:] // the comment is for the reader, and would be part of what is rendered
+		}
+		e.tree[m[1]] = &fstest.MapFile{Data: []byte(strings.Join(fence, "\n") + "\n")}
+	}
+}
+
+// complete gives a tree that shows only components a site that selects them.
+func (e *example) complete() {
+	if e.tree["site.yaml"] != nil {
+		return
+	}
+	site := "targets:\n  - on: \"*\"\n    components:\n"
+	for name := range e.tree {
+		if dir, file := path.Split(name); strings.HasPrefix(file, "states.") {
+			site += "      - " + path.Base(dir) + "\n"
+		}
+	}
+	e.tree["site.yaml"] = &fstest.MapFile{Data: []byte(site)}
+}
+
+func TestLanguagePage(t *testing.T) {
+	compiled := 0
+	for _, e := range examples(t, "../../docs/language.md") {
+		if len(e.tree) == 0 {
+			continue
+		}
+		e.complete()
+		compiled++
+		said := ""
+		if _, err := states.Compile(e.tree, node, functions()); err != nil {
+			said = err.Error()
+		}
+		if said != e.says {
+			t.Errorf("section %q: the compiler says:\n%s\nthe page says:\n%s", e.heading, said, e.says)
+		}
+	}
+	if compiled < 10 {
+		t.Errorf("only %d sections of the page show a tree: has the way of marking them changed?", compiled)
+	}
+}
