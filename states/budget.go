@@ -13,20 +13,21 @@ import (
 	"github.com/nikolalohinski/gonja/v2/tokens"
 )
 
-// Costs against MaxTemplateSteps. Calls that can recurse cost more, since each level takes stack.
+// Limits within MaxTemplateSteps. A call that recurses takes stack, and gonja repeats the whole chain in each level's error.
 const (
-	macroSteps     = 100
-	recursiveSteps = 1000
-	maxIncludes    = 5000
-	maxNumber      = 1 << 20 // the largest width, count or length that a filter or method takes
+	maxCalls    = 100 // macros, and recursive loops, within each other
+	maxIncludes = 5000
+	maxNumber   = 1 << 20 // the largest width, count or length that a filter or method takes
 )
 
 // budget counts what one rendering does, and stops one that would not end. Steps are counted rather than time, so that a
 // template that is refused is refused on every machine.
 type budget struct {
-	steps, includes, bytes int
-	err                    error // an error that gonja would have swallowed
+	steps, calls, includes, bytes int
+	err                           error // an error that gonja would have swallowed
 }
+
+const tooManyIncludes = "includes more than"
 
 func (b *budget) reset() { *b = budget{} }
 
@@ -41,7 +42,7 @@ func (b *budget) spend(n int) error {
 func (b *budget) read(n int) error {
 	b.includes++
 	if b.bytes += n; b.includes > maxIncludes || b.bytes > MaxRenderedBytes {
-		b.err = fmt.Errorf("includes more than %d files or %s", maxIncludes, sizeText(MaxRenderedBytes))
+		b.err = fmt.Errorf("%s %d files or %s", tooManyIncludes, maxIncludes, sizeText(MaxRenderedBytes))
 		return b.err
 	}
 	return nil
@@ -77,11 +78,11 @@ func (b *budget) rangeFunction(_ *exec.Evaluator, params *exec.VarArgs) *exec.Va
 	return exec.AsValue(list)
 }
 
-// tick is a node that counts a round of a loop or a call of a macro.
+// tick is a node that counts a round of a loop, or goes into or out of a call.
 type tick struct {
 	at     *tokens.Token
 	budget *budget
-	cost   int
+	calls  int // +1 into a call, -1 out of it
 }
 
 func (t tick) Position() *tokens.Token { return t.at }
@@ -89,13 +90,24 @@ func (t tick) String() string          { return "tick" }
 
 // Execute implements exec.ControlStructure.
 func (t tick) Execute(*exec.Renderer, *nodes.ControlStructureBlock) error {
-	return t.budget.spend(t.cost)
+	if t.budget.calls += t.calls; t.budget.calls > maxCalls {
+		t.budget.err = fmt.Errorf("calls itself more than %d levels deep", maxCalls)
+		return t.budget.err
+	}
+	return t.budget.spend(1)
 }
 
-func (t tick) before(w *nodes.Wrapper) {
-	if w != nil {
-		w.Nodes = append([]nodes.Node{&nodes.ControlStructureBlock{Location: t.at, Name: "tick", ControlStructure: t}}, w.Nodes...)
+func (t tick) node() nodes.Node {
+	return &nodes.ControlStructureBlock{Location: t.at, Name: "tick", ControlStructure: t}
+}
+
+// counted puts ticks into the body of a loop, or around that of a call.
+func (b *budget) counted(at *tokens.Token, w *nodes.Wrapper, call bool) {
+	if !call {
+		w.Nodes = append([]nodes.Node{tick{at, b, 0}.node()}, w.Nodes...)
+		return
 	}
+	w.Nodes = append(append([]nodes.Node{tick{at, b, 1}.node()}, w.Nodes...), tick{at, b, -1}.node())
 }
 
 // The names of filters that only jinjaStructures uses; no template can write them.
@@ -135,17 +147,13 @@ func jinjaStructures(b *budget) *exec.ControlStructureSet {
 		if !ok {
 			return
 		}
-		cost := 1
-		if loop.Recursive {
-			cost = recursiveSteps
-		}
-		tick{loop.BodyWrapper.Location, b, cost}.before(loop.BodyWrapper)
+		b.counted(loop.BodyWrapper.Location, loop.BodyWrapper, loop.Recursive)
 		loop.ObjectEvaluator = filtered(loop.ObjectEvaluator, chargeFilter)
 		loop.IfCondition = filtered(loop.IfCondition, strictFilter)
 	})
 	count("macro", func(cs nodes.ControlStructure) {
 		if m, ok := cs.(*controls.MacroControlStructure); ok {
-			tick{m.Location, b, macroSteps}.before(m.Wrapper)
+			b.counted(m.Location, m.Wrapper, true)
 		}
 	})
 	return set
@@ -169,7 +177,8 @@ func checkNesting(source string, c *config.Config) error {
 			depth--
 		}
 		if depth > MaxDepth || length > 10_000 {
-			return fmt.Errorf("an expression is nested deeper than %d levels or longer than 10000 words (Line: %d Col: %d)", MaxDepth, t.Line, t.Col)
+			return &parser.SyntaxError{Line: t.Line, Column: t.Col, Raw: t.Val,
+				Message: fmt.Sprintf("nested deeper than %d levels, or longer than 10000 words", MaxDepth)}
 		}
 	}
 }

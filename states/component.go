@@ -174,7 +174,9 @@ func (l *library) declarePart(d *stateDecl, k docEntry) {
 		return
 	}
 	p := partDecl{fn: fn, place: k.place, params: l.problems.mapOf(k.value, k.key)}
-	l.checkNames(p)
+	if k.value.kind == kindMap || k.value.kind == kindNull {
+		l.checkNames(p)
+	}
 	d.parts = append(d.parts, p)
 }
 

@@ -94,10 +94,16 @@ func (s *scope) templateData() map[string]any {
 	return data
 }
 
-// quotedIn finds a name that a template's error complains about on a line of the template, for the column.
+// wordPlace finds the name that a template's error complains about: on the line that the engine says, or a little above,
+// since gonja gives a loop the place of its body.
 func (l *library) wordPlace(p Place, word string) Place {
-	if i := wordIndex(l.tree.line(p), word); i >= 0 {
-		p.Column = i + 1
+	for up := p; word != "" && up.Line > 0 && p.Line-up.Line < 20; up.Line-- {
+		if i := wordIndex(l.tree.line(up), word); i >= 0 {
+			up.Column = i + 1
+			return up
+		}
+	}
+	if p.Line == 0 {
 		return p
 	}
 	line := l.tree.line(p)

@@ -153,6 +153,7 @@ func offsetOf(text string, line, column int) int {
 var (
 	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
 	missingKey = regexp.MustCompile(`no such (?:key|attribute\(s\)): (.*)$`)
+	reserved   = regexp.MustCompile(`reserved identifier: (\w+)$`)
 	celPrefix  = regexp.MustCompile(`^(?:Syntax error|ERROR): `)
 )
 
@@ -164,9 +165,13 @@ func celMessage(m string) string {
 		}
 		return fmt.Sprintf("undefined name %q", u[1])
 	}
+	if r := reserved.FindStringSubmatch(m); r != nil {
+		return fmt.Sprintf("undefined name %q", r[1])
+	}
 	m = celPrefix.ReplaceAllString(m, "")
 	first, _, _ := strings.Cut(m, "\n")
-	return "expression: " + lowerFirst(first)
+	first, _, _ = strings.Cut(first, " expecting {")
+	return "expression: " + strings.ReplaceAll(lowerFirst(first), "mismatched input '<EOF>'", "it ends too early")
 }
 
 // eval evaluates text over s to a plain value: nil, bool, int64, float64, string, []any or map[string]any.
@@ -193,11 +198,20 @@ func (x *expressions) eval(text string, s *scope) (any, *expressionError) {
 func (x *expressions) explain(text string, err error, s *scope) *expressionError {
 	m := missingKey.FindStringSubmatch(err.Error())
 	if m == nil {
-		return &expressionError{message: "expression: " + err.Error(), offset: -1}
+		message := "expression: " + err.Error()
+		if strings.Contains(message, "cost limit") {
+			message = fmt.Sprintf("expression: it takes more than %d steps", MaxExpressionCost)
+		}
+		return &expressionError{message: message, offset: -1}
 	}
-	hint := suggest(m[1], s.names())
-	if m[1] == "each" {
+	hint := ""
+	switch m[1] {
+	case "each":
 		hint = "each is known inside a for_each only"
+	case "vars":
+		hint = "variables are made from tags, name and zone; vars is known in states files and templates"
+	default:
+		hint = suggest(m[1], s.names())
 	}
 	return &expressionError{message: fmt.Sprintf("undefined variable %q", m[1]), hint: hint, offset: wordIndex(text, m[1])}
 }

@@ -69,11 +69,11 @@ func (j *jinja) parse(name string) jinjaTemplate {
 	data, err := j.lib.tree.read(name, MaxTemplateBytes)
 	if err == nil {
 		err = guarded(func() error {
-			if err := checkNesting(string(data), j.config); err != nil {
+			if err := checkNesting(string(pythonEscapes(data)), j.config); err != nil {
 				return err
 			}
 			var err error
-			t.t, err = exec.NewTemplate(name, j.config, treeLoader{j, name}, j.env)
+			t.t, err = exec.NewTemplate(name, j.config, treeLoader{j, name, 0}, j.env)
 			return err
 		})
 		t.mutates = mutating.Match(data)
@@ -97,7 +97,7 @@ func (j *jinja) render(name string, s *scope) ([]byte, *placedError) {
 	j.budget.reset()
 	out := limitedBuffer{limit: MaxRenderedBytes}
 	err := guarded(func() error { return t.t.Execute(&out, exec.NewContext(data)) })
-	if j.budget.err != nil {
+	if err == nil {
 		err = j.budget.err
 	}
 	if err != nil {
@@ -161,8 +161,9 @@ func (b *limitedBuffer) ReadFrom(r io.Reader) (int64, error) {
 
 // treeLoader finds what a template includes: beside the template, else in its component's folder.
 type treeLoader struct {
-	j    *jinja
-	from string
+	j     *jinja
+	from  string
+	depth int // includes within each other
 }
 
 func (l treeLoader) Read(name string) (io.Reader, error) {
@@ -173,8 +174,11 @@ func (l treeLoader) Read(name string) (io.Reader, error) {
 	if err := l.j.budget.read(len(data)); err != nil {
 		return nil, err
 	}
-	if err := checkNesting(string(data), l.j.config); err != nil {
-		return nil, err
+	data = pythonEscapes(data)
+	if l.depth > 0 { // parse has checked the first
+		if err := checkNesting(string(data), l.j.config); err != nil {
+			return nil, err
+		}
 	}
 	return bytes.NewReader(data), nil
 }
@@ -182,7 +186,7 @@ func (l treeLoader) Read(name string) (io.Reader, error) {
 func (l treeLoader) Resolve(name string) (string, error) {
 	beside, err := within(path.Dir(l.from), name)
 	if err != nil {
-		return "", err
+		return "", &includeError{err}
 	}
 	if l.j.lib.tree.exists(beside) {
 		return beside, nil
@@ -193,13 +197,25 @@ func (l treeLoader) Resolve(name string) (string, error) {
 			return below, nil
 		}
 	}
-	return "", fmt.Errorf("%s does not exist", beside)
+	return "", &includeError{fmt.Errorf("%s does not exist", beside)}
 }
 
-func (l treeLoader) Inherit(from string) (loaders.Loader, error) { return treeLoader{l.j, from}, nil }
+// includeError is an include that names nothing. gonja flattens it to text, so the text is marked.
+type includeError struct{ err error }
+
+const includeFailed = "include: "
+
+func (e *includeError) Error() string { return includeFailed + e.err.Error() }
+
+func (l treeLoader) Inherit(from string) (loaders.Loader, error) {
+	if l.depth >= maxCalls {
+		return nil, &includeError{fmt.Errorf("more than %d files within each other", maxCalls)}
+	}
+	return treeLoader{l.j, from, l.depth + 1}, nil
+}
 
 var (
-	jinjaLine    = regexp.MustCompile(`(?i)at line (\d+)|\(Line[:=] ?(\d+) Col[:=] ?(\d+)`)
+	jinjaLine    = regexp.MustCompile(`(?i)at line (\d+)`)
 	jinjaMissing = []*regexp.Regexp{
 		regexp.MustCompile(`attribute '([^']*)' not found`),
 		regexp.MustCompile(`item ''?([^']*?)''? not found`),
@@ -211,24 +227,16 @@ var (
 // problem finds place, message and hint in gonja's error: the innermost line that it names, and the last thing it says.
 func (j *jinja) problem(name string, err error, s *scope) *placedError {
 	text := err.Error()
-	p := placedError{place: Place{File: name, Line: 1, Column: 1}}
+	p := placedError{place: Place{File: j.included(name, text)}}
 	var syntax *parser.SyntaxError
 	if errors.As(err, &syntax) && syntax.Line > 0 {
 		p.place.Line, p.place.Column = syntax.Line, max(1, syntax.Column)
 		p.message = "template: " + lowerFirst(strings.TrimSuffix(syntax.Message, "."))
 		return &p
 	}
-	column := 0
 	for _, m := range jinjaLine.FindAllStringSubmatch(text, -1) {
-		line := m[1]
-		if line == "" {
-			line = m[2]
-			column, _ = strconv.Atoi(m[3])
-		} else {
-			column = 0
-		}
-		if n, err := strconv.Atoi(line); err == nil && n > 0 {
-			p.place.Line = n
+		if n, err := strconv.Atoi(m[1]); err == nil && n > 0 {
+			p.place.Line, p.place.Column = n, 1
 		}
 	}
 	for _, re := range jinjaMissing {
@@ -251,17 +259,37 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 		return &p
 	}
 	p.message = "template: " + lastSaid(text)
-	if column > 0 {
-		p.place.Column = column
-		return &p
+	word := ""
+	if strings.Contains(text, includeFailed) || strings.Contains(text, tooManyIncludes) {
+		word = "include"
 	}
-	p.place = j.lib.wordPlace(p.place, "")
+	p.place = j.lib.wordPlace(p.place, word)
 	return &p
 }
+
+var jinjaInclude = regexp.MustCompile(`IncludeControlStructure\(Filename='([^']*)'`)
+
+// included is the file that an error is in: the innermost include that goes on to name a line of its own.
+func (j *jinja) included(name, text string) string {
+	for {
+		m := jinjaInclude.FindStringSubmatchIndex(text)
+		if m == nil || strings.Contains(text, includeFailed) || !jinjaLine.MatchString(text[m[1]:]) {
+			return name
+		}
+		inner, err := treeLoader{j, name, 0}.Resolve(text[m[2]:m[3]])
+		if err != nil {
+			return name
+		}
+		name, text = inner, text[m[1]:]
+	}
+}
+
+var invalidCall = regexp.MustCompile(`tick: |invalid call to (?:filter|function|method|test) '[^']*': `)
 
 // lastSaid is the innermost of an error's wrapped messages, in one short line.
 func lastSaid(text string) string {
 	text = strings.TrimRight(text, "\n")
+	text = invalidCall.ReplaceAllString(text, "")
 	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
 		text = text[i+1:]
 	}

@@ -14,7 +14,7 @@ const (
 	MaxDepth           = 64        // nesting of a document
 	MaxExpressionBytes = 16 << 10  // one ${ … }
 	MaxExpressionCost  = 1_000_000 // cel-go's cost units of one evaluation
-	MaxTemplateSteps   = 1_000_000 // loop rounds of one rendering; a macro call counts as macroSteps
+	MaxTemplateSteps   = 1_000_000 // loop rounds of one rendering
 	MaxProblems        = 200       // problems that are reported; the rest is counted
 	MaxCombinations    = 256       // nodes that Validate makes up from the tags that the targets mention
 )

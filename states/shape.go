@@ -69,7 +69,7 @@ func (c *collector) namesOf(n *docNode, what string) []named {
 	}
 	var names []named
 	for _, item := range c.listOf(n, what) {
-		if s, ok := c.stringOf(item, "each of "+what); ok {
+		if s, ok := c.stringOf(item, "an item of "+what); ok {
 			names = append(names, named{s, item.place})
 		}
 	}

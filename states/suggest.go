@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// suggest is the hint for a name that is not among the known ones: the closest, where one is close enough.
+// suggest is the hint for a name that is not among the known ones: the closest (of equally close ones the first), where one
+// is close enough.
 func suggest(name string, known []string) string {
 	best, at := "", max(1, len(name)/3)+1
 	for _, k := range known {
-		if d := distance(strings.ToLower(name), strings.ToLower(k), at); d < at || d == at && best != "" && k < best {
+		if d := distance(strings.ToLower(name), strings.ToLower(k), at); d < at && k != name {
 			best, at = k, d
 		}
 	}

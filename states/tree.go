@@ -163,7 +163,7 @@ func lineStarts(data []byte) []int {
 func within(base, name string) (string, error) {
 	switch {
 	case name == "":
-		return "", errors.New("an empty path")
+		return "", errors.New(`"" is an empty path`)
 	case path.IsAbs(name):
 		return "", fmt.Errorf("%q leaves the tree: a path in a tree is relative", name)
 	case strings.ContainsAny(name, "\\\x00"):

@@ -45,7 +45,7 @@ func readYAML(file string, data []byte) (node *docNode, problems []placedError) 
 			continue
 		}
 		if body != nil {
-			r.fail(r.place(doc.Body.GetToken()), "", "a second YAML document: a file holds one")
+			r.fail(r.place(startToken(doc.Body)), "", "a second YAML document: a file holds one")
 			return nil, r.problems
 		}
 		body = doc.Body
