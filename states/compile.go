@@ -51,9 +51,17 @@ func newLibrary(fsys fs.FS, functions []Function) (*library, error) {
 // Compile computes a node's plan. It is a function of its arguments: equal ones give an equal plan, on any machine. When the
 // tree is wrong the error is Problems with all that was found, in the order of their places.
 func Compile(fsys fs.FS, node Node, functions []Function) (*Plan, error) {
+	return CompileOrdered(fsys, node, functions, "")
+}
+
+// CompileOrdered is Compile with an ordering mode that overrules the site's policy; an empty one does not.
+func CompileOrdered(fsys fs.FS, node Node, functions []Function, order Order) (*Plan, error) {
 	l, err := newLibrary(fsys, functions)
 	if err != nil {
 		return nil, err
+	}
+	if order != "" {
+		l.site.policy.Order = order
 	}
 	plan := l.compile(node)
 	if ps := l.problems.sorted(); len(ps) > 0 {

@@ -10,12 +10,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"shoal/states"
 )
+
+// versionControl names the folders that a checkout keeps for itself.
+var versionControl = []string{".git", ".hg", ".svn", ".jj"}
 
 // MaxEntries of a tree that Fingerprint walks.
 const MaxEntries = 1_000_000
@@ -92,14 +97,18 @@ func explain(name string, err error) error {
 
 // Fingerprint hashes what lstat says of everything in a tree: path, mode, size, mtime, ctime and inode, in the order of the
 // paths. Equal fingerprints of one folder mean that nothing was written between them, as far as the kernel's clock tells:
-// ctime cannot be set back by a program that is not root. Reading the contents is not needed.
-func Fingerprint(dir string) ([32]byte, error) {
-	sum := sha256.New()
-	entries := 0
+// ctime cannot be set back by a program that is not root. Reading the contents is not needed. newest is the latest ctime:
+// what was written within the clock's grain of it may not show. Version control's own folders are not of the tree.
+func Fingerprint(dir string) (sum [32]byte, newest time.Time, err error) {
+	hash := sha256.New()
+	entries, latest := 0, int64(0)
 	var record []byte
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if d.IsDir() && slices.Contains(versionControl, d.Name()) {
+			return fs.SkipDir
 		}
 		if entries++; entries > MaxEntries {
 			return fmt.Errorf("more than %d files", MaxEntries)
@@ -117,11 +126,12 @@ func Fingerprint(dir string) ([32]byte, error) {
 		for _, n := range []uint64{uint64(st.Mode), uint64(st.Size), uint64(st.Mtim.Nano()), uint64(st.Ctim.Nano()), st.Ino, st.Dev} {
 			record = binary.BigEndian.AppendUint64(record, n)
 		}
-		sum.Write(record)
+		hash.Write(record)
+		latest = max(latest, st.Ctim.Nano())
 		return nil
 	})
 	if err != nil {
-		return [32]byte{}, fmt.Errorf("fingerprint state tree: %w", err)
+		return sum, newest, fmt.Errorf("fingerprint state tree: %w", err)
 	}
-	return [32]byte(sum.Sum(nil)), nil
+	return [32]byte(hash.Sum(nil)), time.Unix(0, latest), nil
 }

@@ -121,7 +121,7 @@ func TestFingerprint(t *testing.T) {
 
 func fingerprint(t *testing.T, dir string) [32]byte {
 	t.Helper()
-	f, err := disk.Fingerprint(dir)
+	f, _, err := disk.Fingerprint(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,383 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/mesh"
+)
+
+const patience = 20 * time.Second // for what must come; nothing is asserted about how fast
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// quic-go's and libp2p's process-wide workers, started once and never ended by design.
+		goleak.IgnoreTopFunction("github.com/libp2p/go-libp2p/p2p/transport/tcp.(*aggregatingCollector).cron"),
+	)
+}
+
+// world is a mesh with its operator, and tickets that never run out.
+type world struct {
+	chain  *membership.Chain
+	op     ed25519.PrivateKey
+	gossip []byte
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	_, op, _ := ed25519.GenerateKey(rand.Reader)
+	nonce := make([]byte, 16)
+	_, _ = rand.Read(nonce)
+	genesis := must(membership.NewGenesis(nonce, 1, op))(t)
+	return &world{must(membership.OpenChain([]membership.Signed{genesis}))(t), op, make([]byte, 32)}
+}
+
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func keyOf(word string) ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(word))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// node is a transport with a roster of its own, as mesh/node will have it.
+type node struct {
+	*Transport
+	id     membership.NodeID
+	mu     sync.Mutex
+	roster *membership.Roster
+}
+
+// newNode makes a member; with no ticket it has no credential.
+func (w *world) newNode(t testing.TB, name, bind string, uses ...membership.Ticket) *node {
+	t.Helper()
+	return w.newNamed(t, name, name, bind, uses...)
+}
+
+func (w *world) newNamed(t testing.TB, word, name, bind string, uses ...membership.Ticket) *node {
+	t.Helper()
+	key := keyOf(t.Name() + word)
+	n := &node{id: membership.IDOf(key.Public().(ed25519.PublicKey)), roster: membership.NewRoster(w.chain)}
+	for _, ticket := range uses {
+		must(n.roster.Add(time.Now(), must(ticket.Redeem(key, name))(t)))(t)
+	}
+	n.Transport = must(New(Options{
+		Key: key, Bind: bind, Known: n.known, Admit: n.admit,
+		Credential: func() []membership.Signed { return n.roster.Credential(n.id) },
+	}))(t)
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+func (w *world) ticket(t testing.TB) membership.Ticket {
+	t.Helper()
+	return must(membership.NewTicket(rand.Reader, w.chain, w.gossip,
+		membership.TicketSpec{Expires: time.Now().Add(time.Hour), Uses: 100}, w.op))(t)
+}
+
+func (n *node) known(id membership.NodeID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, ok := n.roster.Lookup(id, time.Now())
+	return ok
+}
+
+func (n *node) admit(_ context.Context, id membership.NodeID, credential []membership.Signed) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m, err := n.roster.Admit(time.Now(), credential)
+	if err == nil && m.ID != id {
+		return errors.New("another's grant")
+	}
+	return err
+}
+
+func (n *node) expect(t testing.TB, from membership.NodeID, data []byte) {
+	t.Helper()
+	select {
+	case f := <-n.Frames():
+		if f.From != from || !bytes.Equal(f.Data, data) {
+			t.Fatalf("got %d bytes from %s", len(f.Data), f.From.Short())
+		}
+	case <-time.After(patience):
+		t.Fatal("no frame came")
+	}
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatal("not in time: " + what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func TestFramesBothWays(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	a.Learn(b.id, b.Addr())
+	big := bytes.Repeat([]byte("0123456789abcdef"), mesh.MaxFrame/16)
+	for _, data := range [][]byte{[]byte("hello"), big, {0}} {
+		must(0, a.Send(b.id, data))(t)
+		b.expect(t, a.id, data)
+	}
+	must(0, b.Send(a.id, []byte("back")))(t) // over the connection that a opened
+	a.expect(t, b.id, []byte("back"))
+}
+
+func TestSendRefuses(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), membership.IDOf(keyOf("b").Public().(ed25519.PublicKey))
+	if err := a.Send(b, []byte("x")); !errors.Is(err, mesh.ErrUnknownPeer) {
+		t.Errorf("unknown peer: %v", err)
+	}
+	if err := a.Send("nonsense", []byte("x")); !errors.Is(err, membership.ErrNodeID) {
+		t.Errorf("no id: %v", err)
+	}
+	if a.Send(b, nil) == nil || a.Send(b, make([]byte, mesh.MaxFrame+1)) == nil {
+		t.Error("a frame out of limits is taken")
+	}
+}
+
+func TestFramesStayInOrder(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.1:0", w.ticket(t))
+	a.Learn(b.id, b.Addr())
+	go func() {
+		for i := range 1000 {
+			for errors.Is(a.Send(b.id, fmt.Appendf(nil, "%d", i)), mesh.ErrQueueFull) {
+				<-time.After(time.Millisecond)
+			}
+		}
+	}()
+	for i := range 1000 {
+		b.expect(t, a.id, fmt.Appendf(nil, "%d", i))
+	}
+}
+
+func TestWhoamiAndRefusals(t *testing.T) {
+	w := newWorld(t)
+	member := w.newNode(t, "member", "127.0.0.1:0", w.ticket(t))
+	joiner := w.newNode(t, "joiner", "127.0.0.2:0", w.ticket(t))
+	if id := must(joiner.Whoami(t.Context(), member.Addr()))(t); id != member.id {
+		t.Fatalf("got %s", id)
+	}
+	stranger := w.newNode(t, "stranger", "127.0.0.3:0")
+	stranger.roster = member.roster // it takes everyone; nobody takes it
+	_, err := stranger.Whoami(t.Context(), member.Addr())
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "no grant") {
+		t.Fatalf("a stranger is told: %v", err)
+	}
+	clone := w.newNamed(t, "clone", "joiner", "127.0.0.3:0", w.ticket(t))
+	if _, err := clone.Whoami(t.Context(), member.Addr()); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "name is taken") {
+		t.Fatalf("who asks for a name that is taken is told: %v", err)
+	}
+	foreign := newWorld(t)
+	if _, err := foreign.newNode(t, "other", "127.0.0.4:0", foreign.ticket(t)).Whoami(t.Context(), member.Addr()); !errors.Is(err, ErrRefused) {
+		t.Fatalf("a node of another mesh is told: %v", err)
+	}
+}
+
+// A stranger that takes everybody can neither give nor get a frame, nor open a stream, over QUIC or TCP.
+func TestStrangerIsShutOut(t *testing.T) {
+	w := newWorld(t)
+	member := w.newNode(t, "member", "127.0.0.1:0", w.ticket(t))
+	friend := w.newNode(t, "friend", "127.0.0.2:0", w.ticket(t))
+	stranger := w.newNode(t, "stranger", "127.0.0.3:0")
+	must(stranger.roster.Add(time.Now(), append(member.roster.Records(), friend.roster.Records()...)...))(t)
+	l := must(member.Listen("/test/1"))(t)
+	defer l.Close()
+
+	stranger.Learn(member.id, member.Addr())
+	member.Learn(stranger.id, stranger.Addr())
+	must(0, stranger.Send(member.id, []byte("let me in")))(t)
+	must(0, stranger.Send(member.id, bytes.Repeat([]byte("x"), bulkSize+1)))(t)
+	must(0, member.Send(stranger.id, []byte("secret")))(t)
+	if c, err := stranger.DialStream(t.Context(), member.id, "/test/1"); err == nil {
+		_, _ = c.Write([]byte("let me in"))
+		if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+			t.Error("a stranger was served")
+		}
+		c.Close()
+	}
+	if c, err := member.DialStream(t.Context(), stranger.id, "/test/1"); err == nil {
+		c.Close()
+		t.Error("a stranger was dialled")
+	}
+	// A friend comes after it, and is heard first: the stranger had its time.
+	friend.Learn(member.id, member.Addr())
+	must(0, friend.Send(member.id, []byte("hello")))(t)
+	member.expect(t, friend.id, []byte("hello"))
+	select {
+	case f := <-stranger.Frames():
+		t.Fatalf("the stranger got %q", f.Data)
+	case f := <-member.Frames():
+		t.Fatalf("the member got %q", f.Data)
+	default:
+	}
+	if len(l.(*listener).accepted) != 0 || len(member.swarm.ConnsToPeer(stranger.swarm.LocalPeer())) != 0 {
+		t.Error("the stranger has a stream or a connection")
+	}
+}
+
+func TestSlowPeerDoesNotBlock(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	c := w.newNode(t, "c", "127.0.0.3:0", w.ticket(t))
+	a.Learn(b.id, b.Addr())
+	a.Learn(c.id, c.Addr())
+	frame := make([]byte, 256<<10)
+	full := 0
+	for range 1000 { // b takes nothing
+		if errors.Is(a.Send(b.id, frame), mesh.ErrQueueFull) {
+			full++
+		}
+	}
+	if full == 0 {
+		t.Error("250 MiB were queued")
+	}
+	must(0, a.Send(c.id, []byte("you")))(t)
+	c.expect(t, a.id, []byte("you"))
+	must(0, a.Send(b.id, []byte("small")))(t) // does not wait behind the bulk
+	eventually(t, "the small frame", func() bool { f := <-b.Frames(); return string(f.Data) == "small" })
+}
+
+func TestRestartedPeerIsFoundAgain(t *testing.T) {
+	w := newWorld(t)
+	ticket := w.ticket(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", ticket)
+	a.Learn(b.id, b.Addr())
+	must(0, a.Send(b.id, []byte("one")))(t)
+	b.expect(t, a.id, []byte("one"))
+	addr := b.Addr()
+	must(0, b.Close())(t)
+	must(0, a.Send(b.id, []byte("lost or not")))(t)
+	b = w.newNode(t, "b", addr, ticket)
+	eventually(t, "a frame after the restart", func() bool {
+		_ = a.Send(b.id, []byte("two"))
+		select {
+		case f := <-b.Frames():
+			return f.From == a.id
+		case <-time.After(100 * time.Millisecond):
+			return false
+		}
+	})
+}
+
+func TestDrop(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	a.Learn(b.id, b.Addr())
+	must(0, a.Send(b.id, []byte("one")))(t)
+	b.expect(t, a.id, []byte("one"))
+	b.Drop(a.id)
+	eventually(t, "the connection to end", func() bool { return len(a.swarm.Conns()) == 0 })
+	a.Drop(b.id)
+	if err := a.Send(b.id, []byte("x")); !errors.Is(err, mesh.ErrUnknownPeer) {
+		t.Error(err)
+	}
+}
+
+func TestStreamsAndPackets(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	l := must(b.Listen("/test/1"))(t)
+	a.Learn(b.id, b.Addr())
+	c := must(a.DialStream(t.Context(), b.id, "/test/1"))(t)
+	defer c.Close()
+	must(c.Write([]byte("ping")))(t)
+	s := must(l.Accept())(t)
+	defer s.Close()
+	buf := make([]byte, 4)
+	must(io.ReadFull(s, buf))(t)
+	must(s.Write(buf))(t)
+	must(io.ReadFull(c, buf))(t)
+	if string(buf) != "ping" || s.RemoteAddr().String() != string(a.id) {
+		t.Errorf("%q from %s", buf, s.RemoteAddr())
+	}
+	must(0, c.SetReadDeadline(time.Unix(1, 0)))(t)
+	if _, err := c.Read(buf); err == nil {
+		t.Error("a deadline is ignored")
+	}
+	must(a.PacketConn().WriteTo([]byte("\x01packet"), b.PacketConn().LocalAddr()))(t)
+	n, from, err := b.PacketConn().ReadFrom(make([]byte, 100))
+	if err != nil || n != 7 || from.String() != a.Addr() {
+		t.Errorf("%d bytes from %v: %v", n, from, err)
+	}
+}
+
+func TestTCPWhereUDPIsDropped(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	addrs := must(multiaddrs(b.Addr()))(t)
+	a.Learn(b.id, b.Addr())
+	a.store.ClearAddrs(b.swarm.LocalPeer())
+	a.store.AddAddrs(b.swarm.LocalPeer(), addrs[1:], time.Hour)
+	data := bytes.Repeat([]byte("x"), mesh.MaxFrame)
+	must(0, a.Send(b.id, data))(t)
+	b.expect(t, a.id, data)
+	must(0, b.Send(a.id, []byte("back")))(t)
+	a.expect(t, b.id, []byte("back"))
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 'x'})
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var again bytes.Buffer
+		for r := bytes.NewReader(data); ; {
+			frame, err := readFrame(r)
+			if err != nil {
+				break
+			}
+			must(0, writeFrame(&again, frame))(t)
+		}
+		if !bytes.HasPrefix(data, again.Bytes()) {
+			t.Fatal("frames that are read are not written the same")
+		}
+	})
+}
+
+func FuzzCredential(f *testing.F) {
+	w := newWorld(f)
+	value := must(codec.Marshal(w.chain.Statements()))(f)
+	f.Add(value)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if credential, err := parseCredential(data); err == nil {
+			_, _ = membership.NewRoster(w.chain).Admit(time.Now(), credential)
+		}
+	})
+}
+
+func FuzzReason(f *testing.F) {
+	f.Add([]byte{0, 0})
+	f.Add([]byte{0, 2, 'n', 'o'})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if readReason(bytes.NewReader(data)) == nil && (len(data) < 2 || data[0] != 0 || data[1] != 0) {
+			t.Fatal("a refusal is read as none")
+		}
+	})
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"shoal/membership"
+	"shoal/ring"
+)
+
+// The layout of a node's KV. What comes after the prefix:
+//
+//	o/  partition (2 bytes, big endian), hash (32 bytes)   objects, so that a partition is one range
+//	r/  name                                               registers: acceptors' records
+//	s/  name                                               staged revisions
+//	l/  node id, '/', sequence number (8 bytes)            node logs
+//	m/  name                                               what the node knows of itself
+const (
+	objectPrefix   = "o/"
+	registerPrefix = "r/"
+	stagedPrefix   = "s/"
+	logPrefix      = "l/"
+	metaPrefix     = "m/"
+)
+
+// PartitionOf is the partition of an object.
+func PartitionOf(h Hash) ring.Partition { return ring.PartitionOf(h[:]) }
+
+// ObjectKey is where an object is.
+func ObjectKey(h Hash) []byte { return append(PartitionPrefix(PartitionOf(h)), h[:]...) }
+
+// PartitionPrefix begins the keys of all objects of a partition.
+func PartitionPrefix(p ring.Partition) []byte {
+	return binary.BigEndian.AppendUint16(append(make([]byte, 0, 36), objectPrefix...), uint16(p))
+}
+
+// objectOf is the inverse of ObjectKey.
+func objectOf(key []byte) (h Hash, ok bool) {
+	at := len(objectPrefix) + 2
+	if len(key) != at+len(h) || string(key[:len(objectPrefix)]) != objectPrefix {
+		return h, false
+	}
+	copy(h[:], key[at:])
+	return h, string(ObjectKey(h)) == string(key)
+}
+
+// RegisterKey is where this node's acceptor keeps the register of that name.
+func RegisterKey(name string) []byte { return []byte(registerPrefix + name) }
+
+// StagedKey is where a staged revision waits.
+func StagedKey(name string) []byte { return []byte(stagedPrefix + name) }
+
+// MetaKey is where the node keeps a fact about itself.
+func MetaKey(name string) []byte { return []byte(metaPrefix + name) }
+
+// Name returns what a register's, a staged revision's or a meta key was made of.
+func Name(key []byte) string {
+	_, name, _ := strings.Cut(string(key), "/")
+	return name
+}
+
+// Prefixes to Scan by.
+func RegisterPrefix() []byte { return []byte(registerPrefix) }
+func StagedPrefix() []byte   { return []byte(stagedPrefix) }
+func MetaPrefix() []byte     { return []byte(metaPrefix) }
+func LogsPrefix() []byte     { return []byte(logPrefix) }
+
+// LogPrefix begins the keys of a node's log.
+func LogPrefix(node membership.NodeID) []byte { return []byte(logPrefix + string(node) + "/") }
+
+// LogKey is where an entry of a node's log is; entries are in the order of their sequence numbers.
+func LogKey(node membership.NodeID, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(LogPrefix(node), seq)
+}
+
+// logSeq is the sequence number in a LogKey.
+func logSeq(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
