@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"time"
 )
@@ -33,10 +34,15 @@ type Meta struct {
 	Xattrs   map[string][]byte
 }
 
+// ErrUnsafePath is refused by whatever would write: the path passes through a symlink that anyone could have put there.
+var ErrUnsafePath = errors.New("path passes through a symlink that does not belong to root")
+
 // Files is the file system. No method follows a symlink in the last element of its path, and those that write refuse a
 // path that passes through a symlink not owned by root (or, when not running as root, by this user). Nothing is edited in
 // place: contents arrive by Stage and Rename.
 type Files interface {
+	// Self is the user and group that the host works as, who own what is made and says nothing else.
+	Self() (uid, gid uint32)
 	// Lstat returns fs.ErrNotExist when there is nothing.
 	Lstat(path string) (Stat, error)
 	ReadFile(path string) ([]byte, error)
@@ -85,6 +91,8 @@ type Exit struct {
 // status. Cancelling ctx kills the process group.
 type Commands interface {
 	Run(ctx context.Context, cmd Command) (Exit, error)
+	// Path is the name that a command sees for a path of Files: the same but for a host under --root.
+	Path(path string) string
 }
 
 // Package is one installed package.

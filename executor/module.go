@@ -36,8 +36,11 @@ type Undo struct {
 	Why        string
 	Data       []byte
 	// Contents are bytes that Data names by their hash ("sha256:…") and that are too many for the journal, such as the old
-	// contents of a file. The engine keeps them, and hands them to Revert through OldContents.
+	// contents of a file. The engine keeps them, and hands them to Revert through Old.
 	Contents map[string][]byte
+	// Folders are those that Apply makes on its way and that others may come to use. One that is left empty when its states
+	// have left the tree is removed.
+	Folders []string
 	// Old opens what Contents held. Set by the engine for Revert alone.
 	Old func(hash string) ([]byte, error)
 }
@@ -93,4 +96,9 @@ type Reactor interface {
 // for a new file is restarted for the old one. It is called in plan order for each part of it that had changed something.
 type Settler interface {
 	Settle(ctx context.Context, h Host, p Params) error
+}
+
+// RevertDiffer is a Module that can say, for a plan, what a Revert would change.
+type RevertDiffer interface {
+	RevertDiff(ctx context.Context, h Host, p Params, u Undo) string
 }

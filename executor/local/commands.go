@@ -74,11 +74,14 @@ func (c *Commands) Run(ctx context.Context, cmd executor.Command) (executor.Exit
 	return exit, nil
 }
 
+// Path is the name that a command sees for a path of this host.
+func (c *Commands) Path(name string) string { return filepath.Join(c.root, filepath.Clean("/"+name)) }
+
 func (c *Commands) folder(cwd string) string {
 	if cwd == "" {
 		return c.root
 	}
-	return filepath.Join(c.root, filepath.Clean("/"+cwd))
+	return c.Path(cwd)
 }
 
 func (c *Commands) environment(home string, extra []string) []string {

@@ -24,6 +24,8 @@ type Host struct {
 	executor.Accounts
 }
 
+var _ executor.Host = (*Host)(nil)
+
 // New opens the machine. Close it.
 func New(o Options) (*Host, error) {
 	files, err := newFiles(o)
