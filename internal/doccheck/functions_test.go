@@ -2,6 +2,8 @@ package doccheck
 
 import (
 	"shoal/executor"
+	"shoal/executor/module/cmd"
+	"shoal/executor/module/file"
 	"shoal/executor/module/group"
 	"shoal/executor/module/pkg"
 	"shoal/executor/module/service"
@@ -13,11 +15,11 @@ import (
 func functions() []states.Function {
 	var all []states.Function
 	for _, some := range [][]executor.Module{
-		pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
+		file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
 	} {
 		for _, m := range some {
 			all = append(all, m.Function())
 		}
 	}
-	return append(all, standIn()...)
+	return all
 }
