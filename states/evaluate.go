@@ -8,14 +8,14 @@ func (c *compilation) evaluate(n *docNode, s *scope) (any, bool) {
 	case kindString:
 		return c.interpolate(n, s)
 	case kindList:
-		list, good := make([]any, len(n.items)), true
+		list, good := make([]any, len(n.items)), c.spend(bytesPerValue*int64(len(n.items)), n.place)
 		for i, item := range n.items {
 			v, ok := c.evaluate(item, s)
 			list[i], good = v, good && ok
 		}
 		return list, good
 	case kindMap:
-		m, good := make(map[string]any, len(n.entries)), true
+		m, good := make(map[string]any, len(n.entries)), c.spend(bytesPerValue*int64(len(n.entries)), n.place)
 		for _, e := range n.entries {
 			v, ok := c.evaluate(e.value, s)
 			m[e.key], good = v, good && ok
@@ -44,7 +44,7 @@ func (c *compilation) interpolate(n *docNode, s *scope) (any, bool) {
 		}
 		v, ok := c.expression(n, p, s)
 		if len(pieces) == 1 {
-			return v, ok
+			return v, ok && c.spend(heft(v), n.place)
 		}
 		good = good && ok
 		b.WriteString(asText(v))
@@ -69,14 +69,30 @@ func (c *compilation) expression(n *docNode, p piece, s *scope) (any, bool) {
 	return nil, false
 }
 
-// spend counts bytes that a plan holds because of rendering; too many are a problem.
+// heft is about what a value takes in memory, beyond what it shares with the variables.
+func heft(v any) int64 {
+	n := int64(0)
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			n += bytesPerValue + heft(item)
+		}
+	case map[string]any:
+		for _, item := range v {
+			n += bytesPerValue + heft(item)
+		}
+	}
+	return n
+}
+
+// spend counts bytes that a plan holds because of evaluation; too many are a problem.
 func (c *compilation) spend(n int64, p Place) bool {
 	if c.rendered += n; c.rendered <= MaxRenderedTotal {
 		return true
 	}
 	if !c.overspent {
-		c.overspent = true
-		c.problems.add(p, "", "rendered contents of more than %s in one plan", sizeText(MaxRenderedTotal))
+		c.overspent, c.full = true, true
+		c.problems.add(p, "", "its values and rendered contents are more than %s in one plan", sizeText(MaxRenderedTotal))
 	}
 	return false
 }

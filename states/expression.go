@@ -188,11 +188,27 @@ func (x *expressions) eval(text string, s *scope) (any, *expressionError) {
 	if err != nil {
 		return nil, x.explain(text, err, s)
 	}
-	v, err := plainValue(out, 0)
+	var w weight
+	v, err := w.plain(out, 0)
 	if err != nil {
 		return nil, &expressionError{message: err.Error(), offset: -1}
 	}
 	return v, nil
+}
+
+// weight counts what a value holds: an expression can stand for far more than it costs to evaluate.
+type weight struct{ values, bytes int }
+
+// bytesPerValue is about what a value in a list or map takes in memory.
+const bytesPerValue = 64
+
+func (w *weight) add(bytes int) error {
+	w.values++
+	w.bytes += bytes
+	if w.values > MaxDocumentNodes || w.bytes > MaxRenderedBytes {
+		return fmt.Errorf("expression: its value stands for more than %d values or %s", MaxDocumentNodes, sizeText(MaxRenderedBytes))
+	}
+	return nil
 }
 
 func (x *expressions) explain(text string, err error, s *scope) *expressionError {
@@ -239,8 +255,12 @@ func wordByte(b byte) bool {
 
 var errNotPlain = errors.New("expression: its value is not a bool, number, string, list or map")
 
-// plainValue converts a CEL value.
-func plainValue(v ref.Val, depth int) (any, error) {
+// plain converts a CEL value.
+func (w *weight) plain(v ref.Val, depth int) (any, error) {
+	text, _ := v.(types.String)
+	if err := w.add(len(text)); err != nil {
+		return nil, err
+	}
 	if depth > MaxDepth {
 		return nil, fmt.Errorf("expression: its value is nested deeper than %d levels", MaxDepth)
 	}
@@ -263,7 +283,7 @@ func plainValue(v ref.Val, depth int) (any, error) {
 	case traits.Lister:
 		list := []any{}
 		for it := v.Iterator(); it.HasNext() == types.True; {
-			item, err := plainValue(it.Next(), depth+1)
+			item, err := w.plain(it.Next(), depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -271,12 +291,12 @@ func plainValue(v ref.Val, depth int) (any, error) {
 		}
 		return list, nil
 	case traits.Mapper:
-		return plainMap(v, depth)
+		return w.plainMap(v, depth)
 	}
 	return nil, errNotPlain
 }
 
-func plainMap(v traits.Mapper, depth int) (any, error) {
+func (w *weight) plainMap(v traits.Mapper, depth int) (any, error) {
 	m := map[string]any{}
 	for it := v.Iterator(); it.HasNext() == types.True; {
 		k := it.Next()
@@ -284,7 +304,7 @@ func plainMap(v traits.Mapper, depth int) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("expression: a map's keys must be strings, not %s", k.Type().TypeName())
 		}
-		item, err := plainValue(v.Get(k), depth+1)
+		item, err := w.plain(v.Get(k), depth+1)
 		if err != nil {
 			return nil, err
 		}

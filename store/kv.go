@@ -8,10 +8,10 @@ import (
 
 // Limits of a KV, so that any batch fits into one transaction of any implementation.
 const (
-	MaxKey     = 1 << 10 // bytes
-	MaxBatch   = 1 << 20 // bytes of the keys and values of one Write
-	MaxChanges = 1024    // of one Write
-	MaxScan    = 4096    // pairs that one Scan returns, whatever was asked for
+	MaxKey     = 1 << 10   // bytes
+	MaxBatch   = 512 << 10 // bytes of the keys and values of one Write
+	MaxChanges = 1024      // of one Write
+	MaxScan    = 4096      // pairs that one Scan returns, whatever was asked for
 )
 
 // Errors of a KV that callers branch on.
@@ -46,9 +46,9 @@ type KV interface {
 	// Scan returns at most limit pairs whose keys begin with prefix and are greater than after (nil: from the first),
 	// in the order of their keys, and never more than MaxScan. keysOnly leaves the values out.
 	Scan(ctx context.Context, prefix, after []byte, limit int, keysOnly bool) ([]Pair, error)
-	// Write applies all changes or none, the last of those with one key. It fails with ErrReserve or ErrBroken when
-	// nothing may be acknowledged. It keeps no slice of the changes after it returned. When ctx ends while it waits, the
-	// changes may still be written.
+	// Write applies all changes or none, the last of those with one key. ctx can only keep it from beginning: the outcome
+	// is always known. An error says that nothing was written, but for ErrBroken, after which nobody knows; it fails with
+	// ErrReserve or ErrBroken when nothing may be acknowledged. It keeps no slice of the changes after it returned.
 	Write(ctx context.Context, changes []Change) error
 	// Volatile says that nothing here survives the process.
 	Volatile() bool

@@ -253,15 +253,16 @@ func TestPackRefuses(t *testing.T) {
 	}
 	for why, build := range map[string]func(dir string) error{
 		"absolute symlink":     link("/etc/hostname"),
-		"symlink out":          link("../../other"),
+		"symlink out":          link("../../outside"),
 		"symlink to a folder":  link("../sub"),
 		"symlink to nothing":   link("nothing"),
 		"file over the limit":  func(dir string) error { return sparse(filepath.Join(dir, "big"), MaxFile+1) },
 		"name with a newline":  func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\nb"), nil, 0o644) },
 		"folder that is a lie": func(dir string) error { return os.Symlink("sub", filepath.Join(dir, "alias")) },
 	} {
-		dir := t.TempDir()
-		if err := errors.Join(os.Mkdir(filepath.Join(dir, "sub"), 0o755), build(dir)); err != nil {
+		dir := filepath.Join(t.TempDir(), "tree")
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "sub"), 0o755),
+			os.WriteFile(filepath.Join(dir, "..", "outside"), []byte("secret"), 0o644), build(dir)); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := Pack(os.DirFS(dir), func([]byte) error { return nil }); err == nil {

@@ -227,8 +227,7 @@ func (w *LogWriter) Append(ctx context.Context, time int64, kind string, body []
 	if err != nil {
 		return e, fmt.Errorf("append: %w", err)
 	}
-	// Waits whatever becomes of ctx: with the outcome unknown, the next entry could get the same number.
-	if err := w.logs.kv.Write(context.WithoutCancel(ctx), []Change{{Key: LogKey(w.node, e.Seq), Value: e.Raw}}); err != nil {
+	if err := w.logs.kv.Write(ctx, []Change{{Key: LogKey(w.node, e.Seq), Value: e.Raw}}); err != nil {
 		return e, fmt.Errorf("append: %w", err)
 	}
 	w.last = e

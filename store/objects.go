@@ -127,12 +127,11 @@ func (b *objectBatch) take(name Hash) (twice bool) {
 	return twice
 }
 
-// write waits for the outcome even when ctx ends meanwhile: the index must know it.
 func (o *Objects) write(ctx context.Context, b objectBatch) error {
 	if len(b.changes) == 0 {
 		return nil
 	}
-	if err := o.kv.Write(context.WithoutCancel(ctx), b.changes); err != nil {
+	if err := o.kv.Write(ctx, b.changes); err != nil {
 		return err
 	}
 	for _, m := range b.moves {

@@ -20,6 +20,9 @@ func newApply(t *terminal) *cobra.Command {
 	}
 	hereFlags(cmd, &name, &zone, &tags, &root, &data, &order)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkOrder(order); err != nil {
+			return err
+		}
 		node, err := hereNode(name, zone, tags, root)
 		if err != nil {
 			return err
@@ -29,15 +32,18 @@ func newApply(t *terminal) *cobra.Command {
 			return badInput("%v", err)
 		}
 		dir := dataDir(data, root)
-		plan, err := compileCached(args[0], tree, node, states.Order(order), dir)
+		plan, contents, err := compileCached(args[0], tree, node, states.Order(order), dir)
 		if err != nil {
 			return err
 		}
-		m, err := openMachine(root, dir, false)
+		if err := makeFolders(root, dir); err != nil {
+			return err
+		}
+		m, err := openMachine(root, dir)
 		if err != nil {
 			return err
 		}
-		report := m.apply(cmd.Context(), plan, tree, executor.Of{})
+		report := m.engine.Apply(cmd.Context(), plan, contents, executor.RunMeta{})
 		if err := m.close(); err != nil {
 			return err
 		}
@@ -71,7 +77,7 @@ func newRecover(t *terminal) *cobra.Command {
 	cmd.Flags().StringVar(&root, "root", "", "the folder that stands for the machine")
 	cmd.Flags().StringVar(&data, "data-dir", "", "journal and ledger (default: ROOT"+defaultDataDir+")")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		m, err := openMachine(root, dataDir(data, root), false)
+		m, err := openMachine(root, dataDir(data, root))
 		if err != nil {
 			return err
 		}

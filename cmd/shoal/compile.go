@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func compileCached(dir string, tree fs.FS, node states.Node, order states.Order,
 	if err != nil {
 		return nil, nil, err
 	}
-	return plan, &lazyContents{plan: plan, tree: tree, rendered: rendered}, nil
+	return plan, &lazyContents{plan: plan, sources: executor.TreeContents(tree), rendered: rendered}, nil
 }
 
 // cacheSalt is what a plan depends on beside its tree. The program is known by its file, since two builds may carry
@@ -51,17 +52,24 @@ func cacheSalt(node states.Node, order states.Order, dir string) ([]byte, error)
 // lazyContents reads what templates rendered only when somebody wants it: a run with nothing to do does not.
 type lazyContents struct {
 	plan     *states.Plan
-	tree     fs.FS
-	rendered func() (map[string][]byte, error)
+	sources  executor.Contents
+	rendered func() (map[string][]byte, error) // nil once it was read
 }
 
 func (l *lazyContents) Bytes(ctx context.Context, c states.Content) ([]byte, error) {
-	if l.rendered != nil && c.Source == "" {
+	if c.Source != "" {
+		return l.sources.Bytes(ctx, c)
+	}
+	if l.rendered != nil {
 		rendered, err := l.rendered()
 		if err != nil {
 			return nil, err
 		}
 		l.plan.Rendered, l.rendered = rendered, nil
 	}
-	return executor.PlanContents(l.plan, l.tree).Bytes(ctx, c)
+	data, ok := l.plan.Rendered[c.Hash]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", c.From, executor.ErrContents)
+	}
+	return data, nil
 }

@@ -114,5 +114,5 @@ func diffFiles(path string, old, now fs.FS, inOld, inNow bool) (string, error) {
 	if !utf8.Valid(a) || !utf8.Valid(b) || bytes.IndexByte(a, 0) >= 0 || bytes.IndexByte(b, 0) >= 0 {
 		return "binary files differ\n", nil
 	}
-	return executor.UnifiedDiff(path, a, b), nil
+	return executor.TextDiff(path, a, b), nil
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/spf13/cobra"
 
 	"shoal/membership"
@@ -75,5 +73,5 @@ func revoke(id membership.NodeID) (membership.Signed, error) {
 	if err != nil {
 		return membership.Signed{}, err
 	}
-	return membership.NewRevocation(chain, id, time.Now(), key)
+	return membership.SignRevocation(membership.Revocation{Mesh: chain.Mesh(), Node: id}, key)
 }

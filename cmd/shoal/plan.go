@@ -44,6 +44,9 @@ what their machines look like is unknown here. Without TREE it is the head of th
 	hereFlags(cmd, &o.name, &o.zone, &o.tags, &o.root, &o.dataDir, &o.order)
 	cmd.MarkFlagsMutuallyExclusive("for", "on", "tag")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkOrder(o.order); err != nil {
+			return err
+		}
 		reports, err := o.plan(cmd.Context(), connect(), cmd.Flags().Changed("node"), args)
 		if err != nil {
 			return err
@@ -62,6 +65,13 @@ func hereFlags(cmd *cobra.Command, name, zone *string, tags *[]string, root, dat
 	f.StringVar(root, "root", "", "a folder that stands for the machine")
 	f.StringVar(dataDir, "data-dir", "", "journal and ledger (default: ROOT"+defaultDataDir+")")
 	f.StringVar(order, "order", "", "justdoit, ansible or genius (default: the site's policy)")
+}
+
+func checkOrder(order string) error {
+	if order == "" {
+		return nil
+	}
+	return oneOf("--order", order, string(states.JustDoIt), string(states.Ansible), string(states.Genius))
 }
 
 func (t *terminal) printPlans(reports []executor.Report, o planOptions) error {
@@ -115,14 +125,14 @@ func (o planOptions) plan(ctx context.Context, client *api.Client, asked bool, a
 	if err != nil {
 		return nil, err
 	}
-	tree, of, err := o.wanted(ctx, client, args)
+	tree, meta, err := o.wanted(ctx, client, args)
 	if err != nil {
 		return nil, err
 	}
 	if o.forName == "" && o.on == "" || o.forName == self.Name {
-		return o.planSelf(ctx, self, tree, of)
+		return o.planSelf(ctx, self, tree, meta)
 	}
-	return o.planOthers(ctx, client, self, tree, of)
+	return o.planOthers(ctx, client, self, tree, meta)
 }
 
 func agentAnswers(ctx context.Context, client *api.Client) bool {
@@ -140,52 +150,52 @@ func (o planOptions) planHere(ctx context.Context, dir string) ([]executor.Repor
 	if err != nil {
 		return nil, err
 	}
-	return o.check(ctx, node, tree, executor.Of{Env: o.env}, o.root, dataDir(o.dataDir, o.root))
+	return o.check(ctx, node, tree, executor.RunMeta{Env: o.env}, o.root, dataDir(o.dataDir, o.root))
 }
 
 // planSelf plans for the machine of the agent that answers; it must be this machine.
-func (o planOptions) planSelf(ctx context.Context, self api.SelfInfo, tree fs.FS, of executor.Of) ([]executor.Report, error) {
+func (o planOptions) planSelf(ctx context.Context, self api.SelfInfo, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
 	node := states.Node{Name: self.Name, Zone: self.Zone, Tags: self.Tags}
-	return o.check(ctx, node, tree, of, self.Root, self.DataDir)
+	return o.check(ctx, node, tree, meta, self.Root, self.DataDir)
 }
 
-func (o planOptions) check(ctx context.Context, node states.Node, tree fs.FS, of executor.Of, root, dataDir string) ([]executor.Report, error) {
-	plan, err := states.Compile(tree, node, functions())
+func (o planOptions) check(ctx context.Context, node states.Node, tree fs.FS, meta executor.RunMeta, root, dataDir string) ([]executor.Report, error) {
+	plan, err := states.CompileOrdered(tree, node, functions(), states.Order(o.order))
 	if err != nil {
 		return nil, err
 	}
-	m, err := openMachine(root, dataDir, true)
+	m, done, err := checkMachine(root, dataDir)
 	if err != nil {
 		return nil, err
 	}
-	defer m.close() // read-only: there is nothing to lose
-	return []executor.Report{m.engine.Check(ctx, plan, contents(plan, tree), of)}, nil
+	report := m.engine.Check(ctx, plan, executor.TreeContents(tree), meta)
+	return []executor.Report{report}, done()
 }
 
 // wanted is the tree that is planned: the one named, or the head of the environment.
-func (o planOptions) wanted(ctx context.Context, client *api.Client, args []string) (fs.FS, executor.Of, error) {
-	of := executor.Of{Env: o.env}
+func (o planOptions) wanted(ctx context.Context, client *api.Client, args []string) (fs.FS, executor.RunMeta, error) {
+	meta := executor.RunMeta{Env: o.env}
 	if len(args) == 1 {
 		tree, err := disk.Open(args[0])
 		if err != nil {
-			return nil, of, badInput("%v", err)
+			return nil, meta, badInput("%v", err)
 		}
-		return tree, of, nil
+		return tree, meta, nil
 	}
 	head, err := client.Head(ctx, o.env)
 	if err != nil {
-		return nil, of, err
+		return nil, meta, err
 	}
-	of.Version, of.Revision = head.Version, head.Revision.String()
+	meta.Version, meta.Revision = head.Version, head.Revision.String()
 	_, manifest, err := findRevision(ctx, client, o.env, head.Revision.String())
 	if err != nil {
-		return nil, of, err
+		return nil, meta, err
 	}
-	return store.OpenTree(ctx, manifest, client.Get), of, nil
+	return store.OpenTree(ctx, manifest, client.Get), meta, nil
 }
 
 // planOthers compiles for other nodes. Their machines are not here to be looked at, so that what would change is unknown.
-func (o planOptions) planOthers(ctx context.Context, client *api.Client, self api.SelfInfo, tree fs.FS, of executor.Of) ([]executor.Report, error) {
+func (o planOptions) planOthers(ctx context.Context, client *api.Client, self api.SelfInfo, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
 	members, err := client.Members(ctx)
 	if err != nil {
 		return nil, err
@@ -209,7 +219,7 @@ func (o planOptions) planOthers(ctx context.Context, client *api.Client, self ap
 		if err != nil {
 			return nil, err
 		}
-		reports = append(reports, executor.Unseen(plan, modules(), of))
+		reports = append(reports, executor.Unseen(plan, meta))
 	}
 	if len(reports) == 0 {
 		return nil, badInput("no node of the mesh is meant by %q; shoal members lists them", o.forName+o.on)

@@ -28,7 +28,7 @@ Without a mesh:
   shoal plan TREE && shoal apply TREE`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          inputArgs(cobra.NoArgs),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "print data as JSON")

@@ -3,7 +3,6 @@ package fake
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
 	"shoal/executor"
@@ -42,18 +41,11 @@ func (f *Services) Add(name string) {
 func (f *Services) Reloads(name string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.reloads[fullName(name)]
-}
-
-func fullName(name string) string {
-	if strings.Contains(name, ".") {
-		return name
-	}
-	return name + ".service"
+	return f.reloads[executor.UnitName(name)]
 }
 
 func (f *Services) get(name string) *unit {
-	name = fullName(name)
+	name = executor.UnitName(name)
 	if f.units[name] == nil {
 		f.units[name] = &unit{}
 	}
@@ -76,15 +68,15 @@ func (f *Services) change(operation, name string, maskedToo bool, do func(*unit)
 	defer f.mu.Unlock()
 	u := f.get(name)
 	if f.Fail != nil {
-		if err := f.Fail(operation, fullName(name)); err != nil {
+		if err := f.Fail(operation, executor.UnitName(name)); err != nil {
 			return err
 		}
 	}
 	if !u.file && !u.masked && !maskedToo {
-		return fmt.Errorf("%s %s: no such unit", operation, fullName(name))
+		return fmt.Errorf("%s %s: no such unit", operation, executor.UnitName(name))
 	}
 	if u.masked && !maskedToo {
-		return fmt.Errorf("%s %s: the unit is masked", operation, fullName(name))
+		return fmt.Errorf("%s %s: the unit is masked", operation, executor.UnitName(name))
 	}
 	return do(u)
 }
@@ -108,7 +100,7 @@ func (f *Services) StartUnit(_ context.Context, name string) error {
 func (f *Services) StopUnit(_ context.Context, name string) error {
 	return f.change("stop", name, true, func(u *unit) error {
 		if !u.file && !u.masked {
-			return fmt.Errorf("stop %s: no such unit", fullName(name))
+			return fmt.Errorf("stop %s: no such unit", executor.UnitName(name))
 		}
 		u.active, u.since = false, 0
 		return nil
@@ -127,9 +119,9 @@ func (f *Services) RestartUnit(_ context.Context, name string) error {
 func (f *Services) ReloadUnit(_ context.Context, name string) error {
 	return f.change("reload", name, false, func(u *unit) error {
 		if !u.active {
-			return fmt.Errorf("reload %s: not active", fullName(name))
+			return fmt.Errorf("reload %s: not active", executor.UnitName(name))
 		}
-		f.reloads[fullName(name)]++
+		f.reloads[executor.UnitName(name)]++
 		return nil
 	})
 }

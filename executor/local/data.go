@@ -296,8 +296,8 @@ func (d *Data) Collect(keep func(hash string) bool) error {
 	return errors.Join(errs...)
 }
 
-// lockPoll is how often a waiting run looks whether the lock is free.
-const lockPoll = 50 * time.Millisecond
+// runLockPoll is how often a waiting run looks whether the lock is free.
+const runLockPoll = 50 * time.Millisecond
 
 // Lock takes the lock of the data folder. The kernel gives it back when its holder dies, however it does.
 func (d *Data) Lock(ctx context.Context) (func(), error) {
@@ -321,7 +321,7 @@ func (d *Data) Lock(ctx context.Context) (func(), error) {
 			holder := lockHolder(f)
 			_ = f.Close()
 			return nil, fmt.Errorf("another run is at work on this machine (%s holds %s): %w", holder, d.path("lock"), context.Cause(ctx))
-		case <-time.After(lockPoll):
+		case <-time.After(runLockPoll):
 		}
 	}
 }

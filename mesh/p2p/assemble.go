@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,6 +28,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/quic-go/quic-go"
+	"golang.org/x/time/rate"
 
 	"shoal/membership"
 )
@@ -52,7 +54,10 @@ func (t *Transport) assemble(o Options) error {
 	if err != nil {
 		return fmt.Errorf("node key: %w", err)
 	}
-	d := &door{known: o.Known, admit: o.Admit, vouch: o.Vouch}
+	d := &door{
+		known: o.Known, admit: o.Admit, vouch: o.Vouch,
+		log: t.log, quiet: rate.NewLimiter(rate.Every(time.Second), 10),
+	}
 	identity, err := identityOption(o.Credential)
 	if err != nil {
 		return err
@@ -74,7 +79,7 @@ func (t *Transport) assemble(o Options) error {
 	if identity, err = identityOption(o.Credential); err != nil {
 		return err
 	}
-	overUDP, err := libp2pquic.NewTransport(key, manager, nil, &quicDoor{d, t.log}, guard, libp2pquic.WithTLSIdentityOption(identity))
+	overUDP, err := libp2pquic.NewTransport(key, manager, nil, &quicDoor{d}, guard, libp2pquic.WithTLSIdentityOption(identity))
 	if err != nil {
 		return err
 	}
@@ -212,7 +217,23 @@ func (t *Transport) listenAt(at netip.AddrPort, manager *quicreuse.ConnManager) 
 		}
 	}
 	t.addr = *net.UDPAddrFromAddrPort(at)
-	t.packets, err = manager.SharedNonQUICPacketConn("udp", &t.addr)
+	conn, err := manager.SharedNonQUICPacketConn("udp", &t.addr)
+	if err != nil {
+		return err
+	}
+	t.packets = &packetConn{PacketConn: conn}
+	return nil
+}
+
+// packetConn may be closed twice, by its user and by the transport: the one below counts.
+type packetConn struct {
+	net.PacketConn
+	once sync.Once
+}
+
+func (c *packetConn) Close() error {
+	err := error(nil)
+	c.once.Do(func() { err = c.PacketConn.Close() })
 	return err
 }
 

@@ -8,11 +8,13 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"shoal/internal/codec"
 	"shoal/membership"
@@ -34,6 +36,8 @@ type door struct {
 	known func(membership.NodeID) bool
 	admit func(context.Context, membership.NodeID, []membership.Signed) error
 	vouch func(context.Context, membership.NodeID, []membership.Signed) error
+	log   *slog.Logger
+	quiet *rate.Limiter // strangers must not be able to fill a log
 }
 
 // check lets a peer pass that is known, or whose certificate carries a credential that the owner takes.
@@ -42,6 +46,14 @@ func (d *door) check(ctx context.Context, dir network.Direction, id peer.ID, cer
 	if d.known(node) {
 		return nil
 	}
+	err := d.ask(ctx, dir, node, cert)
+	if err != nil && d.quiet.Allow() {
+		d.log.Warn("peer refused", "peer", node, "dir", dir.String(), "err", err)
+	}
+	return err
+}
+
+func (d *door) ask(ctx context.Context, dir network.Direction, node membership.NodeID, cert *x509.Certificate) error {
 	credential, err := credentialIn(cert)
 	if err != nil {
 		return err

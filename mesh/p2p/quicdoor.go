@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -16,10 +15,7 @@ const refusedCode = quic.ApplicationErrorCode(0x5e)
 
 // quicDoor is the door of QUIC connections. libp2p's transport calls it when the peer's key is proved and before
 // anything else can use the connection.
-type quicDoor struct {
-	door *door
-	log  *slog.Logger
-}
+type quicDoor struct{ door *door }
 
 // InterceptSecured checks the certificate that the handshake brought, and says why when it closes.
 func (g *quicDoor) InterceptSecured(dir network.Direction, p peer.ID, c network.ConnMultiaddrs) bool {
@@ -34,7 +30,6 @@ func (g *quicDoor) InterceptSecured(dir network.Direction, p peer.ID, c network.
 	}
 	err := g.door.check(context.Background(), dir, p, certs[0])
 	if err != nil {
-		g.log.Warn("peer refused", "peer", p.String(), "addr", c.RemoteMultiaddr().String(), "err", err)
 		reason := err.Error()
 		_ = conn.CloseWithError(refusedCode, reason[:min(len(reason), maxReason)])
 	}

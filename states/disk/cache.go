@@ -19,7 +19,7 @@ const grain = 20 * time.Millisecond
 // Cache keeps the plan that was compiled last in two files of a folder: the plan, and what its templates rendered, which
 // is only read when something has to be written. A cache that cannot be read or written costs time, never correctness.
 type Cache struct {
-	// Dir is the folder; only its owner may write there.
+	// Dir is the folder; only its owner may write there. Where it does not exist, nothing is kept.
 	Dir string
 	// Salt is whatever else the plan depends on: the program, the node, the ordering mode.
 	Salt []byte
@@ -107,9 +107,6 @@ func (c Cache) keep(key []byte, plan *states.Plan) {
 }
 
 func (c Cache) write(name string, key, body []byte) error {
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return err
-	}
 	f, err := os.CreateTemp(c.Dir, ".cache-")
 	if err != nil {
 		return err

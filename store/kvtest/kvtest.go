@@ -260,7 +260,7 @@ func largest(t *testing.T, kv store.KV) {
 	}
 	var many []store.Change
 	for i := range store.MaxChanges {
-		many = append(many, put(fmt.Sprintf("many/%04d", i), string(value[:900])))
+		many = append(many, put(fmt.Sprintf("many/%04d", i), string(value[:store.MaxBatch/store.MaxChanges-len("many/0000")])))
 	}
 	write(t, kv, many...)
 	pairs, err := kv.Scan(t.Context(), []byte("many/"), nil, store.MaxScan, true)

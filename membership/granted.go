@@ -1,0 +1,15 @@
+package membership
+
+// Granted tells whether the node ever was granted a place, even if that has ended or was revoked since. It is the question
+// of who checks an old signature: what a member signed while it was one stays signed.
+func (r *Roster) Granted(id NodeID) bool {
+	if r.alone != nil {
+		return r.alone.ID == id
+	}
+	for _, rec := range r.records {
+		if rec.revoked == "" && rec.node() == id {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,173 @@
+package mesh
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"strings"
+
+	"shoal/membership"
+	"shoal/store"
+)
+
+// registers is this node's part in the registers: as an acceptor, and as a proposer.
+type registers struct {
+	acceptors map[string]store.Acceptor
+	proposals map[string]*proposal
+}
+
+func newRegisters() registers {
+	return registers{acceptors: map[string]store.Acceptor{}, proposals: map[string]*proposal{}}
+}
+
+// maxRegisters bounds the acceptors that peers can make a node keep.
+const maxRegisters = 4 * maxEnvs
+
+// onPrepare answers for the acceptor. What it promises is saved before the answer leaves.
+func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
+	answer := &Promise{Register: m.Register, Ballot: m.Ballot}
+	if m.Ballot.Proposer != from {
+		answer.Refused = store.RefusedStranger
+		c.send(from, answer)
+		return
+	}
+	if !c.mayDirect(from, m, answer) {
+		return
+	}
+	kept, promise := c.registers.acceptors[m.Register].Prepare(store.Prepare{
+		Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot,
+	})
+	if promise.Refused == "" {
+		c.registers.acceptors[m.Register] = kept
+		c.save(keyAcceptor+m.Register, kept)
+	}
+	answer.Refused, answer.Promised = promise.Refused, promise.Promised
+	answer.Accepted, answer.Value = promise.Accepted, promise.Value
+	c.send(from, answer)
+}
+
+// mayDirect prepares the acceptor of a directory register: it installs itself when the proposer means the electorate that
+// this node's own roster gives, and from then on answers for no other. An environment that is known to exist is not
+// created again: the asker is shown the creation.
+func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bool {
+	env, ok := strings.CutPrefix(m.Register, store.DirectoryRegister(""))
+	if !ok {
+		return true
+	}
+	if creation, known := c.heads.creations[env]; known {
+		c.send(from, &HeadTell{Creation: &creation.record})
+		return false
+	}
+	refuse := func(members []membership.NodeID) bool {
+		answer.Refused, answer.Members = store.RefusedMembers, members
+		c.send(from, answer)
+		return false
+	}
+	if a, installed := c.registers.acceptors[m.Register]; installed {
+		if !slices.Equal(a.Members, m.Members) {
+			return refuse(a.Members)
+		}
+		return true
+	}
+	if !slices.Equal(m.Members, store.Electorate(env, c.people.ids)) || !slices.Contains(m.Members, c.self) {
+		c.send(from, &RosterAsk{Digest: c.people.roster.Digest()})
+		return refuse(nil)
+	}
+	a, err := store.Install(m.Register, 0, m.Members)
+	if err != nil || len(c.registers.acceptors) >= maxRegisters {
+		return refuse(nil)
+	}
+	c.registers.acceptors[m.Register] = a // saved with the promise
+	return true
+}
+
+// onAccept answers for the acceptor, with its signed vote. A value that the register may not hold is refused: a member is
+// no operator, and cannot make a head of what no publisher signed.
+func (c *Core) onAccept(from membership.NodeID, m *Accept) {
+	answer := &Accepted{Register: m.Register, Ballot: m.Ballot}
+	switch {
+	case m.Ballot.Proposer != from:
+		answer.Refused = store.RefusedStranger
+	case !c.mayHold(m):
+		answer.Refused = store.RefusedValue
+	default:
+		kept, accepted := c.registers.acceptors[m.Register].Accept(store.Accept{
+			Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: m.Value,
+		})
+		answer.Refused, answer.Promised = accepted.Refused, accepted.Promised
+		if accepted.Refused == "" {
+			c.registers.acceptors[m.Register] = kept
+			c.save(keyAcceptor+m.Register, kept)
+			answer.Vote = c.vote(m)
+		}
+	}
+	c.send(from, answer)
+}
+
+func (c *Core) mayHold(m *Accept) bool {
+	if env, ok := strings.CutPrefix(m.Register, store.DirectoryRegister("")); ok {
+		_, err := store.OpenDirectoryValue(env, m.Value, c.registers.acceptors[m.Register].Members)
+		return err == nil
+	}
+	env, ok := strings.CutPrefix(m.Register, store.HeadRegister(""))
+	if !ok {
+		return false
+	}
+	_, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
+	return err == nil
+}
+
+// vote signs that this acceptor accepted.
+func (c *Core) vote(m *Accept) membership.Signature {
+	signed, err := membership.Sign(membership.DomainAccepted, store.Vote{
+		Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: store.HashOf(m.Value),
+	}, c.cfg.Key)
+	if err != nil {
+		return membership.Signature{} // a vote always encodes; an empty one counts for nothing
+	}
+	return signed.Signatures[0]
+}
+
+// installHead makes this node an acceptor of an environment's head, when the creation says that it is one.
+func (c *Core) installHead(env string, acceptors []membership.NodeID) {
+	register := store.HeadRegister(env)
+	if _, installed := c.registers.acceptors[register]; installed || !slices.Contains(acceptors, c.self) {
+		return
+	}
+	a, err := store.Install(register, 0, acceptors)
+	if err != nil || len(c.registers.acceptors) >= maxRegisters {
+		return
+	}
+	c.registers.acceptors[register] = a
+	c.save(keyAcceptor+register, a)
+}
+
+// ballotVotes gathers the votes of one round under one record.
+type ballotVotes struct {
+	record membership.Signed
+	ballot store.Ballot
+}
+
+// add verifies a vote and keeps it; false: it is not worth anything.
+func (v *ballotVotes) add(from membership.NodeID, value []byte, register string, epoch uint64, sig membership.Signature) bool {
+	if membership.IDOf(sig.Key) != from || len(sig.Key) != ed25519.PublicKeySize {
+		return false
+	}
+	vote := store.Vote{Register: register, Epoch: epoch, Ballot: v.ballot, Value: store.HashOf(value)}
+	body, err := membership.Sign(membership.DomainAccepted, vote)
+	if err != nil {
+		return false
+	}
+	body.Signatures = []membership.Signature{sig}
+	var opened store.Vote
+	if _, err := body.Open(membership.DomainAccepted, &opened); err != nil {
+		return false
+	}
+	v.record.Domain, v.record.Body = body.Domain, body.Body
+	for _, s := range v.record.Signatures {
+		if membership.IDOf(s.Key) == from {
+			return true
+		}
+	}
+	v.record.Signatures = append(v.record.Signatures, sig)
+	return true
+}

@@ -1,0 +1,102 @@
+package mesh
+
+import (
+	"fmt"
+
+	"shoal/membership"
+	"shoal/store"
+)
+
+// Action is something that the shell is to do. All Saves of one Step are to be durable before any other of its actions is
+// done; when they cannot be, none of the others may be done, and the Core must not be stepped again: it would speak of
+// what it has not kept.
+type Action interface{ action() }
+
+type (
+	// Save keeps a small record under a key; a nil Value deletes it. New is given all of them again.
+	Save struct {
+		Key   string
+		Value []byte
+	}
+	// Send sends a message, or loses it.
+	Send struct {
+		To      membership.NodeID
+		Message Message
+	}
+	// SendObjects reads objects and sends them in Puts of at most MaxFrame; those that are not here are told in a Lacks.
+	SendObjects struct {
+		To     membership.NodeID
+		Hashes []store.Hash
+	}
+	// SendReport reads the record under ReportKey(Node) and sends it in Message.Report.
+	SendReport struct {
+		To      membership.NodeID
+		Node    membership.NodeID
+		Message Message // LogTell or ReportTell
+	}
+	// StoreObjects makes verified objects durable and answers with Stored.
+	StoreObjects struct{ Objects [][]byte }
+	// CheckTree asks what is missing of a tree; it is answered with TreeChecked.
+	CheckTree struct{ Manifest store.Hash }
+	// Converge makes the machine match a revision whose objects are all here.
+	Converge struct {
+		Head     store.Head
+		Manifest store.Hash
+	}
+	// Hint tells all members, by gossip, at most membership.MaxHint bytes.
+	Hint struct{ Data []byte }
+	// Learn says where a peer can be dialled.
+	Learn struct {
+		Peer membership.NodeID
+		Addr string
+	}
+	// Drop closes the connections to a peer that is not a member any more.
+	Drop struct{ Peer membership.NodeID }
+	// Answer ends what was asked under ID. Value is as the event's comment says; nil with Err.
+	Answer struct {
+		ID    uint64
+		Value any
+		Err   error
+	}
+	// AnswerReport answers AskReport with the record under ReportKey(Node).
+	AnswerReport struct {
+		ID   uint64
+		Node membership.NodeID
+	}
+	// Note is for the log: something that a person may want to know.
+	Note struct {
+		What string
+		Node membership.NodeID // whom it is about; may be empty
+		Env  string
+		Err  error
+	}
+)
+
+func (Save) action()         {}
+func (Send) action()         {}
+func (SendObjects) action()  {}
+func (SendReport) action()   {}
+func (StoreObjects) action() {}
+func (CheckTree) action()    {}
+func (Converge) action()     {}
+func (Hint) action()         {}
+func (Learn) action()        {}
+func (Drop) action()         {}
+func (Answer) action()       {}
+func (AnswerReport) action() {}
+func (Note) action()         {}
+
+// String is for people.
+func (n Note) String() string {
+	s := n.What
+	if n.Env != "" {
+		s += " env=" + n.Env
+	}
+	if n.Node != "" {
+		s += " node=" + n.Node.Short()
+	}
+	if n.Err != nil {
+		s += fmt.Sprintf(": %v", n.Err)
+	}
+	return s
+}

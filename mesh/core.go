@@ -1,0 +1,264 @@
+package mesh
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"shoal/membership"
+	"shoal/ring"
+	"shoal/store"
+)
+
+// Config is what a Core is made with.
+type Config struct {
+	Key      ed25519.PrivateKey
+	Seed     uint64        // of jitter, the choice of peers and ballots; to differ at each start
+	Replicas int           // copies of each object; 0: DefaultReplicas
+	Grace    time.Duration // how long a node is dead before it is out of the ring; 0: DefaultGrace
+	// Place makes the ring of some nodes. It is called by one goroutine.
+	Place func([]ring.Node) ring.Ring
+}
+
+// Defaults of Config.
+const (
+	DefaultReplicas = 3
+	DefaultGrace    = 30 * time.Minute
+)
+
+// DefaultEnv is the environment of a node whose grant names none.
+const DefaultEnv = "production"
+
+// Core is one node's protocol: a function of what has happened, with memory. It is deterministic: equal events at equal
+// times give equal actions. It belongs to one goroutine.
+type Core struct {
+	cfg  Config
+	self membership.NodeID
+	dice dice
+	run  uint64 // tells this start's ballots from those of earlier ones
+
+	now    time.Time
+	timers timers
+	out    []Action
+	local  []Message // to itself, delivered within the Step
+
+	people    people
+	placement placement
+	objects   objects
+	registers registers
+	heads     heads
+	pushes    pushes
+	logs      logs
+}
+
+// New makes a Core from a roster and all records that Save actions of earlier Cores of this node left, and the objects that
+// the node keeps. Roster records among the saved are added to the roster.
+func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pair, kept []Kept) (*Core, error) {
+	if cfg.Replicas == 0 {
+		cfg.Replicas = DefaultReplicas
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = DefaultGrace
+	}
+	if cfg.Place == nil || len(cfg.Key) != ed25519.PrivateKeySize {
+		return nil, errors.New("mesh: a core needs a key and a placement")
+	}
+	c := &Core{
+		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
+		people: newPeople(roster), objects: newObjects(), registers: newRegisters(),
+		heads: newHeads(), pushes: newPushes(), logs: newLogs(),
+	}
+	c.run = c.dice.next()
+	for _, k := range kept {
+		c.objects.held.add(k)
+	}
+	if err := c.load(saved); err != nil {
+		return nil, fmt.Errorf("mesh: %w", err)
+	}
+	c.refreshMembers()
+	return c, nil
+}
+
+// Self is the node's id.
+func (c *Core) Self() membership.NodeID { return c.self }
+
+// Next is when Step should be called with a Tick at the latest; zero: nothing is due.
+func (c *Core) Next() time.Time {
+	if len(c.timers.heap) == 0 {
+		return time.Time{}
+	}
+	return c.timers.heap[0].at
+}
+
+// Step takes one event and returns what is to be done, in order. now must not go back; a clock that does is held still.
+func (c *Core) Step(now time.Time, ev Event) []Action {
+	if now.After(c.now) {
+		c.now = now
+	}
+	c.runTimers()
+	c.take(ev)
+	c.settle()
+	out := c.out
+	c.out = nil
+	return out
+}
+
+// maxTurns bounds the work of one Step; what is left over is done in the next.
+const maxTurns = 10000
+
+func (c *Core) runTimers() {
+	for range maxTurns {
+		run, ok := c.timers.due(c.now)
+		if !ok {
+			return
+		}
+		run()
+		c.settle()
+	}
+}
+
+// settle delivers what the node says to itself.
+func (c *Core) settle() {
+	for range maxTurns {
+		if len(c.local) == 0 {
+			return
+		}
+		m := c.local[0]
+		c.local = c.local[1:]
+		c.receive(c.self, m)
+	}
+}
+
+func (c *Core) take(ev Event) {
+	switch ev := ev.(type) {
+	case Start:
+		c.start()
+	case Gossiped:
+		c.gossiped(ev.Event)
+	case Received:
+		c.received(ev.From, ev.Message)
+	case Stored:
+		c.stored(ev)
+	case Lost:
+		c.lost(ev.Hash)
+	case TreeChecked:
+		c.treeChecked(ev)
+	case Push:
+		c.push(ev)
+	case Replicate:
+		c.replicateFor(ev)
+	case Want:
+		c.wantFor(ev)
+	case Reported:
+		c.reported(ev)
+	case AskStatus:
+		c.askStatus(ev)
+	case AskReport:
+		c.askReport(ev)
+	case Admit:
+		c.admit(ev)
+	case AdoptChain:
+		c.adoptChain(ev)
+	}
+}
+
+// received drops what does not come from a member: the transport has checked a grant, but it may have been revoked since.
+func (c *Core) received(from membership.NodeID, m Message) {
+	if from == c.self || !c.isMember(from) {
+		return
+	}
+	c.receive(from, m)
+}
+
+func (c *Core) receive(from membership.NodeID, m Message) {
+	switch m := m.(type) {
+	case *RosterAsk:
+		c.onRosterAsk(from, m)
+	case *RosterHave:
+		c.onRosterHave(from, m)
+	case *RosterTell:
+		c.onRosterTell(from, m)
+	case *HeadAsk:
+		c.onHeadAsk(from, m)
+	case *HeadTell:
+		c.onHeadTell(from, m)
+	case *Prepare:
+		c.onPrepare(from, m)
+	case *Promise:
+		c.onPromise(from, m)
+	case *Accept:
+		c.onAccept(from, m)
+	case *Accepted:
+		c.onAccepted(from, m)
+	case *Offer:
+		c.onOffer(from, m)
+	case *Have:
+		c.onHave(from, m)
+	case *Put:
+		c.onPut(from, m)
+	case *Get:
+		c.emit(SendObjects{To: from, Hashes: m.Hashes})
+	case *Lacks:
+		c.onLacks(from, m)
+	case *Compare:
+		c.onCompare(from, m)
+	case *Digests:
+		c.onDigests(from, m)
+	case *Hashes:
+		c.onHashes(from, m)
+	case *LogTell:
+		c.onLogTell(from, m)
+	case *LogAck:
+		c.onLogAck(from, m)
+	case *StatusAsk:
+		c.onStatusAsk(from, m)
+	case *StatusTell:
+		c.onStatusTell(from, m)
+	case *ReportAsk:
+		c.onReportAsk(from, m)
+	case *ReportTell:
+		c.onReportTell(from, m)
+	}
+}
+
+func (c *Core) start() {
+	c.startRoster()
+	c.startRepair()
+	c.startLogs()
+	c.startHeads()
+	c.startPushes()
+}
+
+func (c *Core) emit(a Action) { c.out = append(c.out, a) }
+
+func (c *Core) send(to membership.NodeID, m Message) {
+	if to == c.self {
+		c.local = append(c.local, m)
+		return
+	}
+	c.emit(Send{To: to, Message: m})
+}
+
+func (c *Core) after(d time.Duration, run func()) { c.timers.add(c.now.Add(d), run) }
+
+// every runs again and again, with jitter so that nodes do not act in step.
+func (c *Core) every(low, high time.Duration, run func()) {
+	c.after(c.dice.between(low, high), func() {
+		run()
+		c.every(low, high, run)
+	})
+}
+
+func (c *Core) note(what string, node membership.NodeID, env string, err error) {
+	c.emit(Note{What: what, Node: node, Env: env, Err: err})
+}
+
+// sorted returns a map's keys in order: what a Core does must not depend on the order of a map.
+func sorted[V any](m map[membership.NodeID]V) []membership.NodeID {
+	return slices.Sorted(maps.Keys(m))
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,122 @@
+package mesh
+
+import (
+	"shoal/membership"
+	"shoal/store"
+)
+
+// Event is something that happened to a node. The Core learns of nothing else.
+type Event interface{ event() }
+
+type (
+	// Start is the first event: the node is up, with what New was given.
+	Start struct{}
+	// Tick says that time has passed; Step does what is due.
+	Tick struct{}
+	// Gossiped is what the gossip told: a member changed, or a hint came.
+	Gossiped struct{ membership.Event }
+	// Received is a message of a peer whose grant was verified by the transport.
+	Received struct {
+		From    membership.NodeID
+		Message Message
+	}
+	// Stored says that objects are durable here, or why not.
+	Stored struct {
+		Objects []Kept
+		Err     error
+	}
+	// Lost says that an object's bytes were found missing or damaged.
+	Lost struct{ Hash store.Hash }
+	// TreeChecked answers CheckTree. Missing are the next objects to fetch; when there are none, Objects are all that the
+	// tree is made of, its manifest among them. Err: it is not a tree.
+	TreeChecked struct {
+		Manifest         store.Hash
+		Missing, Objects []store.Hash
+		Err              error
+	}
+)
+
+// Kept is an object that is durable here.
+type Kept struct {
+	Hash store.Hash
+	Size int // bytes
+}
+
+// What people and the shell ask of a Core. Each is answered by one Answer with its ID.
+type (
+	// Push asks to make a signed revision, whose objects are stored here or on the ring, the head of its environment.
+	// The answer's Value is a Pushed.
+	Push struct {
+		ID     uint64
+		Object []byte // the object of the signed revision
+	}
+	// Replicate asks to bring objects that are stored here to a quorum of their owners.
+	Replicate struct {
+		ID     uint64
+		Hashes []store.Hash
+	}
+	// Want asks to fetch objects; they are stored here when the answer comes.
+	Want struct {
+		ID     uint64
+		Hashes []store.Hash
+	}
+	// Reported is a finished run of the executor. It has no answer.
+	Reported struct {
+		Summary Summary
+		Report  []byte // encoded, at most MaxReport bytes
+	}
+	// AskStatus asks all members what they know. The answer's Value is a Gathered.
+	AskStatus struct{ ID uint64 }
+	// AskReport asks for a node's last report. The answer's Value is its bytes.
+	AskReport struct {
+		ID   uint64
+		Node membership.NodeID
+	}
+	// Admit asks to take a stranger in by its credential.
+	Admit struct {
+		ID         uint64
+		Peer       membership.NodeID
+		Credential []membership.Signed
+	}
+	// AdoptChain gives a node without a mesh the trust chain whose publishers it is to believe.
+	AdoptChain struct {
+		ID         uint64
+		Statements []membership.Signed
+	}
+)
+
+func (Start) event()       {}
+func (Tick) event()        {}
+func (Gossiped) event()    {}
+func (Received) event()    {}
+func (Stored) event()      {}
+func (Lost) event()        {}
+func (TreeChecked) event() {}
+func (Push) event()        {}
+func (Replicate) event()   {}
+func (Want) event()        {}
+func (Reported) event()    {}
+func (AskStatus) event()   {}
+func (AskReport) event()   {}
+func (Admit) event()       {}
+func (AdoptChain) event()  {}
+
+// Pushed is how a push ended.
+type Pushed struct {
+	Outcome store.Outcome
+	Head    store.Head // what is committed; the winner's with Diverged
+	Why     string     // a sentence, for staged and diverged
+}
+
+// Gathered is what the members told when they were asked for their status.
+type Gathered struct {
+	Logs     []NodeLog // the newest of each node, sorted by node
+	Holdings []Holding // of those that answered, sorted by node
+}
+
+// Holding is how much a node keeps.
+type Holding struct {
+	Node    membership.NodeID
+	Objects int
+	Bytes   int64
+}

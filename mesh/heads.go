@@ -1,0 +1,306 @@
+package mesh
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/store"
+)
+
+// heads is what this node knows of the environments, and how far it follows its own.
+type heads struct {
+	creations map[string]creation
+	current   map[string]head
+	applied   map[string]appliedHead
+	pursuit   *pursuit
+
+	unopened map[string]store.Creation   // loaded, to be opened once the roster is there
+	saved    map[string]store.HeadRecord // the same
+	refused  map[string]string           // env -> a manifest that is no tree; not tried again
+}
+
+func newHeads() heads {
+	return heads{
+		creations: map[string]creation{}, current: map[string]head{}, applied: map[string]appliedHead{},
+		unopened: map[string]store.Creation{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
+	}
+}
+
+// creation is a verified creation.
+type creation struct {
+	record    store.Creation
+	acceptors []membership.NodeID
+}
+
+// head is a verified head.
+type head struct {
+	record   store.HeadRecord
+	value    store.HeadValue
+	revision store.Revision
+}
+
+func (h head) head() store.Head { return h.value.Head(h.record.Env) }
+
+// appliedHead is the revision that this node last set out to apply, with all its objects here. It never goes back.
+type appliedHead struct {
+	Version  uint64     `cbor:"1,keyasint"`
+	Revision store.Hash `cbor:"2,keyasint"`
+	Manifest store.Hash `cbor:"3,keyasint"`
+}
+
+// pursuit is the fetching of a revision that is to be applied.
+type pursuit struct {
+	env  string
+	head head
+	want *want
+}
+
+// Env is the environment that this node follows: what its grant says, or DefaultEnv.
+func (c *Core) Env() string {
+	if env := c.people.members[c.self].Tags["env"]; env != "" {
+		return env
+	}
+	return DefaultEnv
+}
+
+// Heads are the newest heads that this node knows, by environment.
+func (c *Core) Heads() map[string]store.Head {
+	out := make(map[string]store.Head, len(c.heads.current))
+	for env, h := range c.heads.current {
+		out[env] = h.head()
+	}
+	return out
+}
+
+// Applied is the revision of the followed environment that this node applies; ok is false before the first.
+func (c *Core) Applied() (h store.Head, ok bool) {
+	a, ok := c.heads.applied[c.Env()]
+	return store.Head{Env: c.Env(), Version: a.Version, Revision: a.Revision}, ok
+}
+
+// openSaved verifies what was loaded, as if a peer had sent it: the disk may be that of somebody else.
+func (c *Core) openSaved() error {
+	for _, env := range slices.Sorted(maps.Keys(c.heads.unopened)) {
+		record := c.heads.unopened[env]
+		acceptors, err := record.Open(c.granted)
+		if err != nil {
+			return err
+		}
+		c.heads.creations[env] = creation{record, acceptors}
+	}
+	for _, env := range slices.Sorted(maps.Keys(c.heads.saved)) {
+		h, err := c.openHead(c.heads.saved[env])
+		if err != nil {
+			return err
+		}
+		c.heads.current[env] = h
+	}
+	c.heads.unopened, c.heads.saved = nil, nil
+	return nil
+}
+
+func (c *Core) openHead(record store.HeadRecord) (head, error) {
+	created, ok := c.heads.creations[record.Env]
+	if !ok {
+		return head{}, fmt.Errorf("head of %s: its creation is not known", record.Env)
+	}
+	value, revision, err := record.Open(created.acceptors, c.publishers())
+	return head{record, value, revision}, err
+}
+
+// startHeads goes on enforcing what was applied last, before anything else, and looks for what is newer.
+func (c *Core) startHeads() {
+	env := c.Env()
+	if a, ok := c.heads.applied[env]; ok {
+		c.emit(Converge{Head: store.Head{Env: env, Version: a.Version, Revision: a.Revision}, Manifest: a.Manifest})
+	}
+	c.follow()
+}
+
+// askHeads asks a peer for newer heads than ours.
+func (c *Core) askHeads(peer membership.NodeID) {
+	m := &HeadAsk{}
+	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
+		m.Heads = append(m.Heads, EnvVersion{Env: env, Version: c.heads.current[env].value.Version})
+	}
+	c.send(peer, m)
+}
+
+// onHeadAsk tells what the asker lacks, and asks in return where the asker is ahead.
+func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
+	theirs, ahead := make(map[string]uint64, len(m.Heads)), false
+	for _, h := range m.Heads {
+		theirs[h.Env] = h.Version
+		_, known := c.heads.creations[h.Env]
+		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version
+	}
+	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
+		version, known := theirs[env]
+		tell := &HeadTell{}
+		if !known {
+			record := c.heads.creations[env].record
+			tell.Creation = &record
+		}
+		if h, ok := c.heads.current[env]; ok && h.value.Version > version {
+			tell.Head = &h.record
+		}
+		if tell.Creation != nil || tell.Head != nil {
+			c.send(from, tell)
+		}
+	}
+	if ahead {
+		c.askHeads(from)
+	}
+}
+
+func (c *Core) onHeadTell(from membership.NodeID, m *HeadTell) {
+	if m.Creation != nil {
+		if err := c.learnCreation(*m.Creation); err != nil {
+			c.note("refused a creation", from, m.Creation.Env, err)
+			return
+		}
+	}
+	if m.Head != nil {
+		if err := c.learnHead(*m.Head); err != nil {
+			c.note("refused a head", from, m.Head.Env, err)
+		}
+	}
+}
+
+// learnCreation keeps the first creation of an environment that it is shown, for ever.
+func (c *Core) learnCreation(record store.Creation) error {
+	if known, ok := c.heads.creations[record.Env]; ok {
+		if string(known.record.Certificate.Value) != string(record.Certificate.Value) {
+			return fmt.Errorf("a second creation of %s, with other acceptors", record.Env)
+		}
+		return nil
+	}
+	if len(c.heads.creations) >= maxEnvs {
+		return fmt.Errorf("more than %d environments", maxEnvs)
+	}
+	acceptors, err := record.Open(c.granted)
+	if err != nil {
+		return err
+	}
+	c.heads.creations[record.Env] = creation{record, acceptors}
+	c.save(keyCreation+record.Env, record)
+	c.installHead(record.Env, acceptors)
+	c.created(record.Env)
+	return nil
+}
+
+// learnHead takes a head that is newer than ours, once its author and its certificate are verified.
+func (c *Core) learnHead(record store.HeadRecord) error {
+	if known, ok := c.heads.current[record.Env]; ok && string(known.record.Certificate.Value) == string(record.Certificate.Value) {
+		return nil
+	}
+	h, err := c.openHead(record)
+	if err != nil {
+		return err
+	}
+	known, ok := c.heads.current[record.Env]
+	if ok && h.value.Version < known.value.Version {
+		return nil // old news
+	}
+	if ok && h.value.Version == known.value.Version {
+		if h.value.Hash() == known.value.Hash() {
+			return nil
+		}
+		return fmt.Errorf("two certified revisions of version %d", h.value.Version)
+	}
+	c.heads.current[record.Env] = h
+	c.people.changes++
+	c.save(keyHead+record.Env, record)
+	c.keep(h.value.Revision)
+	c.headMoved(record.Env)
+	c.follow()
+	return nil
+}
+
+// hint is what gossip carries of a head: enough to ask for it.
+type hint struct {
+	_       struct{} `cbor:",toarray"`
+	Env     string
+	Version uint64
+	Hash    [8]byte
+}
+
+// sendHint tells all members that there is something to ask for.
+func (c *Core) sendHint(h store.Head) {
+	data, err := codec.Marshal(hint{Env: h.Env, Version: h.Version, Hash: [8]byte(h.Revision[:8])})
+	if err == nil && len(data) <= membership.MaxHint {
+		c.emit(Hint{Data: data})
+	}
+}
+
+// hinted asks whoever hinted, if it is news.
+func (c *Core) hinted(ev membership.Event) {
+	var h hint
+	if len(ev.Hint) > membership.MaxHint || codec.Unmarshal(ev.Hint, &h) != nil || !c.isMember(ev.Node) || ev.Node == c.self {
+		return
+	}
+	if h.Version > c.heads.current[h.Env].value.Version {
+		c.askHeads(ev.Node)
+	}
+}
+
+// follow pursues the head of the environment of this node: all objects first, then apply. A newer head takes the place of
+// one that is being fetched.
+func (c *Core) follow() {
+	env := c.Env()
+	h, ok := c.heads.current[env]
+	if !ok || h.value.Version <= c.heads.applied[env].Version || c.heads.refused[env] == h.value.Hash().String() {
+		return
+	}
+	if p := c.heads.pursuit; p != nil {
+		if p.env == env && p.head.value.Hash() == h.value.Hash() {
+			return
+		}
+		p.want.cancel()
+	}
+	c.heads.pursuit = &pursuit{env: env, head: h}
+	c.emit(CheckTree{Manifest: h.revision.Manifest})
+}
+
+// treeChecked goes on with whatever waited to know what a tree still needs.
+func (c *Core) treeChecked(ev TreeChecked) {
+	if p := c.heads.pursuit; p != nil && p.head.revision.Manifest == ev.Manifest {
+		c.pursue(p, ev)
+	}
+	c.treeCheckedForPush(ev)
+}
+
+func (c *Core) pursue(p *pursuit, ev TreeChecked) {
+	switch {
+	case ev.Err != nil:
+		c.note("a head whose tree cannot be read", "", p.env, ev.Err)
+		c.heads.refused[p.env] = p.head.value.Hash().String()
+		c.heads.pursuit = nil
+	case len(ev.Missing) > 0:
+		p.want.cancel()
+		p.want = c.fetch(ev.Missing, 0, func(error) {
+			if c.heads.pursuit == p {
+				c.emit(CheckTree{Manifest: ev.Manifest})
+			}
+		})
+	default:
+		c.heads.pursuit = nil
+		c.apply(p)
+	}
+}
+
+// apply persists what is to be enforced from now on, and enforces it.
+func (c *Core) apply(p *pursuit) {
+	h := p.head.head()
+	if h.Version <= c.heads.applied[p.env].Version {
+		return
+	}
+	a := appliedHead{Version: h.Version, Revision: h.Revision, Manifest: p.head.revision.Manifest}
+	c.heads.applied[p.env] = a
+	c.people.changes++
+	c.save(keyApplied+p.env, a)
+	c.emit(Converge{Head: h, Manifest: a.Manifest})
+}

@@ -1,0 +1,254 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/ring"
+	"shoal/store"
+)
+
+// WireVersion is the first byte of every frame. A frame of another version is ignored.
+const WireVersion = 1
+
+// Limits of a message, whatever its frame's length.
+const (
+	maxHashes  = 2048 // in one message
+	maxGet     = 64   // objects asked for at once
+	maxRecords = 1024 // roster or log records in one message
+	maxEnvs    = 256
+	maxEnvName = 64
+	// MaxReport is the longest report in bytes; longer ones are trimmed by whoever makes them.
+	MaxReport = 256 << 10
+)
+
+// Errors of Decode.
+var (
+	ErrFrame       = errors.New("bad frame")
+	ErrUnknownKind = errors.New("unknown kind of message")
+)
+
+// Message is what nodes say to each other.
+type Message interface {
+	kind() byte
+	check() error
+}
+
+// The messages. Nothing a peer says is believed beyond what its signatures show and its hashes name.
+type (
+	// RosterAsk: this is my roster's digest; tell me if yours differs.
+	RosterAsk struct {
+		Digest [32]byte `cbor:"1,keyasint"`
+	}
+	// RosterHave lists the records that the sender has. With Answer unset the receiver lists its own in return.
+	RosterHave struct {
+		IDs    [][]byte `cbor:"1,keyasint"` // 8 bytes each
+		Answer bool     `cbor:"2,keyasint"`
+	}
+	// RosterTell brings records that the receiver lacks.
+	RosterTell struct {
+		Records []membership.Signed `cbor:"1,keyasint"`
+	}
+	// HeadAsk: these are the heads I know; tell me newer ones.
+	HeadAsk struct {
+		Heads []EnvVersion `cbor:"1,keyasint"`
+	}
+	// HeadTell brings an environment's creation, its head, or both.
+	HeadTell struct {
+		Creation *store.Creation   `cbor:"1,keyasint,omitempty"`
+		Head     *store.HeadRecord `cbor:"2,keyasint,omitempty"`
+	}
+	// Prepare, Promise, Accept and Accepted are CASPaxos (store/register.go). Members is set for directory registers,
+	// whose acceptors install themselves when they know the same roster.
+	Prepare struct {
+		Register string              `cbor:"1,keyasint"`
+		Epoch    uint64              `cbor:"2,keyasint"`
+		Ballot   store.Ballot        `cbor:"3,keyasint"`
+		Members  []membership.NodeID `cbor:"4,keyasint,omitempty"`
+	}
+	Promise struct {
+		Register string              `cbor:"1,keyasint"`
+		Ballot   store.Ballot        `cbor:"2,keyasint"`
+		Refused  store.Refusal       `cbor:"3,keyasint,omitempty"`
+		Promised store.Ballot        `cbor:"4,keyasint"`
+		Accepted store.Ballot        `cbor:"5,keyasint"`
+		Value    []byte              `cbor:"6,keyasint,omitempty"`
+		Members  []membership.NodeID `cbor:"7,keyasint,omitempty"` // with RefusedMembers: those that were installed
+	}
+	Accept struct {
+		Register string       `cbor:"1,keyasint"`
+		Epoch    uint64       `cbor:"2,keyasint"`
+		Ballot   store.Ballot `cbor:"3,keyasint"`
+		Value    []byte       `cbor:"4,keyasint"`
+	}
+	Accepted struct {
+		Register string               `cbor:"1,keyasint"`
+		Ballot   store.Ballot         `cbor:"2,keyasint"`
+		Refused  store.Refusal        `cbor:"3,keyasint,omitempty"`
+		Promised store.Ballot         `cbor:"4,keyasint"`
+		Vote     membership.Signature `cbor:"5,keyasint"` // of the store.Vote, when not refused
+	}
+	// Offer: I have these, and you own them; which do you lack?
+	Offer struct {
+		Hashes []store.Hash `cbor:"1,keyasint"`
+	}
+	// Have answers Offer and Put: these are durable here, those are not.
+	Have struct {
+		Have  []store.Hash `cbor:"1,keyasint"`
+		Lacks []store.Hash `cbor:"2,keyasint"`
+	}
+	// Get asks for objects; Put and Lacks answer.
+	Get struct {
+		Hashes []store.Hash `cbor:"1,keyasint"`
+	}
+	// Put brings objects.
+	Put struct {
+		Objects []Object `cbor:"1,keyasint"`
+	}
+	// Lacks answers Get for what is not here.
+	Lacks struct {
+		Hashes []store.Hash `cbor:"1,keyasint"`
+	}
+	// Compare begins a repair: the digest of all partitions that both own, under the same placement.
+	Compare struct {
+		Placement [32]byte `cbor:"1,keyasint"`
+		Root      [32]byte `cbor:"2,keyasint"`
+	}
+	// Digests answers Compare when the roots differ: the partitions that both own and that are not empty here.
+	Digests struct {
+		Placement  [32]byte          `cbor:"1,keyasint"`
+		Partitions []PartitionDigest `cbor:"2,keyasint"`
+	}
+	// Hashes lists what the sender has of some partitions; both sides then fetch what they lack. With Answer unset the
+	// receiver lists its own in return.
+	Hashes struct {
+		Partitions []ring.Partition `cbor:"1,keyasint"`
+		Hashes     []store.Hash     `cbor:"2,keyasint"`
+		Answer     bool             `cbor:"3,keyasint"`
+	}
+	// LogTell brings the newest record of a node's log, and its report, to an owner of the log.
+	LogTell struct {
+		Record []byte `cbor:"1,keyasint"` // as store.OpenLogEntry reads it
+		Report []byte `cbor:"2,keyasint,omitempty"`
+	}
+	// LogAck: this record of the node is durable here.
+	LogAck struct {
+		Node membership.NodeID `cbor:"1,keyasint"`
+		Seq  uint64            `cbor:"2,keyasint"`
+	}
+	// StatusAsk and StatusTell gather the newest log records.
+	StatusAsk struct {
+		ID uint64 `cbor:"1,keyasint"`
+	}
+	StatusTell struct {
+		ID      uint64   `cbor:"1,keyasint"`
+		Records [][]byte `cbor:"2,keyasint"` // as store.OpenLogEntry reads them
+		Objects int      `cbor:"3,keyasint"`
+		Bytes   int64    `cbor:"4,keyasint"`
+	}
+	// ReportAsk and ReportTell fetch a node's last report.
+	ReportAsk struct {
+		ID   uint64            `cbor:"1,keyasint"`
+		Node membership.NodeID `cbor:"2,keyasint"`
+	}
+	ReportTell struct {
+		ID     uint64 `cbor:"1,keyasint"`
+		Record []byte `cbor:"2,keyasint,omitempty"` // empty: I have none
+		Report []byte `cbor:"3,keyasint,omitempty"`
+	}
+)
+
+// EnvVersion is an environment and the version of its head that somebody knows; 0: its creation alone.
+type EnvVersion struct {
+	_       struct{} `cbor:",toarray"`
+	Env     string
+	Version uint64
+}
+
+// Object is bytes and the hash that they are said to have.
+type Object struct {
+	_    struct{} `cbor:",toarray"`
+	Hash store.Hash
+	Data []byte
+}
+
+// PartitionDigest sums up what somebody has of a partition.
+type PartitionDigest struct {
+	_         struct{} `cbor:",toarray"`
+	Partition ring.Partition
+	Count     uint32
+	Xor       [16]byte // of the first halves of the hashes
+}
+
+func (*RosterAsk) kind() byte  { return 1 }
+func (*RosterHave) kind() byte { return 2 }
+func (*RosterTell) kind() byte { return 3 }
+func (*HeadAsk) kind() byte    { return 4 }
+func (*HeadTell) kind() byte   { return 5 }
+func (*Prepare) kind() byte    { return 6 }
+func (*Promise) kind() byte    { return 7 }
+func (*Accept) kind() byte     { return 8 }
+func (*Accepted) kind() byte   { return 9 }
+func (*Offer) kind() byte      { return 10 }
+func (*Have) kind() byte       { return 11 }
+func (*Put) kind() byte        { return 12 }
+func (*Get) kind() byte        { return 13 }
+func (*Lacks) kind() byte      { return 14 }
+func (*Compare) kind() byte    { return 15 }
+func (*Digests) kind() byte    { return 16 }
+func (*Hashes) kind() byte     { return 17 }
+func (*LogTell) kind() byte    { return 18 }
+func (*LogAck) kind() byte     { return 19 }
+func (*StatusAsk) kind() byte  { return 20 }
+func (*StatusTell) kind() byte { return 21 }
+func (*ReportAsk) kind() byte  { return 22 }
+func (*ReportTell) kind() byte { return 23 }
+
+// blank returns an empty message of each kind, to decode into.
+var blank = map[byte]func() Message{
+	1: func() Message { return &RosterAsk{} }, 2: func() Message { return &RosterHave{} },
+	3: func() Message { return &RosterTell{} }, 4: func() Message { return &HeadAsk{} },
+	5: func() Message { return &HeadTell{} }, 6: func() Message { return &Prepare{} },
+	7: func() Message { return &Promise{} }, 8: func() Message { return &Accept{} },
+	9: func() Message { return &Accepted{} }, 10: func() Message { return &Offer{} },
+	11: func() Message { return &Have{} }, 12: func() Message { return &Put{} },
+	13: func() Message { return &Get{} }, 14: func() Message { return &Lacks{} },
+	15: func() Message { return &Compare{} }, 16: func() Message { return &Digests{} },
+	17: func() Message { return &Hashes{} }, 18: func() Message { return &LogTell{} },
+	19: func() Message { return &LogAck{} }, 20: func() Message { return &StatusAsk{} },
+	21: func() Message { return &StatusTell{} }, 22: func() Message { return &ReportAsk{} },
+	23: func() Message { return &ReportTell{} },
+}
+
+// Encode makes a frame: the version, the kind, the body.
+func Encode(m Message) ([]byte, error) {
+	body, err := codec.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	if len(body)+2 > MaxFrame {
+		return nil, fmt.Errorf("%w: %T of %d bytes", ErrFrame, m, len(body))
+	}
+	return append([]byte{WireVersion, m.kind()}, body...), nil
+}
+
+// Decode reads a frame and checks its limits.
+func Decode(frame []byte) (Message, error) {
+	if len(frame) < 2 || len(frame) > MaxFrame {
+		return nil, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
+	}
+	make, known := blank[frame[1]]
+	if frame[0] != WireVersion || !known {
+		return nil, fmt.Errorf("%w %d of version %d", ErrUnknownKind, frame[1], frame[0])
+	}
+	m := make()
+	if err := codec.Unmarshal(frame[2:], m); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFrame, err)
+	}
+	if err := m.check(); err != nil {
+		return nil, fmt.Errorf("%w: %T: %w", ErrFrame, m, err)
+	}
+	return m, nil
+}

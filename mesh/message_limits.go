@@ -1,0 +1,140 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+
+	"shoal/membership"
+	"shoal/ring"
+	"shoal/store"
+)
+
+func atMost(what string, n, most int) error {
+	if n > most {
+		return fmt.Errorf("%d %s, more than %d", n, what, most)
+	}
+	return nil
+}
+
+func checkRegister(name string) error {
+	return atMost("bytes of a register's name", len(name), store.MaxRegisterName)
+}
+
+func checkBallot(b store.Ballot) error {
+	return atMost("bytes of a proposer's id", len(b.Proposer), 64)
+}
+
+func checkIDs(ids []membership.NodeID) error {
+	for _, id := range ids {
+		if len(id) > 64 {
+			return fmt.Errorf("a node id of %d bytes", len(id))
+		}
+	}
+	return atMost("nodes", len(ids), store.MaxAcceptors)
+}
+
+func (m *RosterAsk) check() error { return nil }
+
+func (m *RosterHave) check() error {
+	for _, id := range m.IDs {
+		if len(id) != recordIDSize {
+			return fmt.Errorf("a record id of %d bytes", len(id))
+		}
+	}
+	return atMost("records", len(m.IDs), membership.MaxRoster+membership.MaxStatements)
+}
+
+func (m *RosterTell) check() error { return atMost("records", len(m.Records), maxRecords) }
+
+func (m *HeadAsk) check() error {
+	for _, h := range m.Heads {
+		if len(h.Env) > maxEnvName {
+			return fmt.Errorf("an environment name of %d bytes", len(h.Env))
+		}
+	}
+	return atMost("environments", len(m.Heads), maxEnvs)
+}
+
+func (m *HeadTell) check() error {
+	if m.Creation != nil {
+		if err := errors.Join(checkIDs(m.Creation.Electorate), atMost("bytes of a name", len(m.Creation.Env), maxEnvName)); err != nil {
+			return err
+		}
+	}
+	if m.Head != nil {
+		return atMost("bytes of a name", len(m.Head.Env), maxEnvName)
+	}
+	return nil
+}
+
+func (m *Prepare) check() error {
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkIDs(m.Members))
+}
+
+func (m *Promise) check() error {
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised), checkBallot(m.Accepted),
+		checkIDs(m.Members), atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
+}
+
+func (m *Accept) check() error {
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot),
+		atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
+}
+
+func (m *Accepted) check() error {
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised))
+}
+
+func (m *Offer) check() error { return atMost("hashes", len(m.Hashes), maxHashes) }
+func (m *Have) check() error  { return atMost("hashes", len(m.Have)+len(m.Lacks), maxHashes) }
+func (m *Get) check() error   { return atMost("hashes", len(m.Hashes), maxGet) }
+func (m *Lacks) check() error { return atMost("hashes", len(m.Hashes), maxHashes) }
+
+func (m *Put) check() error {
+	for _, o := range m.Objects {
+		if len(o.Data) > store.MaxObject {
+			return fmt.Errorf("an object of %d bytes", len(o.Data))
+		}
+	}
+	return atMost("objects", len(m.Objects), maxHashes)
+}
+
+func (m *Compare) check() error { return nil }
+
+func (m *Digests) check() error {
+	for _, p := range m.Partitions {
+		if p.Partition >= ring.Partitions {
+			return fmt.Errorf("partition %d", p.Partition)
+		}
+	}
+	return atMost("partitions", len(m.Partitions), ring.Partitions)
+}
+
+func (m *Hashes) check() error {
+	for _, p := range m.Partitions {
+		if p >= ring.Partitions {
+			return fmt.Errorf("partition %d", p)
+		}
+	}
+	return errors.Join(atMost("hashes", len(m.Hashes), 2*maxHashes), atMost("partitions", len(m.Partitions), maxDiffer))
+}
+
+func (m *LogTell) check() error {
+	return errors.Join(atMost("bytes of a record", len(m.Record), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
+}
+
+func (m *LogAck) check() error    { return checkIDs([]membership.NodeID{m.Node}) }
+func (m *StatusAsk) check() error { return nil }
+func (m *StatusTell) check() error {
+	for _, r := range m.Records {
+		if len(r) > maxLogRecord {
+			return fmt.Errorf("a record of %d bytes", len(r))
+		}
+	}
+	return atMost("records", len(m.Records), maxRecords)
+}
+
+func (m *ReportAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }
+func (m *ReportTell) check() error {
+	return errors.Join(atMost("bytes of a record", len(m.Record), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
+}

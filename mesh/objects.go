@@ -1,0 +1,426 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"shoal/membership"
+	"shoal/store"
+)
+
+// Limits of what is under way with one peer.
+const (
+	maxOffer      = 512              // hashes in one Offer
+	maxSending    = 32               // objects sent and not yet acknowledged
+	maxStoring    = 64 << 20         // bytes received and not yet durable
+	offerTimeout  = 3 * time.Second  // until an Offer or a Put is taken for lost
+	maxBackground = 3                // times that something is sent without anybody waiting for it
+	replicateTime = 20 * time.Second // for a Put of the Store
+)
+
+// ErrUnavailable is returned when too few owners could be reached.
+var ErrUnavailable = errors.New("a quorum of owners cannot be reached")
+
+// objects is what this node keeps, what it brings to others, and what it fetches.
+type objects struct {
+	held    *holdings
+	storing map[store.Hash]storing // received, not yet durable
+	pending int                    // bytes of storing
+	outbox  map[membership.NodeID]*outbox
+	jobs    []*job
+	fetches fetches
+}
+
+// storing is an object on its way to the disk, and who waits for the word that it is there.
+type storing struct {
+	size  int
+	from  []membership.NodeID
+	ours  bool // fetched or made here: nobody to be told
+	tried bool
+}
+
+func newObjects() objects {
+	return objects{
+		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(),
+	}
+}
+
+// outbox is what a peer is to be offered, was offered, and is being sent.
+type outbox struct {
+	queue   []store.Hash
+	entries map[store.Hash]*entry
+	lacks   []store.Hash // the peer wants these
+	offered int
+	sending int
+	round   uint64 // tells a timeout whether its round is still on
+}
+
+type entry struct {
+	state entryState
+	tries int
+}
+
+type entryState uint8
+
+const (
+	queued entryState = iota
+	offered
+	lacking
+	sending
+)
+
+// job brings objects to a quorum of their owners.
+type job struct {
+	needs  map[store.Hash]*need
+	order  []store.Hash
+	done   func(error) // nil: nobody waits
+	closed bool
+}
+
+// need is an object that does not have its quorum yet.
+type need struct {
+	owners []membership.NodeID
+	acked  []membership.NodeID
+}
+
+// replicate begins a job; done is called once, in this Step or a later one.
+func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(error)) *job {
+	j := &job{needs: make(map[store.Hash]*need, len(hashes)), done: done}
+	for _, h := range hashes {
+		if _, twice := j.needs[h]; !twice {
+			j.needs[h] = &need{}
+			j.order = append(j.order, h)
+		}
+	}
+	if len(j.order) == 0 {
+		j.closed = true
+		done(nil)
+		return j
+	}
+	c.objects.jobs = append(c.objects.jobs, j)
+	c.assign(j)
+	c.pumpOutboxes()
+	c.after(limit, func() {
+		c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
+	})
+	return j
+}
+
+// assign asks the ring for the owners of what is still needed, and offers it to them. It is done again from time to time,
+// since owners come, go and forget.
+func (c *Core) assign(j *job) {
+	if j.closed {
+		return
+	}
+	j.order = slices.DeleteFunc(j.order, func(h store.Hash) bool { return j.needs[h] == nil })
+	for _, h := range slices.Clone(j.order) {
+		n := j.needs[h]
+		n.owners = c.owners(h)
+		if slices.Contains(n.owners, c.self) && c.objects.held.has(h) {
+			c.ack(j, h, c.self)
+		}
+		for _, to := range n.owners {
+			if to != c.self && c.alive(to) && !slices.Contains(n.acked, to) {
+				c.enqueue(to, h)
+			}
+		}
+		c.ack(j, h, "") // the owners may have become fewer
+	}
+	if !j.closed {
+		c.after(2*time.Second, func() { c.assign(j); c.pumpOutboxes() })
+	}
+}
+
+// ack counts one owner's word; with an empty id it only looks whether there are enough.
+func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
+	n := j.needs[h]
+	if n == nil || j.closed {
+		return
+	}
+	if from != "" && !slices.Contains(n.acked, from) {
+		n.acked = append(n.acked, from)
+	}
+	have := 0
+	for _, id := range n.acked {
+		if slices.Contains(n.owners, id) {
+			have++
+		}
+	}
+	if have >= quorum(len(n.owners)) {
+		delete(j.needs, h)
+	}
+	if len(j.needs) == 0 {
+		c.finish(j, nil)
+	}
+}
+
+// quorum of owners that must have an object on disk: 2 of 3, and a majority where there are fewer.
+func quorum(owners int) int { return store.Majority(owners) }
+
+func (c *Core) finish(j *job, err error) {
+	if j.closed {
+		return
+	}
+	j.closed = true
+	c.objects.jobs = slices.DeleteFunc(c.objects.jobs, func(o *job) bool { return o == j })
+	j.done(err)
+}
+
+// enqueue puts hashes into a peer's outbox, unless they are there.
+func (c *Core) enqueue(to membership.NodeID, hashes ...store.Hash) {
+	o := c.objects.outbox[to]
+	if o == nil {
+		o = &outbox{entries: map[store.Hash]*entry{}}
+		c.objects.outbox[to] = o
+	}
+	for _, h := range hashes {
+		if o.entries[h] == nil {
+			o.entries[h] = &entry{}
+			o.queue = append(o.queue, h)
+		}
+	}
+}
+
+func (c *Core) pumpOutboxes() {
+	for _, to := range sorted(c.objects.outbox) {
+		c.pumpOutbox(to)
+	}
+}
+
+// pumpOutbox offers what is queued and sends what is lacking, as far as the window allows.
+func (c *Core) pumpOutbox(to membership.NodeID) {
+	o := c.objects.outbox[to]
+	if o == nil || !c.alive(to) {
+		return
+	}
+	moved := false
+	if o.offered == 0 && len(o.lacks) == 0 && len(o.queue) > 0 {
+		n := min(maxOffer, len(o.queue))
+		batch := slices.Clone(o.queue[:n])
+		o.queue, o.offered, moved = o.queue[n:], n, true
+		for _, h := range batch {
+			o.entries[h].state = offered
+		}
+		c.send(to, &Offer{Hashes: batch})
+	}
+	if n := min(maxSending-o.sending, len(o.lacks)); n > 0 && o.sending <= maxSending/2 {
+		batch := slices.Clone(o.lacks[:n])
+		o.lacks, o.sending, moved = o.lacks[n:], o.sending+n, true
+		for _, h := range batch {
+			o.entries[h].state = sending
+		}
+		c.emit(SendObjects{To: to, Hashes: batch})
+	}
+	if moved {
+		c.watch(to, o)
+	}
+	if len(o.entries) == 0 {
+		delete(c.objects.outbox, to)
+	}
+}
+
+// watch gives a peer offerTimeout to answer anything; then all that is under way is offered again, or given up when nobody
+// waits for it: repair will find it.
+func (c *Core) watch(to membership.NodeID, o *outbox) {
+	o.round++
+	round := o.round
+	c.after(offerTimeout, func() {
+		if c.objects.outbox[to] != o || o.round != round || o.offered+o.sending+len(o.lacks) == 0 {
+			return
+		}
+		for _, h := range sortedHashes(o.entries) {
+			e := o.entries[h]
+			if e.state == queued {
+				continue
+			}
+			if e.tries++; e.tries >= maxBackground && !c.wanted(h) {
+				delete(o.entries, h)
+				continue
+			}
+			e.state = queued
+			o.queue = append(o.queue, h)
+		}
+		o.offered, o.sending, o.lacks = 0, 0, nil
+		c.pumpOutbox(to)
+	})
+}
+
+// wanted tells whether a job waits for copies of an object.
+func (c *Core) wanted(h store.Hash) bool {
+	return slices.ContainsFunc(c.objects.jobs, func(j *job) bool { return j.needs[h] != nil })
+}
+
+func (c *Core) onOffer(from membership.NodeID, m *Offer) {
+	answer := &Have{}
+	for _, h := range m.Hashes {
+		if c.objects.held.has(h) {
+			answer.Have = append(answer.Have, h)
+		} else {
+			answer.Lacks = append(answer.Lacks, h)
+		}
+	}
+	c.send(from, answer)
+}
+
+// onHave hears what a peer has on disk and what it lacks.
+func (c *Core) onHave(from membership.NodeID, m *Have) {
+	o := c.objects.outbox[from]
+	if o == nil {
+		return
+	}
+	for _, h := range m.Have {
+		e := o.entries[h]
+		if e == nil {
+			continue
+		}
+		o.count(e, -1)
+		if e.state == queued {
+			o.queue = slices.DeleteFunc(o.queue, func(q store.Hash) bool { return q == h })
+		}
+		if e.state == lacking {
+			o.lacks = slices.DeleteFunc(o.lacks, func(q store.Hash) bool { return q == h })
+		}
+		delete(o.entries, h)
+		for _, j := range slices.Clone(c.objects.jobs) {
+			c.ack(j, h, from)
+		}
+	}
+	for _, h := range m.Lacks {
+		if e := o.entries[h]; e != nil && e.state == offered {
+			o.count(e, -1)
+			e.state = lacking
+			o.lacks = append(o.lacks, h)
+		}
+	}
+	if o.offered+o.sending > 0 {
+		c.watch(from, o)
+	}
+	c.pumpOutbox(from)
+}
+
+// count keeps the numbers of what is under way.
+func (o *outbox) count(e *entry, by int) {
+	switch e.state {
+	case offered:
+		o.offered += by
+	case sending:
+		o.sending += by
+	}
+}
+
+// onPut takes objects in: those that were asked for, and those that this node owns or that somebody brings. Bytes that are
+// not what their hash says are never kept.
+func (c *Core) onPut(from membership.NodeID, m *Put) {
+	var keep [][]byte
+	var have []store.Hash
+	for _, o := range m.Objects {
+		if store.HashOf(o.Data) != o.Hash {
+			c.note("refused a corrupt object", from, "", store.ErrCorrupt)
+			c.fetchFailed(from, o.Hash)
+			continue
+		}
+		if c.objects.held.has(o.Hash) {
+			have = append(have, o.Hash)
+			continue
+		}
+		s, under := c.objects.storing[o.Hash]
+		if !under && c.objects.pending+len(o.Data) > maxStoring {
+			continue // it will be brought again
+		}
+		s.size, s.from = len(o.Data), appendNew(s.from, from)
+		c.objects.storing[o.Hash] = s
+		if !under {
+			c.objects.pending += len(o.Data)
+			keep = append(keep, o.Data)
+		}
+	}
+	if len(have) > 0 {
+		c.send(from, &Have{Have: have})
+	}
+	if len(keep) > 0 {
+		c.emit(StoreObjects{Objects: keep})
+	}
+	c.pumpFetches()
+}
+
+func appendNew(ids []membership.NodeID, id membership.NodeID) []membership.NodeID {
+	if slices.Contains(ids, id) {
+		return ids
+	}
+	return append(ids, id)
+}
+
+// keep makes the node's own bytes durable, such as a revision that came with its head.
+func (c *Core) keep(data []byte) {
+	h := store.HashOf(data)
+	if _, under := c.objects.storing[h]; under || c.objects.held.has(h) {
+		return
+	}
+	c.objects.storing[h] = storing{size: len(data), ours: true}
+	c.objects.pending += len(data)
+	c.emit(StoreObjects{Objects: [][]byte{data}})
+}
+
+// stored hears from the disk.
+func (c *Core) stored(ev Stored) {
+	acks := map[membership.NodeID][]store.Hash{}
+	for _, k := range ev.Objects {
+		s, under := c.objects.storing[k.Hash]
+		if under {
+			delete(c.objects.storing, k.Hash)
+			c.objects.pending -= s.size
+		}
+		if ev.Err != nil {
+			for _, from := range s.from {
+				c.fetchFailed(from, k.Hash)
+			}
+			continue
+		}
+		c.objects.held.add(k)
+		for _, from := range s.from {
+			acks[from] = append(acks[from], k.Hash)
+		}
+		c.fetched(k.Hash)
+	}
+	if ev.Err != nil {
+		c.note("cannot store objects", "", "", ev.Err)
+		return
+	}
+	for _, from := range sorted(acks) {
+		for batch := range slices.Chunk(acks[from], maxHashes) {
+			c.send(from, &Have{Have: batch})
+		}
+	}
+	c.pumpFetches()
+}
+
+// lost forgets an object whose bytes are gone or bad, and fetches it again where it belongs here.
+func (c *Core) lost(h store.Hash) {
+	if !c.objects.held.has(h) {
+		return
+	}
+	c.objects.held.remove(h)
+	c.note("lost an object", "", "", store.ErrCorrupt)
+	c.fetch([]store.Hash{h}, 0, func(error) {})
+}
+
+// gone stops what is under way with a peer that is not there.
+func (c *Core) gone(id membership.NodeID) {
+	delete(c.objects.outbox, id)
+	c.abandonSource(id)
+}
+
+func (c *Core) replicateFor(ev Replicate) {
+	c.replicate(ev.Hashes, replicateTime, func(err error) { c.emit(Answer{ID: ev.ID, Err: err}) })
+}
+
+func sortedHashes[V any](m map[store.Hash]V) []store.Hash {
+	out := make([]store.Hash, 0, len(m))
+	for h := range m {
+		out = append(out, h)
+	}
+	slices.SortFunc(out, compareHashes)
+	return out
+}

@@ -1,0 +1,91 @@
+package mesh
+
+import (
+	"crypto/sha256"
+	"slices"
+
+	"shoal/membership"
+	"shoal/ring"
+	"shoal/store"
+)
+
+// placement is who owns what: a function of the roster less the nodes that are out. Views may differ for a while; objects
+// are self-verifying, so that is harmless, and nothing else depends on it.
+type placement struct {
+	nodes    []ring.Node // what now is made from
+	now, old ring.Ring
+	digest   [32]byte
+}
+
+// Ring is the placement as this node sees it.
+func (c *Core) Ring() ring.Ring { return c.placement.now }
+
+// place computes the ring anew when its nodes changed.
+func (c *Core) place() {
+	var nodes []ring.Node
+	for _, id := range c.people.ids {
+		if id == c.self || !c.isOut(id) {
+			nodes = append(nodes, ring.Node{ID: id, Zone: c.people.members[id].Zone})
+		}
+	}
+	if slices.Equal(nodes, c.placement.nodes) {
+		return
+	}
+	made := c.cfg.Place(nodes)
+	c.placement = placement{nodes: nodes, now: made, old: c.placement.now, digest: placementDigest(made)}
+	c.people.changes++
+	if c.placement.old != nil {
+		c.moved()
+	}
+}
+
+// isOut tells whether a node left, or has been dead for longer than the grace time. One that was never seen is not out: a
+// restart of everything must move nothing.
+func (c *Core) isOut(id membership.NodeID) bool {
+	switch c.people.status[id] {
+	case membership.Left:
+		return true
+	case membership.Failed:
+		return c.now.Sub(c.people.since[id]) > c.cfg.Grace
+	}
+	return false
+}
+
+func placementDigest(r ring.Ring) [32]byte {
+	h := sha256.New()
+	h.Write([]byte(r.Version()))
+	for _, n := range r.Nodes() {
+		h.Write([]byte("\x00" + string(n.ID) + "\x00" + n.Zone))
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// owners of an object, the first owner first.
+func (c *Core) owners(h store.Hash) []membership.NodeID {
+	return c.placement.now.Owners(ring.PartitionOf(h[:]), c.cfg.Replicas)
+}
+
+// logOwners keep the log of a node.
+func (c *Core) logOwners(node membership.NodeID) []membership.NodeID {
+	r := c.placement.now
+	return r.Owners(r.PartitionOf([]byte(node)), c.cfg.Replicas)
+}
+
+// moved brings what this node keeps to those who own it now, and compares notes with them soon.
+func (c *Core) moved() {
+	for p := range ring.Partitions {
+		hashes := c.objects.held.in(ring.Partition(p))
+		if len(hashes) == 0 {
+			continue
+		}
+		owners := c.placement.now.Owners(ring.Partition(p), c.cfg.Replicas)
+		before := c.placement.old.Owners(ring.Partition(p), c.cfg.Replicas)
+		for _, to := range owners {
+			if to != c.self && !slices.Contains(before, to) {
+				c.enqueue(to, hashes...)
+			}
+		}
+	}
+	c.pumpOutboxes()
+	c.logs.acked = map[membership.NodeID]uint64{}
+}

@@ -1,0 +1,144 @@
+package mesh
+
+import (
+	"slices"
+	"time"
+
+	"shoal/membership"
+	"shoal/store"
+)
+
+// Times of a proposal.
+const (
+	roundTime  = time.Second           // until a round without a majority is given up
+	backoff    = 20 * time.Millisecond // at most, after the first round that was lost; doubled up to maxBackoff
+	maxBackoff = 2 * time.Second
+)
+
+// proposal drives a store.Proposal: it sends, gathers votes, and begins again.
+type proposal struct {
+	store.Proposal
+	votes  ballotVotes
+	rounds int
+	closed bool
+	// chosen is called once with the certificate; declined, when the transition had nothing to write.
+	chosen   func(store.Certificate)
+	declined func(current []byte)
+	// told helps an acceptor that knows nothing: what to send it; nil: nothing.
+	told func() Message
+	// toldNow are those that were helped in this round; nobody is helped twice.
+	toldNow []membership.NodeID
+	// elsewhere is called when an acceptor is bound to other members.
+	elsewhere func(members []membership.NodeID)
+}
+
+// propose runs p until it is chosen, declined or cancelled. There is one proposal of a register at a time.
+func (c *Core) propose(p *proposal) {
+	if old := c.registers.proposals[p.Register]; old != nil {
+		old.closed = true
+	}
+	c.registers.proposals[p.Register] = p
+	c.beginRound(p)
+}
+
+func (c *Core) cancelProposal(p *proposal) {
+	if p == nil || p.closed {
+		return
+	}
+	p.closed = true
+	if c.registers.proposals[p.Register] == p {
+		delete(c.registers.proposals, p.Register)
+	}
+}
+
+func (c *Core) beginRound(p *proposal) {
+	if p.closed {
+		return
+	}
+	p.rounds++
+	rounds := p.rounds
+	m := p.Begin(c.self, c.run)
+	p.votes, p.toldNow = ballotVotes{ballot: p.Ballot()}, nil
+	for _, to := range p.Members {
+		c.sendPrepare(p, to, m)
+	}
+	c.after(roundTime, func() {
+		if p.rounds == rounds && !p.closed {
+			c.backOff(p)
+		}
+	})
+}
+
+// sendPrepare asks one acceptor. Those of a directory are told who the electorate is.
+func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
+	out := &Prepare{Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot}
+	if p.elsewhere != nil {
+		out.Members = p.Members
+	}
+	c.send(to, out)
+}
+
+// backOff waits for a random time, so that one of several proposers gets through.
+func (c *Core) backOff(p *proposal) {
+	p.rounds++ // ends the round's timer
+	rounds := p.rounds
+	most := min(backoff<<min(p.rounds, 10), maxBackoff)
+	c.after(c.dice.between(most/4, most), func() {
+		if p.rounds == rounds {
+			c.beginRound(p)
+		}
+	})
+}
+
+func (c *Core) onPromise(from membership.NodeID, m *Promise) {
+	p := c.registers.proposals[m.Register]
+	if p == nil || m.Ballot != p.Ballot() {
+		return
+	}
+	switch {
+	case m.Refused == store.RefusedUnknown && p.told != nil && !slices.Contains(p.toldNow, from):
+		p.toldNow = append(p.toldNow, from)
+		c.send(from, p.told())
+		c.sendPrepare(p, from, p.Prepare())
+		return
+	case m.Refused == store.RefusedMembers && p.elsewhere != nil:
+		p.elsewhere(m.Members)
+		return
+	}
+	if !p.Promised(from, store.Promise{
+		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Accepted: m.Accepted, Value: m.Value,
+	}) {
+		return
+	}
+	switch p.Step() {
+	case store.Accepting:
+		a := p.Accept()
+		for _, to := range p.Members {
+			c.send(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value})
+		}
+	case store.Declined:
+		c.cancelProposal(p)
+		p.declined(p.Current())
+	case store.Lost:
+		c.backOff(p)
+	}
+}
+
+func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
+	p := c.registers.proposals[m.Register]
+	if p == nil || m.Ballot != p.Ballot() || !slices.Contains(p.Members, from) || p.Step() != store.Accepting {
+		return
+	}
+	if m.Refused == "" && !p.votes.add(from, p.Value(), p.Register, p.Epoch, m.Vote) {
+		return
+	}
+	if !p.Accepted(from, store.Accepted{Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised}) {
+		return
+	}
+	if p.Step() == store.Lost {
+		c.backOff(p)
+		return
+	}
+	c.cancelProposal(p)
+	p.chosen(store.Certificate{Value: p.Value(), Votes: p.votes.record})
+}

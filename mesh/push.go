@@ -1,0 +1,434 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/store"
+)
+
+// Times and limits of a push.
+const (
+	pushTime   = 10 * time.Second // until a push that cannot be committed is staged
+	maxPushes  = 256              // under way and staged
+	retryLow   = 15 * time.Second // between attempts at what is staged
+	retryHigh  = 30 * time.Second
+	retrySoon  = 500 * time.Millisecond
+	treeRounds = 8 // manifest, its pieces, the files; more is a peer's mischief
+)
+
+// ErrTooMany is returned when a node has as many pushes as it can remember.
+var ErrTooMany = errors.New("too many pushes under way or staged")
+
+// pushes are the revisions that this node tries to make heads.
+type pushes struct {
+	open map[store.Hash]*push
+	soon bool // a retry of the staged ones is set
+}
+
+func newPushes() pushes { return pushes{open: map[store.Hash]*push{}} }
+
+// push is one revision on its way:
+//
+//	tree ──▶ copies ──▶ creation ──▶ head ──▶ committed | diverged
+//	 each step within pushTime, else ──▶ staged, and all over again later
+type push struct {
+	revision store.Revision
+	object   []byte
+	hash     store.Hash
+	waiters  []uint64
+	staged   bool
+
+	attempt  uint64 // of now; 0: idle
+	attempts uint64
+	stage    string // what is being waited for, for people
+	trees    int
+	want     *want
+	job      *job
+	proposal *proposal
+}
+
+type stagedPush struct {
+	Object []byte `cbor:"1,keyasint"`
+}
+
+func (c *Core) loadStaged(name string, value []byte) error {
+	var s stagedPush
+	if err := codec.Unmarshal(value, &s); err != nil {
+		return err
+	}
+	var signed membership.Signed
+	if err := codec.Unmarshal(s.Object, &signed); err != nil {
+		return err
+	}
+	p := &push{object: s.Object, hash: store.HashOf(s.Object), staged: true}
+	if err := codec.Unmarshal(signed.Body, &p.revision); err != nil {
+		return err
+	}
+	if p.hash.String() != name {
+		return store.ErrCorrupt
+	}
+	c.pushes.open[p.hash] = p
+	return nil
+}
+
+// Staged are the revisions that wait for a majority, sorted by environment and version.
+func (c *Core) Staged() []store.Revision {
+	var out []store.Revision
+	for _, h := range sortedHashes(c.pushes.open) {
+		if p := c.pushes.open[h]; p.staged {
+			out = append(out, p.revision)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b store.Revision) int {
+		if a.Env != b.Env {
+			return strings.Compare(a.Env, b.Env)
+		}
+		return int(a.Version) - int(b.Version)
+	})
+	return out
+}
+
+func (c *Core) startPushes() {
+	c.every(retryLow, retryHigh, c.retryStaged)
+	c.retryStagedSoon()
+}
+
+// push begins, or joins, the attempt to commit a revision. Repeating a push changes nothing.
+func (c *Core) push(ev Push) {
+	r, err := store.OpenRevision(ev.Object, c.publishers())
+	if err != nil {
+		c.emit(Answer{ID: ev.ID, Err: err})
+		return
+	}
+	h := store.HashOf(ev.Object)
+	p := c.pushes.open[h]
+	if p == nil {
+		if len(c.pushes.open) >= maxPushes {
+			c.emit(Answer{ID: ev.ID, Err: ErrTooMany})
+			return
+		}
+		p = &push{revision: r, object: ev.Object, hash: h}
+		c.pushes.open[h] = p
+	}
+	p.waiters = append(p.waiters, ev.ID)
+	if parent := c.pushes.open[r.Parent]; parent != nil && parent.staged {
+		p.stage = "a majority for its parent, which is staged itself"
+		c.stage(p)
+	} else if p.attempt == 0 {
+		c.attempt(p)
+	}
+}
+
+// attempt goes through the steps once. What is decided already is answered at once.
+func (c *Core) attempt(p *push) {
+	if c.decided(p) {
+		return
+	}
+	p.attempts++
+	p.attempt, p.trees = p.attempts, 0
+	this := p.attempt
+	c.after(pushTime, func() {
+		if p.attempt == this {
+			c.stage(p)
+		}
+	})
+	p.stage = "its objects"
+	c.emit(CheckTree{Manifest: p.revision.Manifest})
+}
+
+// decided answers from a certified head: it is there for all, and for good.
+func (c *Core) decided(p *push) bool {
+	h, ok := c.heads.current[p.revision.Env]
+	if !ok {
+		return false
+	}
+	switch {
+	case h.value.Includes(p.hash):
+		c.endPush(p, Pushed{Outcome: store.Committed, Head: h.head()})
+	case h.value.Version >= p.revision.Version,
+		h.value.Version+1 == p.revision.Version && h.value.Hash() != p.revision.Parent:
+		c.endPush(p, Pushed{Outcome: store.Diverged, Head: h.head(), Why: fmt.Sprintf(
+			"diverged: version %d was committed as %s", h.value.Version, h.value.Hash().Short())})
+	default:
+		return false
+	}
+	return true
+}
+
+func (c *Core) treeCheckedForPush(ev TreeChecked) {
+	for _, hash := range sortedHashes(c.pushes.open) {
+		p := c.pushes.open[hash]
+		if p == nil || p.attempt == 0 || p.revision.Manifest != ev.Manifest || p.stage != "its objects" {
+			continue
+		}
+		c.pushTree(p, ev)
+	}
+}
+
+func (c *Core) pushTree(p *push, ev TreeChecked) {
+	if p.want != nil && !p.want.closed {
+		return
+	}
+	p.trees++
+	switch {
+	case ev.Err != nil || p.trees > treeRounds:
+		c.failPush(p, fmt.Errorf("push: the tree of version %d: %w", p.revision.Version, errors.Join(ev.Err)))
+	case len(ev.Missing) > 0:
+		this := p.attempt
+		p.want = c.fetch(ev.Missing, pushTime, func(err error) {
+			if err == nil && p.attempt == this {
+				c.emit(CheckTree{Manifest: ev.Manifest})
+			}
+		})
+	default:
+		this := p.attempt
+		p.stage = "copies of its objects on their owners"
+		p.job = c.replicate(append(slices.Clone(ev.Objects), p.hash), pushTime, func(err error) {
+			if err == nil && p.attempt == this {
+				c.afterCopies(p)
+			}
+		})
+	}
+}
+
+// afterCopies: all objects are on a quorum of their owners. Now the head may name them.
+func (c *Core) afterCopies(p *push) {
+	if c.decided(p) {
+		return
+	}
+	if _, ok := c.heads.creations[p.revision.Env]; ok {
+		c.proposeHead(p)
+		return
+	}
+	c.proposeCreation(p)
+}
+
+// proposeCreation decides, once for all, who the acceptors of the environment's head are.
+func (c *Core) proposeCreation(p *push) {
+	p.stage = "a majority of the roster, to create the environment"
+	env := p.revision.Env
+	c.proposeDirectory(p, store.Electorate(env, c.people.ids))
+}
+
+func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
+	env, this := p.revision.Env, p.attempt
+	if old := c.registers.proposals[store.DirectoryRegister(env)]; old != nil && p.proposal != old {
+		return // another push creates it; created tells all
+	}
+	c.cancelProposal(p.proposal)
+	live := append(c.alivePeers(), c.self)
+	p.proposal = &proposal{Proposal: store.Proposal{
+		Register: store.DirectoryRegister(env), Members: electorate,
+		Change: store.CreateHead(store.ChooseAcceptors(env, within(live, electorate)), p.revision.Version == 1),
+	}}
+	p.proposal.chosen = func(cert store.Certificate) {
+		if err := c.learnCreation(store.Creation{Env: env, Electorate: electorate, Certificate: cert}); err != nil {
+			c.note("own creation", "", env, err)
+		}
+	}
+	p.proposal.declined = func([]byte) {
+		if p.attempt == this {
+			c.endPush(p, Pushed{Outcome: store.Diverged, Head: store.Head{Env: env}, Why: fmt.Sprintf(
+				"diverged: %s has no version %d yet", env, p.revision.Version-1)})
+		}
+	}
+	p.proposal.elsewhere = func(installed []membership.NodeID) { c.electorateDiffers(p, installed) }
+	c.propose(p.proposal)
+}
+
+// electorateDiffers: an acceptor is bound to another electorate, or does not see our roster yet. An electorate that was
+// begun with must be ended with, or two might decide.
+func (c *Core) electorateDiffers(p *push, installed []membership.NodeID) {
+	old, this := p.proposal, p.attempt
+	if old == nil || old.closed {
+		return
+	}
+	c.cancelProposal(old)
+	for _, id := range old.Members {
+		if c.alive(id) && id != c.self {
+			c.send(id, &RosterAsk{Digest: c.people.roster.Digest()})
+		}
+	}
+	next := func() []membership.NodeID { return store.Electorate(p.revision.Env, c.people.ids) }
+	if len(installed) > 0 && len(within(installed, c.people.ids)) == len(installed) {
+		next = func() []membership.NodeID { return installed }
+	}
+	c.after(c.dice.between(100*time.Millisecond, 400*time.Millisecond), func() {
+		_, known := c.heads.creations[p.revision.Env]
+		if p.attempt == this && !known && p.proposal == old {
+			c.proposeDirectory(p, next())
+		}
+	})
+}
+
+func within(ids, set []membership.NodeID) []membership.NodeID {
+	var out []membership.NodeID
+	for _, id := range ids {
+		if slices.Contains(set, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// created goes on with all pushes that waited for an environment to exist.
+func (c *Core) created(env string) {
+	if p := c.registers.proposals[store.DirectoryRegister(env)]; p != nil {
+		c.cancelProposal(p)
+	}
+	c.nextProposal(env)
+}
+
+// proposeHead makes the revision the head, unless another was faster.
+func (c *Core) proposeHead(p *push) {
+	env := p.revision.Env
+	p.stage = "a majority of the acceptors of " + env
+	if c.registers.proposals[store.HeadRegister(env)] != nil {
+		return // one at a time; nextProposal comes back to this
+	}
+	record := c.heads.creations[env].record
+	p.proposal = &proposal{Proposal: store.Proposal{
+		Register: store.HeadRegister(env), Members: c.heads.creations[env].acceptors,
+		Change: store.AdvanceHead(p.revision, p.object),
+	}}
+	p.proposal.told = func() Message { return &HeadTell{Creation: &record} }
+	p.proposal.chosen = func(cert store.Certificate) {
+		c.headChosen(p, cert)
+		c.nextProposal(env)
+	}
+	p.proposal.declined = func([]byte) {
+		c.endPush(p, Pushed{Outcome: store.Diverged, Head: store.Head{Env: env}, Why: fmt.Sprintf(
+			"diverged: %s has no version %d yet", env, p.revision.Version-1)})
+		c.nextProposal(env)
+	}
+	c.propose(p.proposal)
+}
+
+// headChosen: some revision is certified now, this one or the one that stood in its way.
+func (c *Core) headChosen(p *push, cert store.Certificate) {
+	env := p.revision.Env
+	if err := c.learnHead(store.HeadRecord{Env: env, Certificate: cert}); err != nil {
+		c.failPush(p, fmt.Errorf("push: %w", err))
+		return
+	}
+	h := c.heads.current[env]
+	if h.value.Hash() == p.hash {
+		c.sendHint(h.head())
+	}
+	if c.pushes.open[p.hash] == p && p.attempt != 0 && !c.decided(p) {
+		c.endPush(p, Pushed{Outcome: store.Diverged, Head: h.head(), Why: fmt.Sprintf(
+			"diverged: its parent is not committed; version %d is", h.value.Version)})
+	}
+}
+
+// headMoved answers the pushes that a new head decides.
+func (c *Core) headMoved(env string) {
+	for _, h := range sortedHashes(c.pushes.open) {
+		if p := c.pushes.open[h]; p != nil && p.revision.Env == env {
+			c.decided(p)
+		}
+	}
+}
+
+// nextProposal gives the register to the next push that waits for it.
+func (c *Core) nextProposal(env string) {
+	for _, h := range sortedHashes(c.pushes.open) {
+		p := c.pushes.open[h]
+		if p == nil || p.attempt == 0 || p.revision.Env != env || p.job == nil || !p.job.closed || len(p.job.needs) > 0 {
+			continue
+		}
+		if p.proposal == nil || p.proposal.closed {
+			c.afterCopies(p)
+		}
+	}
+}
+
+// stop ends the attempt; what its messages still bring about is found by the next.
+func (c *Core) stop(p *push) {
+	p.attempt = 0
+	p.want.cancel()
+	p.want = nil
+	if p.job != nil && !p.job.closed {
+		p.job.closed = true
+		c.objects.jobs = slices.DeleteFunc(c.objects.jobs, func(o *job) bool { return o == p.job })
+	}
+	p.job = nil
+	c.cancelProposal(p.proposal)
+	p.proposal = nil
+}
+
+// stage keeps a revision that could not be committed now. It is not lost, and not told to be committed.
+func (c *Core) stage(p *push) {
+	why := "staged: cannot reach " + p.stage
+	c.stop(p)
+	if !p.staged {
+		p.staged = true
+		c.save(keyStaged+p.hash.String(), stagedPush{Object: p.object})
+	}
+	h := store.Head{Env: p.revision.Env}
+	if known, ok := c.heads.current[p.revision.Env]; ok {
+		h = known.head()
+	}
+	c.answerPush(p, Answer{Value: Pushed{Outcome: store.Staged, Head: h, Why: why}})
+	c.nextProposal(p.revision.Env)
+}
+
+func (c *Core) endPush(p *push, result Pushed) {
+	waiting := len(p.waiters) > 0
+	c.dropPush(p)
+	c.answerPush(p, Answer{Value: result})
+	c.retryStagedSoon() // those that waited for their parent
+	if !waiting {
+		c.note("staged revision is "+string(result.Outcome), "", p.revision.Env, nil)
+	}
+}
+
+func (c *Core) failPush(p *push, err error) {
+	c.dropPush(p)
+	c.answerPush(p, Answer{Err: err})
+}
+
+func (c *Core) dropPush(p *push) {
+	c.stop(p)
+	delete(c.pushes.open, p.hash)
+	if p.staged {
+		p.staged = false
+		c.emit(Save{Key: keyStaged + p.hash.String()})
+	}
+}
+
+func (c *Core) answerPush(p *push, a Answer) {
+	for _, id := range p.waiters {
+		a.ID = id
+		c.emit(a)
+	}
+	p.waiters = nil
+}
+
+// retryStaged tries again what waits; it costs little while there is no majority.
+func (c *Core) retryStaged() {
+	for _, h := range sortedHashes(c.pushes.open) {
+		p := c.pushes.open[h]
+		if p != nil && p.staged && p.attempt == 0 && c.pushes.open[p.revision.Parent] == nil {
+			c.attempt(p)
+		}
+	}
+}
+
+// retryStagedSoon is for when somebody came back. Many may come at once: one retry serves them all.
+func (c *Core) retryStagedSoon() {
+	if c.pushes.soon || len(c.pushes.open) == 0 {
+		return
+	}
+	c.pushes.soon = true
+	c.after(c.dice.between(retrySoon, 3*retrySoon), func() {
+		c.pushes.soon = false
+		c.retryStaged()
+	})
+}

@@ -1,0 +1,128 @@
+package mesh
+
+import (
+	"slices"
+	"time"
+
+	"shoal/membership"
+	"shoal/ring"
+	"shoal/store"
+)
+
+// Repair brings back what an owner missed. Any two that own partitions in common compare the digests of those, and of the
+// partitions that differ exchange the lists of hashes; each fetches what it lacks:
+//
+//	A ── Compare(root) ──▶ B        nothing more when B's root is the same
+//	A ◀── Digests ──────── B        of all partitions in common
+//	A ── Hashes ─────────▶ B        of at most maxDiffer that differ; B fetches what it lacks
+//	A ◀── Hashes(answer) ─ B        A fetches what it lacks
+//
+// The next exchange goes on where this one stopped.
+
+// Limits of one exchange.
+const (
+	maxDiffer     = 256  // partitions
+	maxListed     = 4096 // hashes
+	maxRepairOpen = 4096 // objects that are being fetched, when a peer may still add to them
+)
+
+func (c *Core) startRepair() {
+	c.every(8*time.Second, 12*time.Second, func() {
+		if peers := c.alivePeers(); len(peers) > 0 {
+			c.compareWith(peers[c.dice.below(len(peers))])
+		}
+	})
+}
+
+// common are the partitions that both this node and a peer own, in order.
+func (c *Core) common(peer membership.NodeID) []ring.Partition {
+	var out []ring.Partition
+	for p := range ring.Partition(ring.Partitions) {
+		owners := c.placement.now.Owners(p, c.cfg.Replicas)
+		if slices.Contains(owners, peer) && slices.Contains(owners, c.self) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (c *Core) compareWith(peer membership.NodeID) {
+	if c.alive(peer) {
+		c.send(peer, &Compare{Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer))})
+	}
+}
+
+// onCompare does nothing while the two see different placements: what they would compare is not the same.
+func (c *Core) onCompare(from membership.NodeID, m *Compare) {
+	if m.Placement != c.placement.digest {
+		return
+	}
+	parts := c.common(from)
+	if m.Root == c.objects.held.root(parts) {
+		return
+	}
+	answer := &Digests{Placement: c.placement.digest}
+	for _, p := range parts {
+		if d := c.objects.held.digest(p); d.Count > 0 {
+			answer.Partitions = append(answer.Partitions, d)
+		}
+	}
+	c.send(from, answer)
+}
+
+func (c *Core) onDigests(from membership.NodeID, m *Digests) {
+	if m.Placement != c.placement.digest {
+		return
+	}
+	theirs := make(map[ring.Partition]PartitionDigest, len(m.Partitions))
+	for _, d := range m.Partitions {
+		theirs[d.Partition] = d
+	}
+	var differ []ring.Partition
+	for _, p := range c.common(from) {
+		their := theirs[p]
+		their.Partition = p
+		if their != c.objects.held.digest(p) {
+			differ = append(differ, p)
+		}
+	}
+	c.list(from, differ, false)
+}
+
+// list tells a peer what is here of some partitions; it begins anywhere, so that a partition too large for one exchange
+// does not hide the others for ever.
+func (c *Core) list(to membership.NodeID, parts []ring.Partition, answer bool) {
+	if len(parts) == 0 {
+		return
+	}
+	m := &Hashes{Answer: answer}
+	begin := c.dice.below(len(parts))
+	if answer {
+		begin = 0
+	}
+	for i := range parts {
+		p := parts[(begin+i)%len(parts)]
+		hashes := c.objects.held.in(p)
+		if len(m.Partitions) == maxDiffer || len(m.Hashes)+len(hashes) > maxListed {
+			break
+		}
+		m.Partitions = append(m.Partitions, p)
+		m.Hashes = append(m.Hashes, hashes...)
+	}
+	c.send(to, m)
+}
+
+func (c *Core) onHashes(from membership.NodeID, m *Hashes) {
+	var lacking []store.Hash
+	for _, h := range m.Hashes {
+		if !c.objects.held.has(h) && slices.Contains(c.owners(h), c.self) {
+			lacking = append(lacking, h)
+		}
+	}
+	if len(lacking) > 0 && len(c.objects.fetches.open) < maxRepairOpen {
+		c.fetch(lacking, fetchTimeout, func(error) {})
+	}
+	if !m.Answer {
+		c.list(from, m.Partitions, true)
+	}
+}

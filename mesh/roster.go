@@ -1,0 +1,304 @@
+package mesh
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"time"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/store"
+)
+
+// recordIDSize is how much of a record's hash names it in an exchange of rosters.
+const recordIDSize = 8
+
+// maxTellBytes bounds the records of one RosterTell.
+const maxTellBytes = MaxFrame / 2
+
+// people is the roster and who of it is here.
+type people struct {
+	roster  *membership.Roster
+	adopted *membership.Chain // of a node without a mesh
+	// members are those of the roster whose grants hold, by id; derived at each change and each minute.
+	members map[membership.NodeID]membership.Member
+	ids     []membership.NodeID // of members, sorted
+	status  map[membership.NodeID]membership.Status
+	since   map[membership.NodeID]time.Time // of status
+	addrs   map[membership.NodeID]string
+	saved   map[string]bool // ids of the records that are on disk
+	changes uint64          // counts what a snapshot would show
+}
+
+func newPeople(roster *membership.Roster) people {
+	return people{
+		roster: roster, members: map[membership.NodeID]membership.Member{}, status: map[membership.NodeID]membership.Status{},
+		since: map[membership.NodeID]time.Time{}, addrs: map[membership.NodeID]string{}, saved: map[string]bool{},
+	}
+}
+
+// Roster is the roster as it is now. The caller must not change it, and must Clone it to keep it.
+func (c *Core) Roster() *membership.Roster { return c.people.roster }
+
+// Chain is the trust chain; nil when the node has none yet.
+func (c *Core) Chain() *membership.Chain {
+	if chain := c.people.roster.Chain(); chain != nil {
+		return chain
+	}
+	return c.people.adopted
+}
+
+// publishers is the trust chain, or nobody.
+func (c *Core) publishers() store.Publishers {
+	if chain := c.Chain(); chain != nil {
+		return chain
+	}
+	return nobody{}
+}
+
+func (c *Core) isMember(id membership.NodeID) bool {
+	_, ok := c.people.members[id]
+	return ok
+}
+
+func (c *Core) granted(id membership.NodeID) bool { return id == c.self || c.people.roster.Granted(id) }
+
+// alive tells whether the gossip takes a member for alive, or only suspects it yet.
+func (c *Core) alive(id membership.NodeID) bool {
+	if id == c.self {
+		return true
+	}
+	s := c.people.status[id]
+	return c.isMember(id) && (s == membership.Alive || s == membership.Suspect)
+}
+
+// alivePeers are the members other than this node that are alive, sorted.
+func (c *Core) alivePeers() []membership.NodeID {
+	var out []membership.NodeID
+	for _, id := range c.people.ids {
+		if id != c.self && c.alive(id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// refreshMembers derives what depends on the roster, drops peers that are not members any more, and places anew.
+func (c *Core) refreshMembers() {
+	before := c.people.members
+	c.people.members = map[membership.NodeID]membership.Member{}
+	for _, m := range c.people.roster.Members(c.now) {
+		c.people.members[m.ID] = m
+	}
+	if _, ok := c.people.members[c.self]; !ok {
+		c.people.members[c.self] = membership.Member{ID: c.self}
+	}
+	c.people.ids = sorted(c.people.members)
+	for _, id := range sorted(before) {
+		if !c.isMember(id) {
+			c.note("peer is not a member any more", id, "", nil)
+			c.emit(Drop{Peer: id})
+		}
+	}
+	c.people.changes++
+	c.place()
+	c.follow()
+}
+
+func (c *Core) startRoster() {
+	c.saveRoster()
+	for _, id := range sorted(c.people.addrs) {
+		c.emit(Learn{Peer: id, Addr: c.people.addrs[id]})
+	}
+	c.every(50*time.Second, 70*time.Second, c.refreshMembers) // grants end
+	c.every(2*time.Second, 5*time.Second, func() {
+		if peers := c.alivePeers(); len(peers) > 0 {
+			c.contact(peers[c.dice.below(len(peers))])
+		}
+	})
+}
+
+// contact asks a peer for what it knows and we do not: roster, creations and heads.
+func (c *Core) contact(peer membership.NodeID) {
+	c.send(peer, &RosterAsk{Digest: c.people.roster.Digest()})
+	c.askHeads(peer)
+}
+
+// gossiped takes what the gossip told. Of a stranger it learns nothing: its grant comes through the transport.
+func (c *Core) gossiped(ev membership.Event) {
+	if ev.Hint != nil {
+		c.hinted(ev)
+		return
+	}
+	if ev.Node == c.self {
+		return
+	}
+	if ev.Addr != "" && c.people.addrs[ev.Node] != ev.Addr && (c.isMember(ev.Node) || len(c.people.addrs) < membership.MaxRoster) {
+		c.people.addrs[ev.Node] = ev.Addr
+		c.save(keyAddr+string(ev.Node), ev.Addr)
+		c.emit(Learn{Peer: ev.Node, Addr: ev.Addr})
+	}
+	before := c.people.status[ev.Node]
+	if before == ev.Status || (before == "" && len(c.people.status) >= membership.MaxRoster) {
+		return
+	}
+	c.people.status[ev.Node], c.people.since[ev.Node] = ev.Status, c.now
+	c.people.changes++
+	c.changed(ev.Node, before, ev.Status)
+}
+
+func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
+	switch status {
+	case membership.Alive:
+		if before != membership.Suspect {
+			c.place()
+			c.returned(id)
+		}
+	case membership.Left:
+		c.place()
+	case membership.Failed:
+		c.after(c.cfg.Grace+time.Second, c.place)
+	}
+	if status == membership.Left || status == membership.Failed {
+		c.gone(id)
+	}
+}
+
+// returned greets a peer that was not there: by now it may know what we missed, and the other way round.
+func (c *Core) returned(id membership.NodeID) {
+	c.contact(id)
+	c.after(c.dice.between(time.Second, 3*time.Second), func() { c.compareWith(id) })
+	c.retryStagedSoon()
+	c.pumpFetches()
+}
+
+func (c *Core) onRosterAsk(from membership.NodeID, m *RosterAsk) {
+	if m.Digest != c.people.roster.Digest() {
+		c.send(from, &RosterHave{IDs: recordIDs(c.people.roster.Records())})
+	}
+}
+
+func (c *Core) onRosterHave(from membership.NodeID, m *RosterHave) {
+	theirs := make(map[string]bool, len(m.IDs))
+	for _, id := range m.IDs {
+		theirs[string(id)] = true
+	}
+	records := c.people.roster.Records()
+	ids := recordIDs(records)
+	tell, size := &RosterTell{}, 0
+	for i, r := range records {
+		if theirs[string(ids[i])] {
+			delete(theirs, string(ids[i]))
+			continue
+		}
+		n := recordSize(r)
+		if size+n > maxTellBytes || len(tell.Records) == maxRecords {
+			c.send(from, tell)
+			tell, size = &RosterTell{}, 0
+		}
+		tell.Records, size = append(tell.Records, r), size+n
+	}
+	if len(tell.Records) > 0 {
+		c.send(from, tell)
+	}
+	if len(theirs) > 0 && !m.Answer {
+		c.send(from, &RosterHave{IDs: ids, Answer: true})
+	}
+}
+
+func (c *Core) onRosterTell(from membership.NodeID, m *RosterTell) {
+	if err := c.addRecords(m.Records); err != nil {
+		c.note("refused roster records", from, "", err)
+	}
+}
+
+// addRecords keeps what is good of records and saves what is new.
+func (c *Core) addRecords(records []membership.Signed) error {
+	added, err := c.people.roster.Add(c.now, records...)
+	if added > 0 {
+		c.saveRoster()
+		c.refreshMembers()
+	}
+	return err
+}
+
+// saveRoster saves the records that are not on disk yet.
+func (c *Core) saveRoster() {
+	records := c.people.roster.Records()
+	for i, id := range recordIDs(records) {
+		if !c.people.saved[string(id)] {
+			c.people.saved[string(id)] = true
+			c.save(keyRoster+hex.EncodeToString(id), records[i])
+		}
+	}
+}
+
+func (c *Core) admit(ev Admit) {
+	digest := c.people.roster.Digest()
+	m, err := c.people.roster.Admit(c.now, ev.Credential)
+	if err == nil && m.ID != ev.Peer {
+		err = errors.New("admit: the credential is that of another node")
+	}
+	if digest != c.people.roster.Digest() {
+		c.saveRoster()
+		c.refreshMembers()
+	}
+	c.emit(Answer{ID: ev.ID, Value: m, Err: err})
+}
+
+// adoptChain gives a node without a mesh its trust: the first chain it is shown, and later only what extends it.
+func (c *Core) adoptChain(ev AdoptChain) {
+	chain, err := c.Chain(), error(nil)
+	switch {
+	case c.people.roster.Chain() != nil:
+		if err = c.addRecords(ev.Statements); err != nil {
+			break
+		}
+	case chain == nil:
+		chain, err = membership.OpenChain(ev.Statements)
+	default:
+		chain, err = chain.Extended(ev.Statements)
+	}
+	if err == nil && c.people.roster.Chain() == nil && (c.people.adopted == nil || chain.Height() != c.people.adopted.Height()) {
+		c.people.adopted = chain
+		c.people.changes++
+		c.save(keyChain+"solo", chain.Statements())
+	}
+	c.emit(Answer{ID: ev.ID, Err: err})
+}
+
+// recordIDs names records as they stand, signatures included: two nodes that hold different signatures of one statement
+// exchange them.
+func recordIDs(records []membership.Signed) [][]byte {
+	ids := make([][]byte, len(records))
+	for i, r := range records {
+		h := sha256.New()
+		h.Write([]byte(r.Domain))
+		h.Write([]byte{0})
+		h.Write(r.Body)
+		sigs := slices.Clone(r.Signatures)
+		slices.SortFunc(sigs, func(a, b membership.Signature) int { return slices.Compare(a.Key, b.Key) })
+		for _, s := range sigs {
+			h.Write(s.Key)
+			h.Write(s.Sig)
+		}
+		ids[i] = h.Sum(nil)[:recordIDSize]
+	}
+	return ids
+}
+
+func recordSize(r membership.Signed) int {
+	data, err := codec.Marshal(r)
+	if err != nil {
+		return maxTellBytes
+	}
+	return len(data)
+}
+
+// nobody may publish: a node that has no trust chain believes no one.
+type nobody struct{}
+
+func (nobody) Publishes(ed25519.PublicKey, string) bool { return false }

@@ -1,0 +1,121 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/store"
+)
+
+// SavePrefix begins the keys of all Saves; the shell may put it below another of its own.
+const SavePrefix = "mesh/"
+
+// The kinds of saved records; their keys are SavePrefix, the kind and a name.
+const (
+	keyRoster   = SavePrefix + "roster/"   // record id -> Signed
+	keyChain    = SavePrefix + "chain/"    // "solo" -> []Signed, of a node without a mesh
+	keyAddr     = SavePrefix + "addr/"     // node id -> IP:port
+	keyCreation = SavePrefix + "creation/" // env -> store.Creation
+	keyHead     = SavePrefix + "head/"     // env -> store.HeadRecord
+	keyAcceptor = SavePrefix + "acceptor/" // register -> store.Acceptor
+	keyApplied  = SavePrefix + "applied/"  // env -> appliedHead
+	keyStaged   = SavePrefix + "staged/"   // revision hash -> stagedPush
+	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw
+	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; never loaded into a Core
+)
+
+// ReportKey is where the last report of a node is saved.
+func ReportKey(node membership.NodeID) string { return keyReport + string(node) }
+
+// Loaded tells whether New wants the record under key.
+func Loaded(key string) bool {
+	return strings.HasPrefix(key, SavePrefix) && !strings.HasPrefix(key, keyReport)
+}
+
+// save emits a Save of an encoded record.
+func (c *Core) save(key string, record any) {
+	data, err := codec.Marshal(record)
+	if err != nil {
+		c.note("cannot encode a record", "", "", err) // a bug: all our records have a form
+		return
+	}
+	c.emit(Save{Key: key, Value: data})
+}
+
+// load takes the saved records in. A record that does not decode stops the node: what it promised is not known any more.
+func (c *Core) load(saved []store.Pair) error {
+	var roster []membership.Signed
+	for _, p := range saved {
+		key := string(p.Key)
+		if !Loaded(key) {
+			continue
+		}
+		kind, name, ok := strings.Cut(strings.TrimPrefix(key, SavePrefix), "/")
+		if !ok {
+			return fmt.Errorf("saved record %q", key)
+		}
+		if err := c.loadOne(SavePrefix+kind+"/", name, p.Value, &roster); err != nil {
+			return fmt.Errorf("saved record %q: %w", key, err)
+		}
+	}
+	for _, id := range recordIDs(roster) {
+		c.people.saved[string(id)] = true
+	}
+	if len(roster) > 0 {
+		if _, err := c.people.roster.Add(c.now, roster...); errors.Is(err, membership.ErrNoMesh) {
+			return fmt.Errorf("saved roster: %w", err)
+		}
+	}
+	return c.openSaved()
+}
+
+func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Signed) error {
+	switch kind {
+	case keyRoster:
+		var s membership.Signed
+		err := codec.Unmarshal(value, &s)
+		*roster = append(*roster, s)
+		return err
+	case keyChain:
+		var statements []membership.Signed
+		if err := codec.Unmarshal(value, &statements); err != nil {
+			return err
+		}
+		chain, err := membership.OpenChain(statements)
+		c.people.adopted = chain
+		return err
+	case keyAddr:
+		var addr string
+		err := codec.Unmarshal(value, &addr)
+		c.people.addrs[membership.NodeID(name)] = addr
+		return err
+	case keyCreation:
+		var creation store.Creation
+		err := codec.Unmarshal(value, &creation)
+		c.heads.unopened[name] = creation
+		return err
+	case keyHead:
+		var record store.HeadRecord
+		err := codec.Unmarshal(value, &record)
+		c.heads.saved[name] = record
+		return err
+	case keyAcceptor:
+		var a store.Acceptor
+		err := codec.Unmarshal(value, &a)
+		c.registers.acceptors[name] = a
+		return err
+	case keyApplied:
+		var a appliedHead
+		err := codec.Unmarshal(value, &a)
+		c.heads.applied[name] = a
+		return err
+	case keyStaged:
+		return c.loadStaged(name, value)
+	case keyLog:
+		return c.loadLog(value)
+	}
+	return errors.New("unknown kind")
+}

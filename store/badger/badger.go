@@ -1,0 +1,325 @@
+// Package badger is a store.KV on disk. Around the library it adds what a node must be able to rely on: writes that share
+// a sync, a reserve of free disk, a stop after a failed sync, and no "not found" for what is only unreadable.
+package badger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/y"
+
+	"shoal/store"
+)
+
+// Sizes in bytes.
+const (
+	// memTable bounds what one transaction may hold (15 % of it, which is more than store.MaxBatch) and what is read back
+	// at start. The library keeps two on the heap, so that a larger one also makes the garbage collector lazier: after a
+	// push of 20 MB there are 80, 95 and 123 MB resident with 4, 8 and 16 MiB.
+	memTable = 4 << 20
+	// inline is the size from which values would go to the library's value log, whose collection and sync errors can lose
+	// data. No value is that large, so the value log stays empty.
+	inline     = store.MaxBatch
+	valueLog   = 1 << 20 // the smallest that the library takes
+	tableSize  = 2 << 20
+	memTables  = 2
+	compactors = 2
+
+	verifyTries = 5
+)
+
+// Options of Open. Only Dir is required.
+type Options struct {
+	Dir string
+	// Logger gets the library's warnings and errors.
+	Logger *slog.Logger
+	// Free returns the free and the total bytes of the file system of Dir; by default statfs says it.
+	Free func(dir string) (free, total uint64, err error)
+	// Ballast is the size of the file that is given up when a full disk would keep the store from opening; 0: 64 MiB,
+	// negative: none.
+	Ballast int64
+}
+
+// KV is a store.KV in a folder that belongs to it alone, locked against other processes.
+type KV struct {
+	disk   disk
+	log    *slog.Logger
+	writes *batcher
+
+	// mu is held for reading while the database is in use, and for writing to close or replace it.
+	mu       sync.RWMutex
+	db       *badger.DB
+	closed   bool
+	readOnly bool // opened with less than the reserve
+
+	broken atomic.Bool
+	known  known
+	// sync commits one transaction; a test puts a failing one here.
+	sync func(*badger.Txn) error
+}
+
+var _ store.KV = (*KV)(nil)
+
+// Open opens or creates the store. With less free disk than the reserve it opens for reading alone, and begins to take
+// writes when there is room again. It fails with store.ErrReserve when not even that is possible, and with
+// store.ErrCorrupt when a table does not match its checksums: what is lost then cannot be known, so nothing is guessed.
+func Open(opt Options) (*KV, error) {
+	kv := &KV{disk: newDisk(opt), log: opt.Logger, sync: (*badger.Txn).Commit}
+	if kv.log == nil {
+		kv.log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := kv.open(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := kv.known.load(kv); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), kv.db.Close())
+	}
+	kv.writes = newBatcher(kv.commit, int(kv.db.MaxBatchSize()))
+	return kv, nil
+}
+
+func (kv *KV) open() error {
+	reserveErr := kv.disk.check()
+	if reserveErr != nil && !errors.Is(reserveErr, store.ErrReserve) {
+		return reserveErr
+	}
+	if reserveErr != nil && needsWriting(kv.disk.dir) {
+		if err := kv.disk.releaseBallast(); err != nil {
+			return fmt.Errorf("%w; the store was not closed cleanly and needs %d MiB to be read: %w", reserveErr, openNeed>>20, err)
+		}
+		reserveErr = nil // open for writing, and each write looks at the reserve
+	}
+	db, err := openDatabase(kv.disk.dir, reserveErr != nil, kv.log)
+	if err != nil {
+		return err
+	}
+	if reserveErr != nil {
+		kv.log.Warn("store opened for reading only", "reason", reserveErr)
+	} else if err := kv.disk.afterOpen(); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	kv.db, kv.readOnly = db, reserveErr != nil
+	return nil
+}
+
+// needsWriting is true for a store that cannot be opened for reading alone: a new one, or one that was not closed, whose
+// logs must be cut where they end.
+func needsWriting(dir string) bool {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	return err != nil || len(logs) > 0 || !exists(dir, badger.ManifestFilename)
+}
+
+// isChecksum looks at the text too: the library wraps its sentinel in some places, and prints it in others.
+func isChecksum(err error) bool {
+	return errors.Is(err, y.ErrChecksumMismatch) || strings.Contains(err.Error(), y.ErrChecksumMismatch.Error())
+}
+
+func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, error) {
+	if err := verifyTables(dir); err != nil {
+		return nil, err
+	}
+	return badger.Open(badger.DefaultOptions(dir).
+		WithReadOnly(readOnly).
+		WithSyncWrites(true).
+		WithDetectConflicts(false). // one goroutine writes
+		WithMemTableSize(memTable).
+		WithNumMemtables(memTables).
+		WithNumCompactors(compactors).
+		WithBaseTableSize(tableSize).
+		WithValueThreshold(inline).
+		WithValueLogFileSize(valueLog).
+		WithCompression(options.None). // and so no block cache: tables are memory-mapped
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithVerifyValueChecksum(true).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithNumGoroutines(1).
+		WithMetricsEnabled(false).
+		WithLogger(logger{log}))
+}
+
+// Get implements store.KV.
+func (kv *KV) Get(ctx context.Context, key []byte) ([]byte, error) {
+	value, err := kv.known.read(key, func() ([]byte, error) { return kv.get(ctx, key) })
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, store.ErrNotFound
+	}
+	return value, readError("get", err)
+}
+
+func (kv *KV) get(ctx context.Context, key []byte) (value []byte, err error) {
+	err = kv.view(ctx, func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return store.ErrNotFound
+		}
+		if err == nil {
+			value, err = item.ValueCopy([]byte{})
+		}
+		return err
+	})
+	return value, err
+}
+
+// Scan implements store.KV.
+func (kv *KV) Scan(ctx context.Context, prefix, after []byte, limit int, keysOnly bool) (out []store.Pair, err error) {
+	err = kv.view(ctx, func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+		defer it.Close()
+		from := prefix
+		if bytes.Compare(after, from) > 0 {
+			from = after
+		}
+		limit = min(limit, store.MaxScan)
+		for it.Seek(from); it.Valid() && len(out) < limit; it.Next() {
+			item := it.Item()
+			if after != nil && bytes.Equal(item.Key(), after) {
+				continue
+			}
+			pair := store.Pair{Key: item.KeyCopy(nil), Size: item.ValueSize()}
+			if !keysOnly {
+				if pair.Value, err = item.ValueCopy([]byte{}); err != nil {
+					return err
+				}
+			}
+			out = append(out, pair)
+		}
+		return nil
+	})
+	return out, readError("scan", err)
+}
+
+func (kv *KV) view(ctx context.Context, read func(*badger.Txn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	kv.mu.RLock()
+	defer kv.mu.RUnlock()
+	if kv.closed {
+		return store.ErrClosed
+	}
+	txn := kv.db.NewTransaction(false)
+	defer txn.Discard()
+	return read(txn)
+}
+
+func readError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if isChecksum(err) {
+		err = fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	return fmt.Errorf("%s: %w", op, err)
+}
+
+// Write implements store.KV. Writes that come together share one transaction and one sync.
+func (kv *KV) Write(ctx context.Context, changes []store.Change) error {
+	if err := store.CheckBatch(changes); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	if err := kv.writes.do(ctx, changes); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
+}
+
+// commit makes the changes durable; only the batcher calls it.
+func (kv *KV) commit(changes []store.Change) error {
+	if kv.broken.Load() {
+		return store.ErrBroken
+	}
+	if err := kv.disk.check(); err != nil {
+		return err
+	}
+	if err := kv.becomeWritable(); err != nil {
+		return err
+	}
+	txn := kv.db.NewTransaction(true)
+	defer txn.Discard()
+	for _, c := range changes {
+		if err := set(txn, c); err != nil {
+			return err // nothing has been given to the disk
+		}
+	}
+	kv.known.willWrite(changes)
+	err := kv.sync(txn)
+	if err == nil {
+		err = kv.disk.syncNames()
+	}
+	if err != nil {
+		kv.broken.Store(true)
+		kv.log.Error("store stopped", "reason", err)
+		return fmt.Errorf("%w: %w", store.ErrBroken, err)
+	}
+	kv.known.wrote(changes)
+	return nil
+}
+
+func set(txn *badger.Txn, c store.Change) error {
+	if c.Value == nil {
+		return txn.Delete(c.Key)
+	}
+	return txn.Set(c.Key, c.Value)
+}
+
+// becomeWritable opens the store again when it was opened on a disk that was too full, and now is not.
+func (kv *KV) becomeWritable() error {
+	if !kv.readOnly { // only the batcher's goroutine, and this is it, changes that
+		return nil
+	}
+	kv.mu.Lock()
+	defer kv.mu.Unlock()
+	if err := kv.db.Close(); err != nil {
+		return err
+	}
+	if err := kv.open(); err != nil {
+		kv.closed = true // there is no database behind it any more
+		return err
+	}
+	return nil
+}
+
+// Verify reads everything and compares it with the checksums of its tables, as Open did. It returns store.ErrCorrupt when
+// one differs.
+func (kv *KV) Verify(ctx context.Context) error {
+	err := ctx.Err()
+	for try := 0; try < verifyTries && ctx.Err() == nil; try++ {
+		// Compaction may delete a table before it is read; the next list is without it.
+		if err = verifyTables(kv.disk.dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return err
+}
+
+// Volatile implements store.KV.
+func (kv *KV) Volatile() bool { return false }
+
+// Close implements store.KV.
+func (kv *KV) Close() error {
+	kv.writes.close()
+	kv.mu.Lock()
+	defer kv.mu.Unlock()
+	if kv.closed {
+		return nil
+	}
+	kv.closed = true
+	if err := kv.db.Close(); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"shoal/membership"
+)
+
+// A register is one value with compare-and-swap, kept by its acceptors and moved by whoever proposes: CASPaxos
+// (Rystsov, "CASPaxos: Replicated State Machines without logs", 2018). One change takes two round trips:
+//
+//	proposer                     acceptors (a majority must answer)
+//	   │ prepare(ballot) ───────────▶ promise to refuse lower ballots; tell what was accepted
+//	   │ ◀─────────────── promise ──
+//	   │ next = change(value of the highest accepted ballot)
+//	   │ accept(ballot, next) ──────▶ unless a higher ballot was promised: keep it, sign a vote
+//	   │ ◀────────────── accepted ──
+//	   ▼ a majority of votes is the value's certificate
+//
+// The acceptors are part of the acceptor's own record, never derived from gossip or from the ring.
+
+// Limits of a register.
+const (
+	MaxRegisterName  = 80
+	MaxRegisterValue = 24 << 10
+	MaxAcceptors     = 127 // so that a majority's votes fit into one record, see membership.MaxSignatures
+)
+
+// Phase of an acceptor's configuration.
+type Phase uint8
+
+// The phases. Sealed and Moved belong to a change of acceptors: such an acceptor answers nothing but its phase.
+const (
+	Active Phase = iota + 1
+	Sealed
+	Moved
+)
+
+// Refusal is why an acceptor did not do what it was asked.
+type Refusal string
+
+// The refusals. An empty one means that it did.
+const (
+	RefusedBallot   Refusal = "ballot"   // a higher ballot was promised; Promised says which
+	RefusedEpoch    Refusal = "epoch"    // another epoch, or not active
+	RefusedUnknown  Refusal = "unknown"  // no state was installed: an acceptor that knows nothing promises nothing
+	RefusedMembers  Refusal = "members"  // the asker means another set of acceptors
+	RefusedValue    Refusal = "value"    // not a value that this register may hold
+	RefusedStranger Refusal = "stranger" // the ballot names a proposer other than the sender
+)
+
+// Acceptor is what one acceptor keeps of one register. It is made durable after each change and before the answer that
+// follows from it leaves.
+type Acceptor struct {
+	Register string              `cbor:"1,keyasint"`
+	Epoch    uint64              `cbor:"2,keyasint"`
+	Members  []membership.NodeID `cbor:"3,keyasint"`
+	Promised Ballot              `cbor:"4,keyasint"`
+	Accepted Ballot              `cbor:"5,keyasint"`
+	Value    []byte              `cbor:"6,keyasint"`
+	Phase    Phase               `cbor:"7,keyasint"`
+}
+
+// Install makes the first state of an acceptor. Members are the acceptors of the register, this one among them.
+func Install(register string, epoch uint64, members []membership.NodeID) (Acceptor, error) {
+	if err := checkAcceptors(register, members); err != nil {
+		return Acceptor{}, err
+	}
+	return Acceptor{Register: register, Epoch: epoch, Members: slices.Clone(members), Phase: Active}, nil
+}
+
+func checkAcceptors(register string, members []membership.NodeID) error {
+	switch {
+	case register == "" || len(register) > MaxRegisterName:
+		return fmt.Errorf("register name of %d bytes", len(register))
+	case len(members) == 0 || len(members) > MaxAcceptors:
+		return fmt.Errorf("register %s: %d acceptors", register, len(members))
+	}
+	for i := 1; i < len(members); i++ {
+		if members[i-1] >= members[i] {
+			return fmt.Errorf("register %s: acceptors are not sorted or twice there", register)
+		}
+	}
+	return nil
+}
+
+// Prepare asks for a promise.
+type Prepare struct {
+	Register string
+	Epoch    uint64
+	Ballot   Ballot
+}
+
+// Promise answers a Prepare. Refused empty: the acceptor will refuse all ballots below Ballot, and has accepted Value at
+// Accepted (zero: nothing yet).
+type Promise struct {
+	Ballot   Ballot
+	Refused  Refusal
+	Promised Ballot // with RefusedBallot: what stands against it
+	Accepted Ballot
+	Value    []byte
+}
+
+// Accept asks to keep a value.
+type Accept struct {
+	Register string
+	Epoch    uint64
+	Ballot   Ballot
+	Value    []byte
+}
+
+// Accepted answers an Accept; whoever carries it adds the acceptor's signature of the Vote.
+type Accepted struct {
+	Ballot   Ballot
+	Refused  Refusal
+	Promised Ballot
+}
+
+// Prepare returns the record to keep and the answer to send once it is kept. A ballot equal to the promised one is refused
+// too: each acceptor promises a ballot once, or a proposer that forgot could use it for a second value.
+func (a Acceptor) Prepare(m Prepare) (Acceptor, Promise) {
+	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
+		return a, Promise{Ballot: m.Ballot, Refused: refused}
+	}
+	if m.Ballot.Compare(a.Promised) <= 0 {
+		return a, Promise{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
+	}
+	a.Promised = m.Ballot
+	return a, Promise{Ballot: m.Ballot, Accepted: a.Accepted, Value: a.Value}
+}
+
+// Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing.
+func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
+	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
+		return a, Accepted{Ballot: m.Ballot, Refused: refused}
+	}
+	if m.Ballot.Compare(a.Promised) < 0 {
+		return a, Accepted{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
+	}
+	if len(m.Value) == 0 || len(m.Value) > MaxRegisterValue {
+		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
+	}
+	a.Promised, a.Accepted, a.Value = m.Ballot, m.Ballot, slices.Clone(m.Value)
+	return a, Accepted{Ballot: m.Ballot}
+}
+
+func (a Acceptor) refuses(register string, epoch uint64) Refusal {
+	switch {
+	case a.Phase == 0 || a.Register != register:
+		return RefusedUnknown
+	case a.Epoch != epoch || a.Phase != Active:
+		return RefusedEpoch
+	}
+	return ""
+}
+
+// ErrCertificate is returned for a value that no majority of its acceptors is known to have accepted.
+var ErrCertificate = errors.New("no certificate")
+
+// Vote is what an acceptor signs (membership.DomainAccepted) when it accepted a value. All acceptors of one round sign the
+// same bytes, so that a majority's signatures stand under one record.
+type Vote struct {
+	Register string `cbor:"1,keyasint"`
+	Epoch    uint64 `cbor:"2,keyasint"`
+	Ballot   Ballot `cbor:"3,keyasint"`
+	Value    Hash   `cbor:"4,keyasint"` // hash of the value
+}
+
+// Certificate shows that a majority of acceptors accepted a value: it is chosen, and whoever holds it needs to ask nobody.
+type Certificate struct {
+	Value []byte            `cbor:"1,keyasint"`
+	Votes membership.Signed `cbor:"2,keyasint"`
+}
+
+// Verify checks that a majority of members signed that the register accepted the value in this epoch, and returns the
+// members that did.
+func (c Certificate) Verify(register string, epoch uint64, members []membership.NodeID) ([]membership.NodeID, error) {
+	if err := checkAcceptors(register, members); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
+	}
+	var vote Vote
+	keys, err := c.Votes.Open(membership.DomainAccepted, &vote)
+	if err != nil {
+		return nil, fmt.Errorf("%w of %s: %w", ErrCertificate, register, err)
+	}
+	if vote.Register != register || vote.Epoch != epoch || vote.Value != HashOf(c.Value) {
+		return nil, fmt.Errorf("%w of %s: the votes are for something else", ErrCertificate, register)
+	}
+	var voters []membership.NodeID
+	for _, key := range keys {
+		if id := membership.IDOf(key); slices.Contains(members, id) {
+			voters = append(voters, id)
+		}
+	}
+	if len(voters) < Majority(len(members)) {
+		return nil, fmt.Errorf("%w of %s: %d of %d acceptors", ErrCertificate, register, len(voters), len(members))
+	}
+	return voters, nil
+}

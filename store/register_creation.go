@@ -1,0 +1,112 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+)
+
+// DirectoryRegister names the register that decides, once, who the acceptors of an environment's head are. See
+// docs/decisions/register-creation.md.
+func DirectoryRegister(env string) string { return "dir/" + env }
+
+// Creation shows that an environment's head exists and who its acceptors are: "unknown" is never "empty". Electorate are
+// the acceptors of the directory register, nodes of the roster of its time.
+type Creation struct {
+	Env         string              `cbor:"1,keyasint"`
+	Electorate  []membership.NodeID `cbor:"2,keyasint"`
+	Certificate Certificate         `cbor:"3,keyasint"`
+}
+
+// Open verifies the creation and returns the acceptors of the head. granted tells who ever had a grant: those who voted
+// must have been members.
+func (c Creation) Open(granted func(membership.NodeID) bool) ([]membership.NodeID, error) {
+	voters, err := c.Certificate.Verify(DirectoryRegister(c.Env), 0, c.Electorate)
+	if err != nil {
+		return nil, fmt.Errorf("creation of %s: %w", c.Env, err)
+	}
+	for _, id := range voters {
+		if !granted(id) {
+			return nil, fmt.Errorf("creation of %s: %w: %s never was a member", c.Env, ErrCertificate, id.Short())
+		}
+	}
+	return OpenDirectoryValue(c.Env, c.Certificate.Value, c.Electorate)
+}
+
+type directoryValue struct {
+	Acceptors []membership.NodeID `cbor:"1,keyasint"`
+}
+
+// OpenDirectoryValue decodes the value of a directory register: acceptors from among the electorate.
+func OpenDirectoryValue(env string, value []byte, electorate []membership.NodeID) ([]membership.NodeID, error) {
+	var v directoryValue
+	if err := codec.Unmarshal(value, &v); err != nil {
+		return nil, fmt.Errorf("creation of %s: %w", env, err)
+	}
+	if err := checkAcceptors(HeadRegister(env), v.Acceptors); err != nil {
+		return nil, err
+	}
+	for _, id := range v.Acceptors {
+		if !slices.Contains(electorate, id) {
+			return nil, fmt.Errorf("creation of %s: acceptor %s is not of the electorate", env, id.Short())
+		}
+	}
+	return v.Acceptors, nil
+}
+
+// CreateHead is the transition of a directory register: the first value stays for ever. create is false for a push that
+// does not begin an environment: it reads, and creates nothing.
+func CreateHead(acceptors []membership.NodeID, create bool) Transition {
+	return func(current []byte) []byte {
+		if current != nil || !create {
+			return current
+		}
+		sorted := slices.Sorted(slices.Values(acceptors))
+		data, err := codec.Marshal(directoryValue{Acceptors: sorted})
+		if err != nil {
+			return nil
+		}
+		return data
+	}
+}
+
+// Electorate chooses the acceptors of a directory register from the roster: all members, or the MaxAcceptors of the
+// highest rank in a larger mesh. It is a function of the roster, so equal rosters choose alike.
+func Electorate(env string, members []membership.NodeID) []membership.NodeID {
+	return highest(DirectoryRegister(env), members, MaxAcceptors)
+}
+
+// ChooseAcceptors chooses the acceptors of a head from the live members: 5, or 3 of fewer than 5, or 1 of fewer than 3.
+func ChooseAcceptors(env string, live []membership.NodeID) []membership.NodeID {
+	n := 5
+	if len(live) < 5 {
+		n = 3
+	}
+	if len(live) < 3 {
+		n = 1
+	}
+	return highest(HeadRegister(env), live, n)
+}
+
+// highest ranks by rendezvous hashing (Thaler and Ravishankar, 1998) and returns the first n, sorted by id.
+func highest(key string, ids []membership.NodeID, n int) []membership.NodeID {
+	type ranked struct {
+		id   membership.NodeID
+		rank [32]byte
+	}
+	all := make([]ranked, len(ids))
+	for i, id := range ids {
+		all[i] = ranked{id, sha256.Sum256([]byte(key + "\x00" + string(id)))}
+	}
+	slices.SortFunc(all, func(a, b ranked) int { return bytes.Compare(b.rank[:], a.rank[:]) })
+	out := make([]membership.NodeID, 0, min(n, len(all)))
+	for _, r := range all[:min(n, len(all))] {
+		out = append(out, r.id)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,135 @@
+package store
+
+import (
+	"slices"
+
+	"shoal/membership"
+)
+
+// Transition computes a register's next value from its current one (nil: none was ever accepted). It must not have effects:
+// it is called once a round. Returning current unchanged makes the round a read that is safe to answer from. Returning nil
+// ends the round without a write.
+type Transition func(current []byte) (next []byte)
+
+// Step of a proposal.
+type ProposalStep uint8
+
+// The steps.
+const (
+	Preparing ProposalStep = iota + 1
+	Accepting
+	Chosen   // Value was accepted by a majority
+	Declined // the change returned nil
+	Lost     // somebody's higher ballot is in the way: wait a random time, then Begin again
+)
+
+// Proposal is the proposer's side of one change of one register: a state machine that is told the answers and says what
+// to ask. It sends nothing and knows no time; whoever drives it begins a new round when answers stay out.
+//
+// However answers are lost, repeated or late, at most one value is chosen for each ballot, and a later ballot sees it.
+type Proposal struct {
+	Register string
+	Epoch    uint64
+	Members  []membership.NodeID
+	Change   Transition
+
+	step     ProposalStep
+	ballot   Ballot
+	highest  Ballot // that was seen in refusals
+	promises map[membership.NodeID]bool
+	accepted Ballot // highest among the promises
+	current  []byte
+	value    []byte
+	votes    map[membership.NodeID]bool
+	refusals map[membership.NodeID]Refusal
+}
+
+// Begin starts a round with a ballot above all that were seen, and returns what to send to all members. run is the
+// proposer's random number since its start.
+func (p *Proposal) Begin(self membership.NodeID, run uint64) Prepare {
+	number := max(p.ballot.Number, p.highest.Number) + 1
+	p.ballot = Ballot{Number: number, Proposer: self, Run: run}
+	p.step, p.accepted, p.current, p.value = Preparing, Ballot{}, nil, nil
+	p.promises, p.votes = map[membership.NodeID]bool{}, map[membership.NodeID]bool{}
+	p.refusals = map[membership.NodeID]Refusal{}
+	return p.Prepare()
+}
+
+// Prepare is the message of the first half of this round, to be repeated to whoever was not ready for it.
+func (p *Proposal) Prepare() Prepare {
+	return Prepare{Register: p.Register, Epoch: p.Epoch, Ballot: p.ballot}
+}
+
+// Accept is the message of the second half of this round.
+func (p *Proposal) Accept() Accept {
+	return Accept{Register: p.Register, Epoch: p.Epoch, Ballot: p.ballot, Value: p.value}
+}
+
+// Step says where the proposal is.
+func (p *Proposal) Step() ProposalStep { return p.step }
+
+// Ballot is that of the current round.
+func (p *Proposal) Ballot() Ballot { return p.ballot }
+
+// Value is what is proposed (Accepting) or chosen (Chosen).
+func (p *Proposal) Value() []byte { return p.value }
+
+// Current is what the promises told of the register, when Declined.
+func (p *Proposal) Current() []byte { return p.current }
+
+// Promised takes an answer to Prepare. It returns true when the proposal has just moved on: to Accepting, Declined or Lost.
+func (p *Proposal) Promised(from membership.NodeID, m Promise) bool {
+	if p.step != Preparing || m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.promises[from] {
+		return false
+	}
+	if m.Refused != "" {
+		return p.refused(from, m.Refused, m.Promised)
+	}
+	p.promises[from] = true
+	if !m.Accepted.IsZero() && m.Accepted.Compare(p.accepted) > 0 {
+		p.accepted, p.current = m.Accepted, m.Value
+	}
+	if len(p.promises) < Majority(len(p.Members)) {
+		return false
+	}
+	if p.value = p.Change(p.current); p.value == nil {
+		p.step = Declined
+		return true
+	}
+	p.step = Accepting
+	return true
+}
+
+// Accepted takes an answer to Accept whose signature was checked. It returns true when the proposal has just moved on: to
+// Chosen or Lost.
+func (p *Proposal) Accepted(from membership.NodeID, m Accepted) bool {
+	if p.step != Accepting || m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.votes[from] {
+		return false
+	}
+	if m.Refused != "" {
+		return p.refused(from, m.Refused, m.Promised)
+	}
+	p.votes[from] = true
+	if len(p.votes) < Majority(len(p.Members)) {
+		return false
+	}
+	p.step = Chosen
+	return true
+}
+
+// refused gives the round up as soon as no majority can be had any more. One higher ballot alone does not end it: the
+// others may still suffice.
+func (p *Proposal) refused(from membership.NodeID, why Refusal, promised Ballot) bool {
+	if why == RefusedBallot && promised.Compare(p.highest) > 0 {
+		p.highest = promised
+	}
+	if why == RefusedUnknown || why == RefusedMembers {
+		return false // may be asked again in this round, once it was told
+	}
+	p.refusals[from] = why
+	if len(p.Members)-len(p.refusals) >= Majority(len(p.Members)) {
+		return false
+	}
+	p.step = Lost
+	return true
+}

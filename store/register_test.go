@@ -1,0 +1,387 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"shoal/membership"
+)
+
+// world is acceptors, proposers and a network that loses, repeats, delays and reorders as it likes. Values are histories
+// ("a,b,c"): each push appends to the history it read, so two values chosen for one version show as histories of which
+// neither is a prefix of the other.
+type world struct {
+	dice      *rand.Rand
+	ids       []membership.NodeID
+	acceptors map[membership.NodeID]Acceptor
+	proposals map[membership.NodeID]*Proposal
+	wants     map[membership.NodeID]string
+	wire      []envelope
+	votes     map[Ballot]map[membership.NodeID]string
+	chosen    []string
+	// forget plants a bug: the acceptor forgets its promise before it looks at an Accept.
+	forget bool
+}
+
+type envelope struct {
+	from, to membership.NodeID
+	message  any
+}
+
+func newWorld(seed uint64, acceptors int) *world {
+	w := &world{
+		dice:      rand.New(rand.NewPCG(seed, 1)),
+		acceptors: map[membership.NodeID]Acceptor{}, proposals: map[membership.NodeID]*Proposal{},
+		wants: map[membership.NodeID]string{}, votes: map[Ballot]map[membership.NodeID]string{},
+	}
+	for i := range acceptors {
+		w.ids = append(w.ids, membership.NodeID(fmt.Sprintf("n%d", i)))
+	}
+	for _, id := range w.ids {
+		w.acceptors[id], _ = Install("head/e", 0, w.ids)
+	}
+	return w
+}
+
+// propose begins a push at a node, as after a start: it remembers nothing of what it proposed before.
+func (w *world) propose(self membership.NodeID, label string) {
+	w.wants[self] = label
+	p := &Proposal{Register: "head/e", Members: w.ids, Change: func(current []byte) []byte {
+		if slices.Contains(strings.Split(string(current), ","), label) {
+			return current
+		}
+		return []byte(strings.TrimPrefix(string(current)+","+label, ","))
+	}}
+	w.proposals[self] = p
+	w.begin(self, p)
+}
+
+func (w *world) begin(self membership.NodeID, p *Proposal) {
+	m := p.Begin(self, w.dice.Uint64())
+	for _, to := range w.ids {
+		w.wire = append(w.wire, envelope{self, to, m})
+	}
+}
+
+func (w *world) step(t *testing.T) {
+	if len(w.wire) == 0 {
+		return
+	}
+	i := w.dice.IntN(len(w.wire))
+	e := w.wire[i]
+	switch roll := w.dice.IntN(100); {
+	case roll < 10: // lost
+		w.wire = slices.Delete(w.wire, i, i+1)
+		return
+	case roll < 80: // delivered once; else it stays, to come again
+		w.wire = slices.Delete(w.wire, i, i+1)
+	}
+	w.deliver(t, e)
+}
+
+func (w *world) deliver(t *testing.T, e envelope) {
+	p := w.proposals[e.to]
+	switch m := e.message.(type) {
+	case Prepare:
+		var answer Promise
+		w.acceptors[e.to], answer = w.acceptors[e.to].Prepare(m)
+		w.wire = append(w.wire, envelope{e.to, e.from, answer})
+	case Accept:
+		a := w.acceptors[e.to]
+		if w.forget {
+			a.Promised = Ballot{}
+		}
+		var answer Accepted
+		w.acceptors[e.to], answer = a.Accept(m)
+		if answer.Refused == "" {
+			w.voted(t, e.to, m)
+		}
+		w.wire = append(w.wire, envelope{e.to, e.from, answer})
+	case Promise:
+		if p.Promised(e.from, m) && p.Step() == Accepting {
+			for _, to := range w.ids {
+				w.wire = append(w.wire, envelope{e.to, to, p.Accept()})
+			}
+		}
+	case Accepted:
+		p.Accepted(e.from, m)
+	}
+}
+
+// voted watches the acceptors from outside: a value is chosen when a majority accepted one ballot, whether or not the
+// proposer ever hears of it.
+func (w *world) voted(t *testing.T, id membership.NodeID, m Accept) {
+	if w.votes[m.Ballot] == nil {
+		w.votes[m.Ballot] = map[membership.NodeID]string{}
+	}
+	w.votes[m.Ballot][id] = string(m.Value)
+	same := 0
+	for _, v := range w.votes[m.Ballot] {
+		if v == string(m.Value) {
+			same++
+		}
+	}
+	if same > len(w.ids)/2 { // spelled out: the test must not share the code's idea of a majority
+		w.chosen = append(w.chosen, string(m.Value))
+	}
+}
+
+func (w *world) conflict() string {
+	longest := ""
+	for _, v := range w.chosen {
+		if len(v) > len(longest) {
+			longest = v
+		}
+	}
+	for _, v := range w.chosen {
+		if v != longest && !strings.HasPrefix(longest, v+",") {
+			return fmt.Sprintf("chosen were %q and %q", v, longest)
+		}
+	}
+	return ""
+}
+
+// claimed finds a proposer that believes in a value that was never chosen.
+func (w *world) claimed() string {
+	for id, p := range w.proposals {
+		if p.Step() == Chosen && !slices.Contains(w.chosen, string(p.Value())) {
+			return fmt.Sprintf("%s takes %q for chosen", id, p.Value())
+		}
+	}
+	return ""
+}
+
+// run drives pushes with crashes of proposers, then returns what went wrong.
+func (w *world) run(t *testing.T, steps int) string {
+	for i := range steps {
+		id := w.ids[w.dice.IntN(len(w.ids))]
+		switch roll := w.dice.IntN(100); {
+		case roll < 2:
+			w.propose(id, strconv.Itoa(i))
+		case roll < 3 && w.wants[id] != "": // crash and the same push again
+			w.propose(id, w.wants[id])
+		case roll < 6 && w.proposals[id] != nil && w.proposals[id].Step() != Chosen:
+			w.begin(id, w.proposals[id])
+		default:
+			w.step(t)
+		}
+		if bad := w.conflict() + w.claimed(); bad != "" {
+			return bad
+		}
+	}
+	return ""
+}
+
+func TestAtMostOneValueIsChosenForEachVersion(t *testing.T) {
+	chosen := 0
+	for seed := range uint64(300) {
+		w := newWorld(seed, []int{1, 3, 4, 5}[seed%4])
+		if bad := w.run(t, 600); bad != "" {
+			t.Fatalf("seed %d: %s", seed, bad)
+		}
+		chosen += len(w.chosen)
+	}
+	if chosen < 1000 {
+		t.Errorf("only %d values were chosen: the runs show little", chosen)
+	}
+}
+
+func TestForgottenPromisesAreFound(t *testing.T) {
+	for seed := range uint64(300) {
+		w := newWorld(seed, 3)
+		w.forget = true
+		if w.run(t, 600) != "" {
+			return
+		}
+	}
+	t.Error("acceptors that forget their promises went unnoticed: the check of conflicts is blind")
+}
+
+func TestARepeatedPushChangesNothing(t *testing.T) {
+	w := newWorld(7, 3)
+	for _, id := range w.ids {
+		w.propose(id, "same")
+		for len(w.wire) > 0 {
+			e := w.wire[0]
+			w.wire = w.wire[1:]
+			w.deliver(t, e)
+		}
+		if p := w.proposals[id]; p.Step() == Lost {
+			w.begin(id, p)
+			for len(w.wire) > 0 {
+				e := w.wire[0]
+				w.wire = w.wire[1:]
+				w.deliver(t, e)
+			}
+		}
+		if got := string(w.proposals[id].Value()); got != "same" || w.proposals[id].Step() != Chosen {
+			t.Errorf("push at %s: %q, step %d", id, got, w.proposals[id].Step())
+		}
+	}
+}
+
+func TestAnAcceptorThatKnowsNothingPromisesNothing(t *testing.T) {
+	b := Ballot{Number: 1, Proposer: "n0"}
+	a, promise := Acceptor{}.Prepare(Prepare{Register: "head/e", Ballot: b})
+	if promise.Refused != RefusedUnknown || !a.Promised.IsZero() {
+		t.Errorf("promise %+v", promise)
+	}
+	if _, accepted := (Acceptor{}).Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("x")}); accepted.Refused != RefusedUnknown {
+		t.Errorf("accepted %+v", accepted)
+	}
+}
+
+func TestAcceptorRefuses(t *testing.T) {
+	ids := []membership.NodeID{"n0", "n1", "n2"}
+	low, high := Ballot{Number: 1, Proposer: "n0"}, Ballot{Number: 2, Proposer: "n0"}
+	active, err := Install("head/e", 0, ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	promised, _ := active.Prepare(Prepare{Register: "head/e", Ballot: high})
+	sealed := active
+	sealed.Phase = Sealed
+	for _, c := range []struct {
+		name string
+		a    Acceptor
+		m    Prepare
+		want Refusal
+	}{
+		{"a lower ballot", promised, Prepare{"head/e", 0, low}, RefusedBallot},
+		{"the same ballot again", promised, Prepare{"head/e", 0, high}, RefusedBallot},
+		{"another epoch", active, Prepare{"head/e", 1, high}, RefusedEpoch},
+		{"another register", active, Prepare{"head/f", 0, high}, RefusedUnknown},
+		{"when sealed", sealed, Prepare{"head/e", 0, high}, RefusedEpoch},
+	} {
+		if _, got := c.a.Prepare(c.m); got.Refused != c.want {
+			t.Errorf("prepare %s: refused %q, want %q", c.name, got.Refused, c.want)
+		}
+	}
+	if _, got := promised.Accept(Accept{"head/e", 0, low, []byte("x")}); got.Refused != RefusedBallot || got.Promised != high {
+		t.Errorf("accept of a lower ballot: %+v", got)
+	}
+}
+
+// everyone may publish.
+type everyone struct{}
+
+func (everyone) Publishes(ed25519.PublicKey, string) bool { return true }
+
+func testKey(i byte) ed25519.PrivateKey {
+	seed := make([]byte, ed25519.SeedSize)
+	seed[0] = i
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+func certify(t *testing.T, register string, value []byte, keys ...ed25519.PrivateKey) Certificate {
+	t.Helper()
+	votes, err := membership.Sign(membership.DomainAccepted, Vote{Register: register, Ballot: Ballot{Number: 1}, Value: HashOf(value)}, keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Certificate{Value: value, Votes: votes}
+}
+
+func idsOf(keys ...ed25519.PrivateKey) (ids []membership.NodeID) {
+	for _, k := range keys {
+		ids = append(ids, membership.IDOf(k.Public().(ed25519.PublicKey)))
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func TestCertificateNeedsAMajorityOfTheAcceptors(t *testing.T) {
+	a, b, c, stranger := testKey(1), testKey(2), testKey(3), testKey(9)
+	members := idsOf(a, b, c)
+	for _, x := range []struct {
+		name string
+		cert Certificate
+		ok   bool
+	}{
+		{"two of three", certify(t, "head/e", []byte("v"), a, b), true},
+		{"one of three", certify(t, "head/e", []byte("v"), a), false},
+		{"one of three, twice", certify(t, "head/e", []byte("v"), a, a), false},
+		{"one and a stranger", certify(t, "head/e", []byte("v"), a, stranger), false},
+		{"another register", certify(t, "head/f", []byte("v"), a, b), false},
+		{"another value", Certificate{Value: []byte("w"), Votes: certify(t, "head/e", []byte("v"), a, b).Votes}, false},
+	} {
+		if _, err := x.cert.Verify("head/e", 0, members); (err == nil) != x.ok {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+}
+
+func TestHeadValueFollowsItsParent(t *testing.T) {
+	key := testKey(1)
+	seal := func(r Revision) []byte {
+		object, err := SealRevision(r, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return object
+	}
+	one := Revision{Env: "e", Version: 1, Kind: KindPush}
+	first := AdvanceHead(one, seal(one))(nil)
+	two := Revision{Env: "e", Version: 2, Parent: HashOf(seal(one)), Kind: KindPush}
+	second := AdvanceHead(two, seal(two))(first)
+	v, r, err := OpenHeadValue("e", second, everyone{})
+	if err != nil || r.Version != 2 || !v.Includes(HashOf(seal(one))) || !v.Includes(HashOf(seal(two))) {
+		t.Fatalf("second head: %+v, %v", v, err)
+	}
+	if again := AdvanceHead(one, seal(one))(second); string(again) != string(second) {
+		t.Error("a late push of version 1 changed the head")
+	}
+	other := Revision{Env: "e", Version: 2, Parent: HashOf(seal(one)), Message: "other"}
+	if got := AdvanceHead(other, seal(other))(second); string(got) != string(second) {
+		t.Error("a second revision on the same parent won")
+	}
+	if AdvanceHead(two, seal(two))(nil) != nil {
+		t.Error("version 2 began an environment")
+	}
+	if _, _, err := OpenHeadValue("f", second, everyone{}); err == nil {
+		t.Error("a head of another environment was taken")
+	}
+}
+
+func TestCreationStaysWithItsFirstAcceptors(t *testing.T) {
+	keys := []ed25519.PrivateKey{testKey(1), testKey(2), testKey(3)}
+	roster := idsOf(keys...)
+	value := CreateHead(roster, true)(nil)
+	if got := CreateHead(roster[:1], true)(value); string(got) != string(value) {
+		t.Error("a second creation changed the acceptors")
+	}
+	if CreateHead(roster, false)(nil) != nil {
+		t.Error("a reader created a head")
+	}
+	c := Creation{Env: "e", Electorate: roster, Certificate: certify(t, DirectoryRegister("e"), value, keys[0], keys[2])}
+	all := func(membership.NodeID) bool { return true }
+	if got, err := c.Open(all); err != nil || !slices.Equal(got, roster) {
+		t.Errorf("open: %v, %v", got, err)
+	}
+	if _, err := c.Open(func(membership.NodeID) bool { return false }); err == nil {
+		t.Error("a creation by strangers was taken")
+	}
+}
+
+func TestChooseAcceptors(t *testing.T) {
+	var ids []membership.NodeID
+	for i := range 9 {
+		ids = append(ids, membership.NodeID(fmt.Sprintf("n%d", i)))
+	}
+	for live, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 9: 5} {
+		got := ChooseAcceptors("e", ids[:live])
+		if len(got) != want || !slices.IsSorted(got) {
+			t.Errorf("%d live: %v", live, got)
+		}
+	}
+	reversed := slices.Clone(ids)
+	slices.Reverse(reversed)
+	if !slices.Equal(ChooseAcceptors("e", ids), ChooseAcceptors("e", reversed)) {
+		t.Error("the choice depends on the order of the members")
+	}
+}
