@@ -4,6 +4,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -102,5 +103,23 @@ func TestLanguagePage(t *testing.T) {
 	}
 	if compiled < 10 {
 		t.Errorf("only %d sections of the page show a tree: has the way of marking them changed?", compiled)
+	}
+}
+
+// The annotated sample names each key of the agent's configuration, and no other.
+func TestSampleConfiguration(t *testing.T) {
+	keys := func(file, pattern string) (found []string) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(data), -1) {
+			found = append(found, m[1])
+		}
+		return slices.Sorted(slices.Values(found))
+	}
+	want, got := keys("../../cmd/shoal/config.go", `yaml:"(\w+)"`), keys("../../docs/agent.yaml", `(?m)^#?([a-z_]+): `)
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("docs/agent.yaml has %v, the code %v", got, want)
 	}
 }
