@@ -22,12 +22,6 @@ type example struct {
 	says    string // empty: it compiles
 }
 
-// node is the one that the page's trees are compiled for.
-var node = states.Node{Name: "web-1", Zone: "a", Tags: map[string]string{
-	"role": "web", "dc": "fra", "os.name": "debian", "os.version": "12", "os.hostname": "web-1",
-	"hw.arch": "amd64", "hw.cpus": "2", "hw.memory_mb": "4096",
-}}
-
 // examples takes a page apart: each heading begins a new tree.
 func examples(t *testing.T, page string) []example {
 	t.Helper()

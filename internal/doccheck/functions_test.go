@@ -11,6 +11,12 @@ import (
 	"shoal/states"
 )
 
+// node is the one that the page's trees are compiled for.
+var node = states.Node{Name: "web-1", Zone: "a", Tags: map[string]string{
+	"role": "web", "dc": "fra", "os.name": "debian", "os.version": "12", "os.hostname": "web-1",
+	"hw.arch": "amd64", "hw.cpus": "2", "hw.memory_mb": "4096",
+}}
+
 // functions are those of the binary: cmd/shoal/modules.go has the same list.
 func functions() []states.Function {
 	var all []states.Function
