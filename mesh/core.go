@@ -162,6 +162,8 @@ func (c *Core) take(ev Event) {
 		c.admit(ev)
 	case AdoptChain:
 		c.adoptChain(ev)
+	case Submit:
+		c.submit(ev)
 	}
 }
 

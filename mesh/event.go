@@ -72,11 +72,18 @@ type (
 		ID   uint64
 		Node membership.NodeID
 	}
-	// Admit asks to take a stranger in by its credential.
+	// Admit asks to take a stranger in by its credential. Vouch is for one that we have dialled: it may have joined long
+	// ago, so its ticket's time and uses are not looked at again.
 	Admit struct {
 		ID         uint64
 		Peer       membership.NodeID
 		Credential []membership.Signed
+		Vouch      bool
+	}
+	// Submit adds records that an operator signed, such as a revocation, and tells the others.
+	Submit struct {
+		ID      uint64
+		Records []membership.Signed
 	}
 	// AdoptChain gives a node without a mesh the trust chain whose publishers it is to believe.
 	AdoptChain struct {
@@ -100,6 +107,7 @@ func (AskStatus) event()   {}
 func (AskReport) event()   {}
 func (Admit) event()       {}
 func (AdoptChain) event()  {}
+func (Submit) event()      {}
 
 // Pushed is how a push ended.
 type Pushed struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"shoal/internal/codec"
@@ -57,6 +58,30 @@ func (c *Core) publishers() store.Publishers {
 		return chain
 	}
 	return nobody{}
+}
+
+// Changes counts what has changed of that which a Core shows: roster, members, heads, ring. Equal counts, nothing changed.
+func (c *Core) Changes() uint64 { return c.people.changes }
+
+// Members are all members with what the gossip says of them, sorted by name. One that was not seen since the start counts
+// as failed.
+func (c *Core) Members() []MemberInfo {
+	var out []MemberInfo
+	for _, id := range c.people.ids {
+		m := c.people.members[id]
+		info := MemberInfo{Name: m.Name, ID: id, Addr: c.people.addrs[id], Status: c.people.status[id], Tags: m.Tags, Zone: m.Zone}
+		if info.Tags == nil {
+			info.Tags = map[string]string{}
+		}
+		if id == c.self {
+			info.Status = membership.Alive
+		} else if info.Status == "" {
+			info.Status = membership.Failed
+		}
+		out = append(out, info)
+	}
+	slices.SortFunc(out, func(a, b MemberInfo) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 func (c *Core) isMember(id membership.NodeID) bool {
@@ -238,7 +263,7 @@ func (c *Core) saveRoster() {
 
 func (c *Core) admit(ev Admit) {
 	digest := c.people.roster.Digest()
-	m, err := c.people.roster.Admit(c.now, ev.Credential)
+	m, err := c.letIn(ev)
 	if err == nil && m.ID != ev.Peer {
 		err = errors.New("admit: the credential is that of another node")
 	}
@@ -247,6 +272,33 @@ func (c *Core) admit(ev Admit) {
 		c.refreshMembers()
 	}
 	c.emit(Answer{ID: ev.ID, Value: m, Err: err})
+}
+
+func (c *Core) letIn(ev Admit) (membership.Member, error) {
+	if !ev.Vouch {
+		return c.people.roster.Admit(c.now, ev.Credential)
+	}
+	_, err := c.people.roster.Add(c.now, ev.Credential...)
+	m, ok := c.people.roster.Lookup(ev.Peer, c.now)
+	if !ok {
+		return m, errors.Join(membership.ErrNoGrant, err)
+	}
+	return m, nil
+}
+
+// submit adds an operator's records and tells all who can be reached at once: a revocation is urgent. The others learn of
+// it from them.
+func (c *Core) submit(ev Submit) {
+	err := atMost("records", len(ev.Records), maxRecords)
+	if err == nil {
+		err = c.addRecords(ev.Records)
+	}
+	if err == nil {
+		for _, peer := range c.alivePeers() {
+			c.send(peer, &RosterTell{Records: ev.Records})
+		}
+	}
+	c.emit(Answer{ID: ev.ID, Err: err})
 }
 
 // adoptChain gives a node without a mesh its trust: the first chain it is shown, and later only what extends it.

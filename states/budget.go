@@ -24,12 +24,14 @@ const (
 // template that is refused is refused on every machine.
 type budget struct {
 	steps, calls, includes, bytes int
-	err                           error // an error that gonja would have swallowed
+	operands                      []int        // sizes of left operands whose right one is being evaluated
+	guarded                       map[any]bool // nodes that guard has been at
+	err                           error        // an error that gonja would have swallowed
 }
 
 const tooManyIncludes = "includes more than"
 
-func (b *budget) reset() { *b = budget{} }
+func (b *budget) reset() { *b = budget{guarded: b.guarded, operands: b.operands[:0]} }
 
 func (b *budget) spend(n int) error {
 	if b.steps += n; b.steps > MaxTemplateSteps {
@@ -83,6 +85,7 @@ type tick struct {
 	at     *tokens.Token
 	budget *budget
 	calls  int // +1 into a call, -1 out of it
+	cost   int
 }
 
 func (t tick) Position() *tokens.Token { return t.at }
@@ -94,7 +97,7 @@ func (t tick) Execute(*exec.Renderer, *nodes.ControlStructureBlock) error {
 		t.budget.err = fmt.Errorf("calls itself more than %d levels deep", maxCalls)
 		return t.budget.err
 	}
-	return t.budget.spend(1)
+	return t.budget.spend(t.cost)
 }
 
 func (t tick) node() nodes.Node {
@@ -104,10 +107,10 @@ func (t tick) node() nodes.Node {
 // counted puts ticks into the body of a loop, or around that of a call.
 func (b *budget) counted(at *tokens.Token, w *nodes.Wrapper, call bool) {
 	if !call {
-		w.Nodes = append([]nodes.Node{tick{at, b, 0}.node()}, w.Nodes...)
+		w.Nodes = append([]nodes.Node{tick{at, b, 0, 1}.node()}, w.Nodes...)
 		return
 	}
-	w.Nodes = append(append([]nodes.Node{tick{at, b, 1}.node()}, w.Nodes...), tick{at, b, -1}.node())
+	w.Nodes = append(append([]nodes.Node{tick{at, b, 1, 1}.node()}, w.Nodes...), tick{at, b, -1, 0}.node())
 }
 
 // The names of filters that only jinjaStructures uses; no template can write them.
@@ -123,24 +126,24 @@ func filtered(e nodes.Expression, name string) nodes.Expression {
 	return &nodes.FilteredExpression{Expression: e, Filters: []*nodes.FilterCall{{Token: e.Position(), Name: name}}}
 }
 
-// jinjaStructures are gonja's, with loops and macros that count.
-func jinjaStructures(b *budget) *exec.ControlStructureSet {
+// structures are gonja's, with loops and macros that count.
+func (j *jinja) structures() *exec.ControlStructureSet {
+	b := j.budget
 	set := exec.NewControlStructureSet(map[string]parser.ControlStructureParser{}).Update(builtins.ControlStructures)
-	count := func(name string, adapt func(nodes.ControlStructure)) {
-		original, ok := set.Get(name)
-		if !ok {
-			return
+	replace := func(name string, parse parser.ControlStructureParser) {
+		if err := set.Replace(name, parse); err != nil {
+			panic(err) // gonja has no such tag any more
 		}
-		err := set.Replace(name, func(p, args *parser.Parser) (nodes.ControlStructure, error) {
+	}
+	count := func(name string, adapt func(nodes.ControlStructure)) {
+		original, _ := set.Get(name)
+		replace(name, func(p, args *parser.Parser) (nodes.ControlStructure, error) {
 			cs, err := original(p, args)
 			if err == nil {
 				adapt(cs)
 			}
 			return cs, err
 		})
-		if err != nil {
-			panic(err) // the name was just found
-		}
 	}
 	count("for", func(cs nodes.ControlStructure) {
 		loop, ok := cs.(*controls.ForControlStructure)
@@ -153,8 +156,18 @@ func jinjaStructures(b *budget) *exec.ControlStructureSet {
 	})
 	count("macro", func(cs nodes.ControlStructure) {
 		if m, ok := cs.(*controls.MacroControlStructure); ok {
+			b.guard(m.Macro)
 			b.counted(m.Location, m.Wrapper, true)
 		}
+	})
+	replace("include", j.parseInclude)
+	replace("extends", func(p, args *parser.Parser) (nodes.ControlStructure, error) {
+		original, _ := builtins.ControlStructures.Get("extends")
+		cs, err := original(p, args)
+		if err == nil {
+			b.guard(p.Template.Parent)
+		}
+		return cs, err
 	})
 	return set
 }

@@ -66,6 +66,7 @@ func jinjaFilters(b *budget) *exec.FilterSet {
 	for name, f := range ownFilters {
 		all[name] = b.limit(strictInput(f))
 	}
+	b.guards(all)
 	all[chargeFilter] = func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value {
 		if !in.IsError() {
 			if err := b.spend(in.Len()); err != nil {

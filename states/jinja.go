@@ -26,6 +26,7 @@ type jinja struct {
 	config    *config.Config
 	templates map[string]jinjaTemplate
 	budget    *budget
+	failed    *placedError // what is wrong with an included file
 }
 
 type jinjaTemplate struct {
@@ -51,7 +52,7 @@ func newJinja(l *library) *jinja {
 		Context:           exec.NewContext(globals),
 		Filters:           jinjaFilters(j.budget),
 		Tests:             builtins.Tests,
-		ControlStructures: jinjaStructures(j.budget),
+		ControlStructures: j.structures(),
 		Methods:           jinjaMethods(j.budget),
 	}
 	return j
@@ -65,7 +66,6 @@ func (j *jinja) parse(name string) jinjaTemplate {
 		return t
 	}
 	var t jinjaTemplate
-	j.budget.reset()
 	data, err := j.lib.tree.read(name, MaxTemplateBytes)
 	if err == nil {
 		err = guarded(func() error {
@@ -73,7 +73,10 @@ func (j *jinja) parse(name string) jinjaTemplate {
 				return err
 			}
 			var err error
-			t.t, err = exec.NewTemplate(name, j.config, treeLoader{j, name, 0}, j.env)
+			t.t, err = exec.NewTemplate("/"+name, j.config, treeLoader{j, name, 0}, j.env)
+			if err == nil {
+				j.budget.guard(t.t.Root())
+			}
 			return err
 		})
 		t.mutates = mutating.Match(data)
@@ -86,6 +89,7 @@ func (j *jinja) parse(name string) jinjaTemplate {
 }
 
 func (j *jinja) render(name string, s *scope) ([]byte, *placedError) {
+	j.budget.reset()
 	t := j.parse(name)
 	if t.err != nil {
 		return nil, t.err
@@ -95,10 +99,14 @@ func (j *jinja) render(name string, s *scope) ([]byte, *placedError) {
 		data = deepCopy(data).(map[string]any)
 	}
 	j.budget.reset()
+	j.failed = nil
 	out := limitedBuffer{limit: MaxRenderedBytes}
 	err := guarded(func() error { return t.t.Execute(&out, exec.NewContext(data)) })
 	if err == nil {
 		err = j.budget.err
+	}
+	if j.failed != nil {
+		return nil, j.failed
 	}
 	if err != nil {
 		return nil, j.problem(name, err, s)
@@ -166,7 +174,12 @@ type treeLoader struct {
 	depth int // includes within each other
 }
 
+// Read reads what Resolve found, or what an extends names as it is written.
 func (l treeLoader) Read(name string) (io.Reader, error) {
+	name, err := l.path(name)
+	if err != nil {
+		return nil, err
+	}
 	data, err := l.j.lib.tree.read(name, MaxTemplateBytes)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s", name, reason(err))
@@ -175,7 +188,7 @@ func (l treeLoader) Read(name string) (io.Reader, error) {
 		return nil, err
 	}
 	data = pythonEscapes(data)
-	if l.depth > 0 { // parse has checked the first
+	if l.depth > 0 || name != l.from { // parse has checked the template itself
 		if err := checkNesting(string(data), l.j.config); err != nil {
 			return nil, err
 		}
@@ -183,18 +196,33 @@ func (l treeLoader) Read(name string) (io.Reader, error) {
 	return bytes.NewReader(data), nil
 }
 
+// path is the path in the tree: of a name from Resolve what follows its slash.
+func (l treeLoader) path(name string) (string, error) {
+	found, ok := strings.CutPrefix(name, "/")
+	if !ok {
+		var err error
+		if name, err = l.Resolve(name); err != nil {
+			return "", err
+		}
+		found = name[1:]
+	}
+	return found, nil
+}
+
+// Resolve finds a name as a template writes it. It marks what it found with a slash, since gonja resolves some names and
+// others not.
 func (l treeLoader) Resolve(name string) (string, error) {
 	beside, err := within(path.Dir(l.from), name)
 	if err != nil {
 		return "", &includeError{err}
 	}
 	if l.j.lib.tree.exists(beside) {
-		return beside, nil
+		return "/" + beside, nil
 	}
 	parts := strings.SplitN(l.from, "/", 3)
 	if len(parts) == 3 && parts[0] == "components" {
 		if below, err := within(parts[0]+"/"+parts[1], name); err == nil && l.j.lib.tree.exists(below) {
-			return below, nil
+			return "/" + below, nil
 		}
 	}
 	return "", &includeError{fmt.Errorf("%s does not exist", beside)}
@@ -211,7 +239,11 @@ func (l treeLoader) Inherit(from string) (loaders.Loader, error) {
 	if l.depth >= maxCalls {
 		return nil, &includeError{fmt.Errorf("more than %d files within each other", maxCalls)}
 	}
-	return treeLoader{l.j, from, l.depth + 1}, nil
+	found, err := l.path(from)
+	if err != nil {
+		return nil, err
+	}
+	return treeLoader{l.j, found, l.depth + 1}, nil
 }
 
 var (
@@ -263,11 +295,29 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 	if strings.Contains(text, includeFailed) || strings.Contains(text, tooManyIncludes) {
 		word = "include"
 	}
+	if m := jinjaTag.FindAllStringSubmatch(text, -1); m != nil && p.place.Line == 0 {
+		p.place.Line = j.onlyLine(p.place.File, m[len(m)-1][1])
+	}
 	p.place = j.lib.wordPlace(p.place, word)
 	return &p
 }
 
-var jinjaInclude = regexp.MustCompile(`IncludeControlStructure\(Filename='([^']*)'`)
+var jinjaTag = regexp.MustCompile(`Unable to parse controlStructure "(\w+)"`)
+
+// onlyLine is the line of the one tag of a name in a template; 0 when there are more: gonja does not say which it means.
+func (j *jinja) onlyLine(file, tag string) int {
+	data, err := j.lib.tree.read(file, MaxTemplateBytes)
+	if err != nil {
+		return 0
+	}
+	found := regexp.MustCompile(`\{%[-+]?\s*`+tag+`\b`).FindAllIndex(data, 2)
+	if len(found) != 1 {
+		return 0
+	}
+	return 1 + bytes.Count(data[:found[0][0]], []byte("\n"))
+}
+
+var jinjaInclude = regexp.MustCompile(`Include\(Filename='([^']*)'`)
 
 // included is the file that an error is in: the innermost include that goes on to name a line of its own.
 func (j *jinja) included(name, text string) string {
@@ -280,7 +330,7 @@ func (j *jinja) included(name, text string) string {
 		if err != nil {
 			return name
 		}
-		name, text = inner, text[m[1]:]
+		name, text = inner[1:], text[m[1]:]
 	}
 }
 
@@ -288,10 +338,10 @@ var invalidCall = regexp.MustCompile(`tick: |invalid call to (?:filter|function|
 
 // lastSaid is the innermost of an error's wrapped messages, in one short line.
 func lastSaid(text string) string {
-	text = strings.TrimRight(text, "\n")
+	text = strings.TrimPrefix(strings.TrimRight(text, "\n"), "': ")
 	text = invalidCall.ReplaceAllString(text, "")
 	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
-		text = text[i+1:]
+		text = strings.TrimPrefix(text[i+1:], "': ")
 	}
 	for {
 		i := strings.Index(text, ": ")

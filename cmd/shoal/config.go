@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,6 +51,25 @@ func loadConfig(path string) (agentConfig, error) {
 	return c, nil
 }
 
+// overruled returns the configuration with what the flags give in its place.
+func (c agentConfig) overruled(flags agentConfig) agentConfig {
+	for _, f := range []struct{ mine, given *string }{
+		{&c.Name, &flags.Name}, {&c.DataDir, &flags.DataDir}, {&c.Bind, &flags.Bind}, {&c.Ticket, &flags.Ticket}, {&c.Zone, &flags.Zone},
+		{&c.Root, &flags.Root}, {&c.API, &flags.API}, {&c.Store, &flags.Store}, {&c.Ring, &flags.Ring},
+	} {
+		if *f.given != "" {
+			*f.mine = *f.given
+		}
+	}
+	if len(flags.Join) > 0 {
+		c.Join = flags.Join
+	}
+	if len(flags.Tags) > 0 {
+		c.Tags = flags.Tags
+	}
+	return c
+}
+
 // complete fills in the defaults and refuses what cannot be meant.
 func (c agentConfig) complete() (agentConfig, error) {
 	if c.Name == "" {
@@ -60,6 +78,16 @@ func (c agentConfig) complete() (agentConfig, error) {
 			return c, badInput("--name is needed: %v", err)
 		}
 		c.Name = host
+	}
+	for _, path := range []*string{&c.Root, &c.DataDir} {
+		if *path == "" {
+			continue
+		}
+		full, err := filepath.Abs(*path)
+		if err != nil {
+			return c, err
+		}
+		*path = full
 	}
 	c.DataDir = dataDir(c.DataDir, c.Root)
 	if c.Bind == "" {
@@ -112,16 +140,4 @@ func readTicket(flag string) (string, error) {
 		return "", badInput("ticket: %s is empty", flag[1:])
 	}
 	return text, nil
-}
-
-// absolute makes a folder of the command line absolute, so that a later change of folder means nothing.
-func absolute(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	full, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("folder %q: %w", path, err)
-	}
-	return full, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -166,11 +165,4 @@ func sameMesh(kept *standing, chain *membership.Chain, dataDir string) error {
 		return badInput("this node belongs to mesh %s; the ticket is for %s\n    to move it, remove %s", own.Mesh(), chain.Mesh(), dataDir)
 	}
 	return nil
-}
-
-// allTags are the granted tags and the facts of the machine; a fact never hides a grant.
-func (id identity) allTags(facts map[string]string) map[string]string {
-	tags := maps.Clone(facts)
-	maps.Copy(tags, id.member.Tags)
-	return tags
 }

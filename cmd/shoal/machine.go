@@ -24,7 +24,7 @@ func openMachine(root, dataDir string) (*machine, error) {
 		return nil, err
 	}
 	host.Packages = local.NewApt(root)
-	host.Services = nil
+	host.Services = local.NewSystemd(root)
 	host.Accounts = local.NewAccounts(root)
 	data := local.OpenData(dataDir)
 	return &machine{host: host, data: data, engine: &executor.Engine{

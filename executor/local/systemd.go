@@ -297,7 +297,14 @@ func (s *Systemd) ReloadManager(ctx context.Context) error {
 }
 
 func journal(ctx context.Context, unit string) string {
-	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines="+strconv.Itoa(logLines), "--unit="+unit)
+	return lastLines(exec.CommandContext(ctx, "journalctl", journalArgs(unit)...))
+}
+
+func journalArgs(unit string) []string {
+	return []string{"--quiet", "--no-pager", "--output=cat", "--lines=" + strconv.Itoa(logLines), "--unit=" + unit}
+}
+
+func lastLines(cmd *exec.Cmd) string {
 	out, err := cmd.Output()
 	if err != nil {
 		return "" // the failure of the job is what matters

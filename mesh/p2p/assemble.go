@@ -35,11 +35,10 @@ import (
 
 const (
 	dialTime  = 5 * time.Second
-	tcpDelay  = 500 * time.Millisecond // the head start of QUIC
-	portTries = 20                     // to find a port that is free for UDP and TCP, when any will do
+	portTries = 20 // to find a port that is free for UDP and TCP, when any will do
 )
 
-// assemble builds the swarm and its two transports by hand: libp2p's own constructor would link and start much that no
+// assemble builds two swarms by hand, one over QUIC and one over TCP: libp2p's own constructor would link and start much that no
 // node here needs (identify, relays, hole punching, WebRTC).
 func (t *Transport) assemble(o Options) error {
 	bind, err := netip.ParseAddrPort(o.Bind)
@@ -68,7 +67,7 @@ func (t *Transport) assemble(o Options) error {
 	}
 	t.secure = &secure{self: self, identity: tlsIdentity, door: d}
 	guard := newLimits()
-	if err := t.buildSwarm(self, guard); err != nil {
+	if err := t.buildSwarms(self, guard); err != nil {
 		return err
 	}
 	manager, err := t.quicManager(bind.Addr())
@@ -98,38 +97,29 @@ func identityOption(credential func() []membership.Signed) (libp2ptls.IdentityOp
 	return libp2ptls.WithCertTemplate(template), nil
 }
 
-func (t *Transport) buildSwarm(self peer.ID, guard network.ResourceManager) error {
+// buildSwarms makes the two swarms, which share what is known of peers and the limits.
+func (t *Transport) buildSwarms(self peer.ID, guard network.ResourceManager) error {
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
 		return err
 	}
-	t.store = store
-	t.swarm, err = swarm.NewSwarm(self, store, eventbus.NewBus(),
-		swarm.WithResourceManager(guard),
-		swarm.WithDialTimeout(dialTime),
-		swarm.WithDialTimeoutLocal(dialTime),
-		swarm.WithDialRanker(quicFirst),
-		swarm.WithUDPBlackHoleSuccessCounter(nil),
-		swarm.WithIPv6BlackHoleSuccessCounter(nil),
-	)
-	if err != nil {
-		return errors.Join(err, store.Close())
-	}
-	t.closers = append(t.closers, t.swarm.Close, t.closePackets, store.Close)
-	return nil
-}
-
-// quicFirst dials QUIC, and TCP a little later, for networks that drop UDP.
-func quicFirst(addrs []ma.Multiaddr) []network.AddrDelay {
-	ranked := make([]network.AddrDelay, 0, len(addrs))
-	for _, a := range addrs {
-		delay := tcpDelay
-		if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil {
-			delay = 0
+	t.store, t.self = store, self
+	for i := range t.swarms {
+		t.swarms[i], err = swarm.NewSwarm(self, store, eventbus.NewBus(),
+			swarm.WithResourceManager(guard),
+			swarm.WithDialTimeout(dialTime),
+			swarm.WithDialTimeoutLocal(dialTime),
+			swarm.WithDialRanker(swarm.NoDelayDialRanker),
+			swarm.WithUDPBlackHoleSuccessCounter(nil),
+			swarm.WithIPv6BlackHoleSuccessCounter(nil),
+		)
+		if err != nil {
+			return errors.Join(err, store.Close())
 		}
-		ranked = append(ranked, network.AddrDelay{Addr: a, Delay: delay})
+		t.closers = append(t.closers, t.swarms[i].Close)
 	}
-	return ranked
+	t.closers = append(t.closers, t.closePackets, store.Close)
+	return nil
 }
 
 // quicManager owns the UDP socket. The keys come from the node's, so that a node that was restarted can tell its peers by
@@ -173,7 +163,7 @@ func (t *Transport) tcpTransport(guard network.ResourceManager) (transport.Trans
 
 // listen opens the UDP and the TCP port of the same number.
 func (t *Transport) listen(bind netip.AddrPort, manager *quicreuse.ConnManager, overUDP, overTCP transport.Transport) error {
-	if err := errors.Join(t.swarm.AddTransport(overUDP), t.swarm.AddTransport(overTCP)); err != nil {
+	if err := errors.Join(t.swarms[quicSwarm].AddTransport(overUDP), t.swarms[tcpSwarm].AddTransport(overTCP)); err != nil {
 		return err
 	}
 	for try := 0; ; try++ {
@@ -208,13 +198,12 @@ func (t *Transport) listenAt(at netip.AddrPort, manager *quicreuse.ConnManager) 
 	if err != nil {
 		return err
 	}
-	for _, a := range addrs {
-		if err := t.swarm.Listen(a); err != nil {
-			for _, b := range addrs {
-				t.swarm.ListenClose(b)
-			}
-			return err
-		}
+	if err := t.swarms[quicSwarm].Listen(addrs[quicSwarm]); err != nil {
+		return err
+	}
+	if err := t.swarms[tcpSwarm].Listen(addrs[tcpSwarm]); err != nil {
+		t.swarms[quicSwarm].ListenClose(addrs[quicSwarm])
+		return err
 	}
 	t.addr = *net.UDPAddrFromAddrPort(at)
 	conn, err := manager.SharedNonQUICPacketConn("udp", &t.addr)
@@ -244,7 +233,7 @@ func (t *Transport) closePackets() error {
 	return t.packets.Close()
 }
 
-// multiaddrs are the QUIC and the TCP address of IP:port.
+// multiaddrs are the QUIC and the TCP address of IP:port, in the order of the swarms.
 func multiaddrs(addr string) ([]ma.Multiaddr, error) {
 	ap, err := netip.ParseAddrPort(addr)
 	if err != nil {

@@ -78,32 +78,33 @@ type scope struct {
 func (s *scope) Done() { s.done() }
 
 // trim closes connections without streams: those idle for idleTime, and while there are more than maxConnections those
-// that are idle for longest.
-func (t *Transport) trim(idleSince map[string]time.Time, now time.Time) {
-	conns := t.swarm.Conns()
+// that were idle the last time.
+func (t *Transport) trim(idleSince map[network.Conn]time.Time, now time.Time) {
+	var conns []network.Conn
+	for _, s := range t.swarms {
+		conns = append(conns, s.Conns()...)
+	}
 	excess := len(conns) - maxConnections
-	seen := make(map[string]bool, len(conns))
 	for _, c := range conns {
-		seen[c.ID()] = true
-		switch since, idle := idleSince[c.ID()]; {
+		switch since, idle := idleSince[c]; {
 		case len(c.GetStreams()) > 0:
-			delete(idleSince, c.ID())
+			delete(idleSince, c)
 		case !idle:
-			idleSince[c.ID()] = now
+			idleSince[c] = now
 		case now.Sub(since) >= idleTime || excess > 0:
 			excess--
 			c.Close()
 		}
 	}
-	for id := range idleSince {
-		if !seen[id] {
-			delete(idleSince, id)
+	for c := range idleSince {
+		if c.IsClosed() {
+			delete(idleSince, c)
 		}
 	}
 }
 
 func (t *Transport) trimLoop() {
-	idleSince := map[string]time.Time{}
+	idleSince := map[network.Conn]time.Time{}
 	ticker := time.NewTicker(trimEvery)
 	defer ticker.Stop()
 	for {

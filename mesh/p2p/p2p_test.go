@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"go.uber.org/goleak"
 
 	"shoal/internal/codec"
@@ -252,7 +253,7 @@ func TestStrangerIsShutOut(t *testing.T) {
 		t.Fatalf("the member got %q", f.Data)
 	default:
 	}
-	if served.Load() != 0 || len(member.swarm.ConnsToPeer(stranger.swarm.LocalPeer())) != 0 {
+	if served.Load() != 0 || member.isConnected(stranger.self) {
 		t.Error("the stranger has a stream or a connection")
 	}
 }
@@ -308,7 +309,7 @@ func TestDrop(t *testing.T) {
 	must(0, a.Send(b.id, []byte("one")))(t)
 	b.expect(t, a.id, []byte("one"))
 	b.Drop(a.id)
-	eventually(t, "the connection to end", func() bool { return len(a.swarm.Conns()) == 0 })
+	eventually(t, "the connection to end", func() bool { return !a.isConnected(b.self) })
 	a.Drop(b.id)
 	if err := a.Send(b.id, []byte("x")); !errors.Is(err, mesh.ErrUnknownPeer) {
 		t.Error(err)
@@ -348,13 +349,65 @@ func TestTCPWhereUDPIsDropped(t *testing.T) {
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
 	addrs := must(multiaddrs(b.Addr()))(t)
 	a.Learn(b.id, b.Addr())
-	a.store.ClearAddrs(b.swarm.LocalPeer())
-	a.store.AddAddrs(b.swarm.LocalPeer(), addrs[1:], time.Hour)
+	a.store.ClearAddrs(b.self)
+	a.store.AddAddrs(b.self, addrs[1:], time.Hour)
 	data := bytes.Repeat([]byte("x"), mesh.MaxFrame)
 	must(0, a.Send(b.id, data))(t)
 	b.expect(t, a.id, data)
 	must(0, b.Send(a.id, []byte("back")))(t)
 	a.expect(t, b.id, []byte("back"))
+	if over := a.swarms[quicSwarm].Connectedness(b.self); over == network.Connected {
+		t.Error("it went over QUIC")
+	}
+}
+
+func TestQUICWhereTCPIsRefused(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	addrs := must(multiaddrs(b.Addr()))(t)
+	b.swarms[tcpSwarm].ListenClose(addrs[tcpSwarm])
+	a.Learn(b.id, b.Addr())
+	data := bytes.Repeat([]byte("x"), mesh.MaxFrame)
+	must(0, a.Send(b.id, data))(t)
+	b.expect(t, a.id, data)
+}
+
+func TestEachLaneHasItsTransport(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	a.Learn(b.id, b.Addr())
+	for over, size := range map[int]int{quicSwarm: bulkSize, tcpSwarm: bulkSize + 1} {
+		if a.swarms[over].Connectedness(b.self) == network.Connected {
+			t.Errorf("swarm %d is connected without need", over)
+		}
+		data := make([]byte, size)
+		must(0, a.Send(b.id, data))(t)
+		b.expect(t, a.id, data)
+		if a.swarms[over].Connectedness(b.self) != network.Connected {
+			t.Errorf("a frame of %d bytes did not take swarm %d", size, over)
+		}
+	}
+}
+
+func TestTrim(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	a.Learn(b.id, b.Addr())
+	c := must(a.DialStream(t.Context(), b.id, "/test/1"))(t)
+	idle, now := map[network.Conn]time.Time{}, time.Now()
+	a.trim(idle, now)
+	a.trim(idle, now.Add(2*idleTime))
+	if !a.isConnected(b.self) || len(idle) != 0 {
+		t.Fatal("a connection in use was closed")
+	}
+	c.(*streamConn).Reset()
+	a.trim(idle, now)
+	a.trim(idle, now.Add(idleTime/2))
+	if !a.isConnected(b.self) {
+		t.Fatal("closed too early")
+	}
+	a.trim(idle, now.Add(idleTime))
+	eventually(t, "the idle connection to close", func() bool { return !a.isConnected(b.self) })
 }
 
 func FuzzFrames(f *testing.F) {
@@ -404,8 +457,8 @@ func BenchmarkBulk(b *testing.B) {
 			from, to := w.newNode(b, "a", "127.0.0.1:0", w.ticket(b)), w.newNode(b, "b", "127.0.0.2:0", w.ticket(b))
 			addrs := must(multiaddrs(to.Addr()))(b)
 			from.Learn(to.id, to.Addr())
-			from.store.ClearAddrs(to.swarm.LocalPeer())
-			from.store.AddAddrs(to.swarm.LocalPeer(), addrs[i:i+1], time.Hour)
+			from.store.ClearAddrs(to.self)
+			from.store.AddAddrs(to.self, addrs[i:i+1], time.Hour)
 			data := make([]byte, 256<<10)
 			b.SetBytes(int64(len(data)))
 			var before, after syscall.Rusage

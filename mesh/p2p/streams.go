@@ -11,14 +11,18 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	msmux "github.com/multiformats/go-multistream"
 
 	"shoal/membership"
 	"shoal/mesh"
 )
 
-// negotiateTime is how long a peer may take to say what its stream is for.
-const negotiateTime = 5 * time.Second
+const (
+	negotiateTime = 5 * time.Second // how long a peer may take to say what its stream is for
+	firstDialTime = 2 * time.Second // before the other swarm is tried
+	tcpOnlyTime   = 10 * time.Minute
+)
 
 // streamConn is a stream as a net.Conn. The protocol is named along with the first bytes, without a round trip.
 type streamConn struct {
@@ -52,21 +56,39 @@ type nodeAddr string
 func (a nodeAddr) Network() string { return "shoal" }
 func (a nodeAddr) String() string  { return string(a) }
 
-// openStream opens a stream, over a new connection when there is none. It does not use a libp2p host's NewStream, whose
-// negotiation ignores the context.
-func (t *Transport) openStream(ctx context.Context, id peer.ID, proto protocol.ID) (*streamConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
+// openStream opens a stream, over a new connection when there is none, on the swarm that suits the protocol or else on the
+// other. It does not use a libp2p host's NewStream, whose negotiation ignores the context.
+func (t *Transport) openStream(ctx context.Context, p *remote, proto protocol.ID) (*streamConn, error) {
+	first, second := quicSwarm, tcpSwarm
+	if proto == bulkProtocol || time.Now().Unix() < p.tcpOnly.Load() {
+		first, second = second, first
+	}
+	quick, cancel := context.WithTimeout(ctx, firstDialTime)
 	defer cancel()
-	t.swarm.Backoff().Clear(id) // the lanes have a back-off of their own
-	s, err := t.swarm.NewStream(ctx, id)
+	s, err := t.newStream(quick, t.swarms[first], p.id)
+	if err != nil && ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(ctx, dialTime)
+		defer cancel()
+		var again error
+		if s, again = t.newStream(ctx, t.swarms[second], p.id); again != nil {
+			return nil, errors.Join(err, again)
+		}
+		if err = nil; second == tcpSwarm {
+			p.tcpOnly.Store(time.Now().Add(tcpOnlyTime).Unix())
+		}
+	}
+	if err == nil {
+		err = s.SetProtocol(proto)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.SetProtocol(proto); err != nil {
-		_ = s.Reset()
-		return nil, err
-	}
 	return &streamConn{s, msmux.NewMSSelect(s, proto)}, nil
+}
+
+func (t *Transport) newStream(ctx context.Context, over *swarm.Swarm, id peer.ID) (network.Stream, error) {
+	over.Backoff().Clear(id) // the lanes have a back-off of their own
+	return over.NewStream(ctx, id)
 }
 
 // DialStream opens a stream to a peer, whose address is known or which is connected. The context bounds the dialling;
@@ -76,7 +98,7 @@ func (t *Transport) DialStream(ctx context.Context, node membership.NodeID, prot
 	if err != nil {
 		return nil, err
 	}
-	c, err := t.openStream(ctx, p.id, protocol.ID(proto))
+	c, err := t.openStream(ctx, p, protocol.ID(proto))
 	if err != nil {
 		return nil, fmt.Errorf("open %s to %s: %w", proto, node.Short(), err)
 	}
@@ -95,7 +117,7 @@ func (t *Transport) Listen(proto string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen for %s: there is a listener", proto)
 	}
 	l := &listener{accepted: make(chan net.Conn, acceptedLength), done: make(chan struct{})}
-	l.addr = nodeAddr(t.swarm.LocalPeer().String())
+	l.addr = nodeAddr(t.self.String())
 	l.remove = func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -23,6 +25,13 @@ import (
 
 	"shoal/membership"
 	"shoal/mesh"
+)
+
+// The swarms: questions go over QUIC, which needs one round trip to connect and loses no time to a packet lost elsewhere;
+// bulk over TCP, which moves a byte for half of the processor's time. Each stands in for the other where it must.
+const (
+	quicSwarm = iota
+	tcpSwarm
 )
 
 const (
@@ -59,7 +68,8 @@ type Transport struct {
 	cancel  context.CancelFunc
 	key     ed25519.PrivateKey
 	secure  *secure
-	swarm   *swarm.Swarm
+	self    peer.ID
+	swarms  [2]*swarm.Swarm
 	store   peerstore.Peerstore
 	closers []func() error // in the order of closing
 	packets net.PacketConn
@@ -80,6 +90,7 @@ type remote struct {
 	id          peer.ID
 	addr        string
 	small, bulk *lane
+	tcpOnly     atomic.Int64 // until when (Unix seconds) QUIC is not tried first
 }
 
 var _ mesh.Transport = (*Transport)(nil)
@@ -107,8 +118,10 @@ func New(o Options) (*Transport, error) {
 		t.cancel()
 		return nil, errors.Join(fmt.Errorf("p2p: %w", err), t.closeAll())
 	}
-	t.swarm.SetStreamHandler(t.serve)
-	t.swarm.Notify(&network.NotifyBundle{ConnectedF: t.connected})
+	for _, s := range t.swarms {
+		s.SetStreamHandler(t.serve)
+		s.Notify(&network.NotifyBundle{ConnectedF: t.connected})
+	}
 	t.work.Go(t.trimLoop)
 	return t, nil
 }
@@ -154,10 +167,14 @@ func (t *Transport) sendable(to membership.NodeID) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.swarm.Connectedness(p.id) != network.Connected {
+	if !t.isConnected(p.id) {
 		return nil, fmt.Errorf("send to %s: %w", to.Short(), mesh.ErrUnknownPeer)
 	}
 	return p, nil
+}
+
+func (t *Transport) isConnected(id peer.ID) bool {
+	return slices.ContainsFunc(t.swarms[:], func(s *swarm.Swarm) bool { return s.Connectedness(id) == network.Connected })
 }
 
 // remote finds or makes the entry of a peer.
@@ -175,8 +192,8 @@ func (t *Transport) remote(node membership.NodeID) (*remote, error) {
 		return nil, fmt.Errorf("peer %s: %d are known already", node.Short(), maxPeers)
 	}
 	p := &remote{id: id}
-	p.small = newLane(func(ctx context.Context) (stream, error) { return t.openStream(ctx, id, framesProtocol) })
-	p.bulk = newLane(func(ctx context.Context) (stream, error) { return t.openStream(ctx, id, bulkProtocol) })
+	p.small = newLane(func(ctx context.Context) (stream, error) { return t.openStream(ctx, p, framesProtocol) })
+	p.bulk = newLane(func(ctx context.Context) (stream, error) { return t.openStream(ctx, p, bulkProtocol) })
 	t.peers[node] = p
 	return p, nil
 }
@@ -234,7 +251,9 @@ func (t *Transport) Drop(node membership.NodeID) {
 	p.small.clear()
 	p.bulk.clear()
 	t.store.ClearAddrs(p.id)
-	_ = t.swarm.ClosePeer(p.id)
+	for _, s := range t.swarms {
+		_ = s.ClosePeer(p.id)
+	}
 }
 
 // start runs f unless the transport is closed; Close waits for it.

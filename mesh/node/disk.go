@@ -1,0 +1,87 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// keptObjects lists the objects of the disk for the Core.
+func keptObjects(ctx context.Context, kv store.KV) ([]mesh.Kept, error) {
+	var kept []mesh.Kept
+	all := store.PartitionPrefix(0)
+	all = all[:len(all)-2] // without the partition's number
+	err := scan(ctx, kv, all, true, func(p store.Pair) {
+		if len(p.Key) > 32 {
+			kept = append(kept, mesh.Kept{Hash: store.Hash(p.Key[len(p.Key)-32:]), Size: int(p.Size)})
+		}
+	})
+	return kept, err
+}
+
+// savedRecords reads what the Core saved, but for the reports.
+func savedRecords(ctx context.Context, kv store.KV) ([]store.Pair, error) {
+	var keys [][]byte
+	if err := scan(ctx, kv, store.MetaKey(mesh.SavePrefix), true, func(p store.Pair) { keys = append(keys, p.Key) }); err != nil {
+		return nil, err
+	}
+	var saved []store.Pair
+	for _, key := range keys {
+		name := store.Name(key)
+		if !mesh.Loaded(name) {
+			continue
+		}
+		value, err := kv.Get(ctx, key)
+		if err != nil {
+			return nil, fmt.Errorf("saved record %q: %w", name, err)
+		}
+		saved = append(saved, store.Pair{Key: []byte(name), Value: value})
+	}
+	return saved, nil
+}
+
+func scan(ctx context.Context, kv store.KV, prefix []byte, keysOnly bool, each func(store.Pair)) error {
+	var after []byte
+	for {
+		page, err := kv.Scan(ctx, prefix, after, store.MaxScan, keysOnly)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, p := range page {
+			each(p)
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+// save makes the Saves among actions durable. They come before all else that the actions say: a promise that was made must
+// not be forgotten, nor news spread that a restart would take back.
+func (n *Node) save(actions []mesh.Action) error {
+	var batch []store.Change
+	size := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := n.ports.KV.Write(context.Background(), batch)
+		batch, size = nil, 0
+		return err
+	}
+	for _, a := range actions {
+		s, ok := a.(mesh.Save)
+		if !ok {
+			continue
+		}
+		change := store.Change{Key: store.MetaKey(s.Key), Value: s.Value}
+		if n := len(change.Key) + len(change.Value); size+n > store.MaxBatch || len(batch) == store.MaxChanges {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		size += len(change.Key) + len(change.Value)
+		batch = append(batch, change)
+	}
+	return flush()
+}

@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// maxServing bounds the requests for objects that are being read for others; what comes on top is dropped and asked again.
+const maxServing = 64
+
+// step gives the Core an event and does what it says: first what is to be kept, in one durable write, then the rest. When
+// nothing can be kept any more, nothing may be said any more either: the node stops taking part, and goes on enforcing.
+func (n *Node) step(ctx context.Context, ev mesh.Event) {
+	if n.halted != nil {
+		return
+	}
+	actions := n.core.Step(time.Now(), ev)
+	if err := n.save(actions); err != nil {
+		n.halt(err)
+		return
+	}
+	for _, a := range actions {
+		n.do(ctx, a)
+	}
+	n.publish()
+}
+
+func (n *Node) halt(err error) {
+	n.halted = fmt.Errorf("the disk refused a write: %w", err)
+	n.log.Error("leaving the mesh, and enforcing what is here", "error", n.halted)
+	for id, reply := range n.replies {
+		reply <- mesh.Answer{ID: id, Err: n.halted}
+		delete(n.replies, id)
+	}
+}
+
+func (n *Node) do(ctx context.Context, a mesh.Action) {
+	switch a := a.(type) {
+	case mesh.Send:
+		n.send(a.To, a.Message)
+	case mesh.SendObjects:
+		n.serve(ctx, func() { n.sendObjects(ctx, a) })
+	case mesh.SendReport:
+		n.serve(ctx, func() { n.sendReport(ctx, a) })
+	case mesh.StoreObjects:
+		n.work.Go(func() { n.post(ctx, n.storeObjects(ctx, a.Objects)) })
+	case mesh.CheckTree:
+		n.work.Go(func() { n.post(ctx, mesh.DoCheckTree(ctx, a.Manifest, n.local, n.objects.Has)) })
+	case mesh.Converge:
+		n.enforce.want(a)
+	case mesh.Hint:
+		if n.ports.Gossip != nil {
+			if err := n.ports.Gossip.Hint(a.Data); err != nil {
+				n.log.Warn("could not hint", "error", err)
+			}
+		}
+	case mesh.Learn:
+		if n.ports.Transport != nil {
+			n.ports.Transport.Learn(a.Peer, a.Addr)
+		}
+	case mesh.Drop:
+		if n.ports.Transport != nil {
+			n.ports.Transport.Drop(a.Peer)
+		}
+	case mesh.Answer:
+		n.answer(a)
+	case mesh.AnswerReport:
+		n.work.Go(func() { n.answerReport(ctx, a) })
+	case mesh.Note:
+		n.note(a)
+	}
+}
+
+func (n *Node) note(a mesh.Note) {
+	args := []any{}
+	if a.Env != "" {
+		args = append(args, "env", a.Env)
+	}
+	if a.Node != "" {
+		args = append(args, "node", a.Node)
+	}
+	if a.Err != nil {
+		args = append(args, "error", a.Err)
+	}
+	n.log.Info(a.What, args...)
+}
+
+// post tells the loop what became of some work.
+func (n *Node) post(ctx context.Context, what any) {
+	select {
+	case n.done <- what:
+	case <-ctx.Done():
+	}
+}
+
+func (n *Node) answer(a mesh.Answer) {
+	if reply, ok := n.replies[a.ID]; ok {
+		delete(n.replies, a.ID)
+		reply <- a // has room for the one answer
+	}
+}
+
+// answerReport reads a report for whoever asked. The reply is taken by the loop alone, so the answer goes through it.
+func (n *Node) answerReport(ctx context.Context, a mesh.AnswerReport) {
+	data, err := n.ports.KV.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node)))
+	if errors.Is(err, store.ErrNotFound) {
+		err = mesh.ErrNoReport
+	}
+	n.post(ctx, mesh.Answer{ID: a.ID, Value: data, Err: err})
+}
+
+func (n *Node) send(to membership.NodeID, m mesh.Message) {
+	if n.ports.Transport == nil {
+		return
+	}
+	frame, err := mesh.Encode(m)
+	if err == nil {
+		err = n.ports.Transport.Send(to, frame)
+	}
+	if err != nil {
+		n.log.Debug("could not send", "to", to, "message", fmt.Sprintf("%T", m), "error", err)
+	}
+}
+
+// serve runs work for a peer, if there is room.
+func (n *Node) serve(ctx context.Context, work func()) {
+	if n.serving.Add(1) > maxServing || ctx.Err() != nil {
+		n.serving.Add(-1)
+		return
+	}
+	n.work.Go(func() {
+		defer n.serving.Add(-1)
+		work()
+	})
+}
+
+func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
+	var objects []mesh.Object
+	size := 0
+	lacks := &mesh.Lacks{}
+	flush := func() {
+		for _, put := range mesh.PackObjects(objects) {
+			n.send(a.To, put)
+		}
+		objects, size = nil, 0
+	}
+	for _, h := range a.Hashes {
+		data, err := n.local(ctx, h)
+		if err != nil {
+			lacks.Hashes = append(lacks.Hashes, h)
+			continue
+		}
+		objects, size = append(objects, mesh.Object{Hash: h, Data: data}), size+len(data)
+		if size > 2<<20 {
+			flush()
+		}
+	}
+	flush()
+	if len(lacks.Hashes) > 0 {
+		n.send(a.To, lacks)
+	}
+}
+
+func (n *Node) sendReport(ctx context.Context, a mesh.SendReport) {
+	report, err := n.ports.KV.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node)))
+	if err != nil {
+		n.log.Warn("a report is gone", "node", a.Node, "error", err)
+		return
+	}
+	n.send(a.To, mesh.WithReport(a.Message, report))
+}
+
+func (n *Node) storeObjects(ctx context.Context, objects [][]byte) mesh.Stored {
+	var ev mesh.Stored
+	for _, data := range objects {
+		ev.Objects = append(ev.Objects, mesh.Kept{Hash: store.HashOf(data), Size: len(data)})
+	}
+	_, ev.Err = n.objects.Put(ctx, objects)
+	return ev
+}
+
+// local reads an object of this node. A damaged one counts as lost, and is fetched again.
+func (n *Node) local(ctx context.Context, h store.Hash) ([]byte, error) {
+	data, err := n.objects.Get(ctx, h)
+	if errors.Is(err, store.ErrCorrupt) {
+		select {
+		case n.done <- mesh.Lost{Hash: h}:
+		default: // the loop is busy; the next reader tells
+		}
+	}
+	return data, err
+}

@@ -1,0 +1,191 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"shoal/executor"
+	"shoal/internal/codec"
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// After a run that failed, a drift is looked at again after this time, doubled at each failure up to Config.FullCheck: a
+// rollback makes changes itself, and must not chase its own tail.
+const failedAgain = 10 * time.Second
+
+// enforcing runs the Enforcer: one run at a time, the newest revision, and never in the way of the loop. It needs no
+// network.
+type enforcing struct {
+	n    *Node
+	wake chan struct{} // there is something in wanted; holds one
+
+	mu     sync.Mutex
+	wanted *mesh.Converge
+
+	// The rest belongs to run's goroutine.
+	now    *mesh.Converge
+	last   executor.Report
+	drift  int // things put back since the revision
+	failed int // runs of this revision in a row
+	notYet time.Time
+}
+
+func newEnforcing(n *Node) *enforcing { return &enforcing{n: n, wake: make(chan struct{}, 1)} }
+
+// want replaces what is to be enforced.
+func (e *enforcing) want(c mesh.Converge) {
+	e.mu.Lock()
+	e.wanted = &c
+	e.mu.Unlock()
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *enforcing) take() *mesh.Converge {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.wanted
+	e.wanted = nil
+	return c
+}
+
+// reason is why a run is made.
+type reason int
+
+const (
+	becauseNew reason = iota
+	becauseDrift
+	becauseTime
+)
+
+func (e *enforcing) run(ctx context.Context) {
+	full := time.NewTimer(e.fullCheck())
+	defer full.Stop()
+	var later <-chan time.Time // of a drift that has to wait
+	for {
+		why := becauseDrift
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.wake:
+			if c := e.take(); c != nil {
+				e.now, e.drift, e.failed, e.notYet = c, 0, 0, time.Time{}
+			}
+			why = becauseNew
+		case <-e.n.ports.Drift:
+			if wait := time.Until(e.notYet); wait > 0 {
+				if later == nil {
+					later = time.After(wait)
+				}
+				continue
+			}
+		case <-later:
+			later = nil
+		case <-full.C:
+			full.Reset(e.fullCheck())
+			why = becauseTime
+		}
+		if e.now != nil && e.n.ports.Enforcer != nil {
+			e.once(ctx, why)
+		}
+	}
+}
+
+// fullCheck is jittered, so that not all machines work at the same time.
+func (e *enforcing) fullCheck() time.Duration {
+	d := e.n.cfg.FullCheck
+	return d*3/4 + rand.N(d/2+1)
+}
+
+func (e *enforcing) once(ctx context.Context, why reason) {
+	head := e.now.Head
+	report := e.enforce(ctx)
+	if ctx.Err() != nil {
+		return // cut short: it says nothing about the machine
+	}
+	if report.Result == executor.Converged {
+		e.failed, e.notYet = 0, time.Time{}
+		if why != becauseNew {
+			e.drift += report.Changed
+		}
+	} else {
+		e.notYet = time.Now().Add(min(failedAgain<<min(e.failed, 10), e.n.cfg.FullCheck))
+		e.failed++
+	}
+	same := report.Result == e.last.Result && report.Revision == e.last.Revision && report.Error == e.last.Error
+	if why == becauseDrift && same && (report.Changed == 0 || report.Result != executor.Converged) {
+		return // an echo of our own changes: nothing to tell
+	}
+	e.last = report
+	e.n.log.Info("enforced", "env", head.Env, "version", head.Version, "result", report.Result, "changed", report.Changed,
+		"error", report.Error)
+	e.n.post(ctx, mesh.Reported{Summary: mesh.Summary{
+		Env: head.Env, Version: head.Version, Revision: head.Revision, Result: string(report.Result),
+		Changed: report.Changed, Drift: e.drift, Error: report.Error,
+	}, Report: encodeReport(report)})
+}
+
+func (e *enforcing) enforce(ctx context.Context) executor.Report {
+	member, _ := e.n.Self()
+	head := e.now.Head
+	// The tree is on this disk; what was damaged since comes from the others.
+	manifest, err := store.OpenManifest(ctx, e.now.Manifest, e.n.get)
+	if err != nil {
+		return executor.Report{
+			Node: member.Name, Env: head.Env, Version: head.Version, Revision: head.Revision.String(),
+			Result: executor.RunFailed, States: []executor.StateReport{}, Error: fmt.Sprintf("the tree cannot be read: %v", err),
+		}
+	}
+	return e.n.ports.Enforcer.Enforce(ctx, Wanted{
+		Env: head.Env, Version: head.Version, Revision: head.Revision,
+		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member,
+	})
+}
+
+// encodeReport encodes a report in at most mesh.MaxReport bytes. What does not fit is left out, the bulkiest first: diffs
+// and outputs, then the states that are unchanged, then the rest of the states; the result always fits.
+func encodeReport(r executor.Report) []byte {
+	trims := []func(){
+		func() {},
+		func() {
+			states := append([]executor.StateReport(nil), r.States...)
+			for i := range states {
+				states[i].Outputs = nil
+				if len(states[i].Diff) > 200 {
+					states[i].Diff = states[i].Diff[:200] + "\n(cut)"
+				}
+			}
+			r.States = states
+		},
+		func() {
+			var states []executor.StateReport
+			for _, s := range r.States {
+				if s.Result != executor.Unchanged {
+					s.Diff = ""
+					states = append(states, s)
+				}
+			}
+			r.States = states
+		},
+		func() { r.States = r.States[:min(len(r.States), 200)] },
+		func() { r.States, r.Left = nil, nil },
+	}
+	for _, trim := range trims {
+		trim()
+		if data, err := codec.Marshal(r); err == nil && len(data) <= mesh.MaxReport {
+			return data
+		}
+	}
+	r.Error = r.Error[:min(len(r.Error), 4096)]
+	data, err := codec.Marshal(r)
+	if err != nil {
+		return nil
+	}
+	return data
+}

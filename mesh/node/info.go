@@ -1,0 +1,146 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"shoal/executor"
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/ring"
+	"shoal/store"
+)
+
+// maxLog bounds how far back Log looks.
+const maxLog = 1000
+
+// ErrUnknownNode is returned for a name that no member has.
+var ErrUnknownNode = errors.New("no member has this name")
+
+// gather asks all members that are alive what they know.
+func (n *Node) gather(ctx context.Context) (mesh.Gathered, error) {
+	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.AskStatus{ID: id} })
+	if err != nil {
+		return mesh.Gathered{}, err
+	}
+	return v.(mesh.Gathered), nil
+}
+
+// Status is what each member last said of itself, and the heads.
+func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
+	g, err := n.gather(ctx)
+	if err != nil {
+		return mesh.StatusInfo{}, err
+	}
+	shown := n.shown.Load()
+	info := mesh.StatusInfo{Envs: map[string]mesh.EnvHead{}, Nodes: []mesh.NodeStatus{}}
+	for env, h := range shown.heads {
+		info.Envs[env] = mesh.EnvHead{Version: h.Version, Revision: h.Revision}
+	}
+	said := map[membership.NodeID]mesh.NodeLog{}
+	for _, l := range g.Logs {
+		said[l.Node] = l
+	}
+	for _, m := range shown.members {
+		l := said[m.ID]
+		info.Nodes = append(info.Nodes, mesh.NodeStatus{
+			Name: m.Name, Env: l.Env, Version: l.Version, Revision: l.Revision, Result: l.Result, Changed: l.Changed,
+			Drift: l.Drift, Error: l.Error, Seen: l.Time,
+		})
+	}
+	return info, nil
+}
+
+// Ring is who owns what, and how much each holds.
+func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
+	g, err := n.gather(ctx)
+	if err != nil {
+		return mesh.RingInfo{}, err
+	}
+	shown := n.shown.Load()
+	replicas := n.cfg.Replicas
+	if replicas == 0 {
+		replicas = mesh.DefaultReplicas
+	}
+	info := mesh.RingInfo{
+		Placement: shown.ring.Version(), Partitions: ring.Partitions, Replicas: replicas, Nodes: []mesh.RingNode{},
+	}
+	at := map[membership.NodeID]int{}
+	for _, node := range shown.ring.Nodes() {
+		at[node.ID] = len(info.Nodes)
+		m, _ := shown.roster.Lookup(node.ID, time.Now())
+		info.Nodes = append(info.Nodes, mesh.RingNode{Name: m.Name, ID: node.ID, Zone: node.Zone, Objects: -1, Bytes: -1})
+	}
+	for p := range ring.Partition(ring.Partitions) {
+		for i, id := range shown.ring.Owners(p, replicas) {
+			info.Nodes[at[id]].Owned++
+			if i == 0 {
+				info.Nodes[at[id]].Primary++
+			}
+		}
+	}
+	for _, h := range g.Holdings {
+		if i, ok := at[h.Node]; ok {
+			info.Nodes[i].Objects, info.Nodes[i].Bytes = h.Objects, h.Bytes
+		}
+	}
+	return info, nil
+}
+
+// Log is the history of an environment, newest last; only what can be obtained.
+func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error) {
+	head, ok := n.shown.Load().heads[env]
+	if !ok {
+		return nil, fmt.Errorf("log of %s: %w", env, store.ErrNotFound)
+	}
+	var out []mesh.RevisionInfo
+	for hash := head.Revision; !hash.IsZero() && len(out) < maxLog; {
+		object, err := n.get(ctx, hash)
+		if err != nil {
+			return nil, fmt.Errorf("log of %s: %w", env, err)
+		}
+		r, err := revisionOf(object)
+		if err != nil {
+			return nil, fmt.Errorf("log of %s: %w", env, err)
+		}
+		out = append(out, infoOf(hash, r))
+		hash = r.Parent
+	}
+	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+		out[i], out[j] = out[j], out[i]
+	}
+	return out, nil
+}
+
+func infoOf(hash store.Hash, r store.Revision) mesh.RevisionInfo {
+	return mesh.RevisionInfo{
+		Env: r.Env, Version: r.Version, Revision: hash, Parent: r.Parent, Author: r.Author, Message: r.Message, Kind: r.Kind,
+		Time: time.Unix(r.Time, 0).UTC(), Manifest: r.Manifest,
+	}
+}
+
+// Report is a node's last run; an empty name is this node. It comes from the node itself or, when that is gone, from the
+// owners of its log.
+func (n *Node) Report(ctx context.Context, name string) (executor.Report, error) {
+	var report executor.Report
+	id := n.self
+	if name != "" {
+		m, ok := n.shown.Load().roster.Named(name, time.Now())
+		if !ok {
+			return report, fmt.Errorf("report of %s: %w", name, ErrUnknownNode)
+		}
+		id = m.ID
+	}
+	v, err := n.call(ctx, func(ask uint64) mesh.Event { return mesh.AskReport{ID: ask, Node: id} })
+	if err != nil {
+		return report, fmt.Errorf("report of %s: %w", name, err)
+	}
+	data, _ := v.([]byte)
+	if err := codec.Unmarshal(data, &report); err != nil {
+		return report, fmt.Errorf("report of %s: %w", name, err)
+	}
+	return report, nil
+}

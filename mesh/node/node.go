@@ -1,0 +1,343 @@
+// Package node runs a mesh.Core: one goroutine owns it, gives it what happens, and does what it says with the disk, the
+// transport, the gossip and the executor. Everybody else sends it work or reads a snapshot.
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shoal/executor"
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/ring"
+	"shoal/store"
+)
+
+// Defaults of Config.
+const (
+	DefaultFullCheck = 5 * time.Minute
+	leaveTime        = 4 * time.Second
+)
+
+// ErrStopped is returned to whoever asks a node that does not run, or has stopped because its disk refused a write.
+var ErrStopped = errors.New("the node has stopped")
+
+// Config is what a node is made with.
+type Config struct {
+	Key  ed25519.PrivateKey
+	Seed uint64 // random at each start
+	// Roster is what the node begins with: membership.Solo for a node without a mesh; with a ticket, the chain and the own
+	// redemption; nil: what an earlier start saved.
+	Roster *membership.Roster
+	Addr   string   // what members are told of this node, for display
+	Join   []string // addresses to begin with; more are remembered
+	Place  func([]ring.Node) ring.Ring
+	// Replicas, Grace: as mesh.Config has them.
+	Replicas int
+	Grace    time.Duration
+	// FullCheck is about how often everything is enforced again without a reason; 0: DefaultFullCheck.
+	FullCheck time.Duration
+	Logger    *slog.Logger
+}
+
+// Gossip is what the node needs of membership/gossip.
+type Gossip interface {
+	Join(ctx context.Context, addrs []string) (int, error)
+	Events() <-chan membership.Event
+	Hint(payload []byte) error
+	Leave(ctx context.Context) error
+}
+
+// Enforcer makes this machine match a revision. It is called by one goroutine at a time.
+type Enforcer interface {
+	Enforce(ctx context.Context, w Wanted) executor.Report
+}
+
+// Wanted is what a machine is to be.
+type Wanted struct {
+	Env      string
+	Version  uint64
+	Revision store.Hash
+	Tree     fs.FS // its files are on this node's disk
+	Member   membership.Member
+}
+
+// Ports are what a node acts through. Transport and Gossip are nil for a node without a mesh; Drift may be nil.
+type Ports struct {
+	KV        store.KV
+	Transport mesh.Transport
+	Gossip    Gossip
+	Enforcer  Enforcer
+	// Drift says that something managed has changed on the machine.
+	Drift <-chan struct{}
+}
+
+// Node is one running agent. Its methods may be called from many goroutines, also before Run: they wait for it.
+type Node struct {
+	cfg     Config
+	ports   Ports
+	log     *slog.Logger
+	core    *mesh.Core
+	self    membership.NodeID
+	objects *store.Objects
+
+	asks    chan ask
+	done    chan any // of work that actions began: a mesh.Event or a mesh.Answer
+	replies map[uint64]chan mesh.Answer
+	asked   uint64
+	shown   atomic.Pointer[snapshot]
+	changed chan struct{} // the snapshot changed; holds one
+	leaving chan struct{}
+	leave   sync.Once
+	stopped chan struct{}
+	halted  error // the disk refused a Save: the Core is not stepped any more
+	serving atomic.Int32
+	work    sync.WaitGroup
+	enforce *enforcing
+}
+
+// ask is an event that is to be answered: by the Core under its id, or, when told is set, as soon as the Core knows.
+type ask struct {
+	event func(id uint64) mesh.Event
+	reply chan mesh.Answer
+	told  bool
+}
+
+// New reads what an earlier start saved. The node does nothing before Run.
+func New(cfg Config, ports Ports) (*Node, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.FullCheck == 0 {
+		cfg.FullCheck = DefaultFullCheck
+	}
+	n := &Node{
+		cfg: cfg, ports: ports, log: cfg.Logger,
+		asks: make(chan ask), done: make(chan any, 256), replies: map[uint64]chan mesh.Answer{},
+		changed: make(chan struct{}, 1), leaving: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	n.enforce = newEnforcing(n)
+	if err := n.load(context.Background()); err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	n.publish()
+	return n, nil
+}
+
+// Attach sets the ports that need the node before they can be made themselves. It must be called before Run.
+func (n *Node) Attach(transport mesh.Transport, gossip Gossip) {
+	n.ports.Transport, n.ports.Gossip = transport, gossip
+}
+
+func (n *Node) load(ctx context.Context) error {
+	var err error
+	if n.objects, err = store.OpenObjects(ctx, n.ports.KV); err != nil {
+		return err
+	}
+	kept, err := keptObjects(ctx, n.ports.KV)
+	if err != nil {
+		return err
+	}
+	saved, err := savedRecords(ctx, n.ports.KV)
+	if err != nil {
+		return err
+	}
+	roster := n.cfg.Roster
+	if roster == nil {
+		remembered, ok, err := mesh.SavedRoster(saved)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return errors.New("no roster is saved: a node starts with a ticket, or without a mesh")
+		}
+		roster = remembered
+	}
+	n.core, err = mesh.New(mesh.Config{
+		Key: n.cfg.Key, Seed: n.cfg.Seed, Replicas: n.cfg.Replicas, Grace: n.cfg.Grace, Place: n.cfg.Place,
+	}, roster, time.Now(), saved, kept)
+	if err != nil {
+		return err
+	}
+	n.self = n.core.Self()
+	return nil
+}
+
+// Run runs the node until ctx ends or Leave is called; then it tells the others that it leaves. It returns an error when
+// the node could not go on.
+func (n *Node) Run(ctx context.Context) error {
+	defer close(n.stopped)
+	ctx, cancel := context.WithCancel(ctx)
+	defer n.work.Wait()
+	defer cancel()
+	n.work.Go(func() { n.enforce.run(ctx) })
+	if n.ports.Gossip != nil {
+		n.work.Go(func() { n.rejoin(ctx) })
+	}
+	n.loop(ctx)
+	n.farewell()
+	return n.halted
+}
+
+// Leave begins the planned end of the node.
+func (n *Node) Leave() { n.leave.Do(func() { close(n.leaving) }) }
+
+func (n *Node) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	frames, events := n.incoming()
+	n.step(ctx, mesh.Start{})
+	for {
+		n.setTimer(timer)
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.leaving:
+			return
+		case a := <-n.asks:
+			n.ask(ctx, a)
+		case what := <-n.done:
+			n.finished(ctx, what)
+		case f, ok := <-frames:
+			if !ok {
+				frames = nil
+				continue
+			}
+			n.frame(ctx, f)
+		case ev, ok := <-events:
+			if !ok {
+				events = nil
+				continue
+			}
+			n.step(ctx, mesh.Gossiped{Event: ev})
+		case <-timer.C:
+			n.step(ctx, mesh.Tick{})
+		}
+	}
+}
+
+func (n *Node) incoming() (<-chan mesh.Frame, <-chan membership.Event) {
+	var frames <-chan mesh.Frame
+	var events <-chan membership.Event
+	if n.ports.Transport != nil {
+		frames = n.ports.Transport.Frames()
+	}
+	if n.ports.Gossip != nil {
+		events = n.ports.Gossip.Events()
+	}
+	return frames, events
+}
+
+func (n *Node) setTimer(timer *time.Timer) {
+	next := n.core.Next()
+	if next.IsZero() || n.halted != nil {
+		timer.Reset(time.Hour)
+		return
+	}
+	timer.Reset(max(0, time.Until(next)))
+}
+
+// frame hands a message to the Core. What does not decode is dropped: a newer version may have sent it.
+func (n *Node) frame(ctx context.Context, f mesh.Frame) {
+	m, err := mesh.Decode(f.Data)
+	if err != nil {
+		n.log.Debug("dropped a frame", "from", f.From, "error", err)
+		return
+	}
+	n.step(ctx, mesh.Received{From: f.From, Message: m})
+}
+
+// farewell tells the others, and keeps reading meanwhile: a channel that is full would stop the gossip that is to say it.
+func (n *Node) farewell() {
+	if n.ports.Gossip == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	left := make(chan struct{})
+	n.work.Go(func() {
+		defer close(left)
+		if err := n.ports.Gossip.Leave(ctx); err != nil {
+			n.log.Warn("could not say goodbye", "error", err)
+		}
+	})
+	frames, events := n.incoming()
+	for {
+		select {
+		case <-left:
+			return
+		case _, ok := <-frames:
+			if !ok {
+				frames = nil
+			}
+		case _, ok := <-events:
+			if !ok {
+				events = nil
+			}
+		}
+	}
+}
+
+// ask gives an event to the Core and remembers who waits for its answer.
+func (n *Node) ask(ctx context.Context, a ask) {
+	if n.halted != nil {
+		a.reply <- mesh.Answer{Err: fmt.Errorf("%w: %w", ErrStopped, n.halted)}
+		return
+	}
+	n.asked++
+	if !a.told {
+		n.replies[n.asked] = a.reply
+	}
+	n.step(ctx, a.event(n.asked))
+	if a.told {
+		a.reply <- mesh.Answer{Err: n.halted}
+	}
+}
+
+// finished takes what some work has come to.
+func (n *Node) finished(ctx context.Context, what any) {
+	switch what := what.(type) {
+	case mesh.Answer:
+		n.answer(what)
+	case mesh.Event:
+		n.step(ctx, what)
+	}
+}
+
+// call sends an event to the loop and waits for its answer.
+func (n *Node) call(ctx context.Context, event func(id uint64) mesh.Event) (any, error) {
+	return n.deliver(ctx, ask{event: event})
+}
+
+// tell sends an event that has no answer, and waits until the Core knows: what is asked next is asked after it.
+func (n *Node) tell(ctx context.Context, ev mesh.Event) error {
+	_, err := n.deliver(ctx, ask{event: func(uint64) mesh.Event { return ev }, told: true})
+	return err
+}
+
+func (n *Node) deliver(ctx context.Context, a ask) (any, error) {
+	reply := make(chan mesh.Answer, 1)
+	a.reply = reply
+	select {
+	case n.asks <- a:
+	case <-n.stopped:
+		return nil, ErrStopped
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case a := <-reply:
+		return a.Value, a.Err
+	case <-n.stopped:
+		return nil, ErrStopped
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

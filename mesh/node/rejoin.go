@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"shoal/membership"
+)
+
+const (
+	rejoinFirst = time.Second
+	rejoinMost  = 30 * time.Second
+	maxRedial   = 16 // addresses that one attempt tries
+)
+
+// rejoin calls those that are not here, for ever: dead nodes are forgotten by the gossip, and after a partition somebody
+// must begin. Nobody has to tell it whom: addresses are remembered.
+func (n *Node) rejoin(ctx context.Context) {
+	wait := time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		addrs, alone := n.absent()
+		if len(addrs) == 0 {
+			wait = rejoinMost
+			select {
+			case <-ctx.Done():
+				return
+			case <-n.changed:
+				wait = rejoinFirst
+			case <-time.After(wait):
+			}
+			continue
+		}
+		joined, err := n.ports.Gossip.Join(ctx, addrs)
+		if err != nil && ctx.Err() == nil {
+			n.log.Debug("could not join", "addresses", addrs, "error", err)
+		}
+		if joined > 0 && !alone {
+			n.log.Info("reached members again", "joined", joined)
+		}
+		wait = min(max(2*wait, rejoinFirst), rejoinMost)
+		wait = wait/2 + rand.N(wait/2+1)
+	}
+}
+
+// absent are the addresses to call: of members that are not alive, and, while there is no other, those of the command line.
+func (n *Node) absent() (addrs []string, alone bool) {
+	alone = true
+	for _, m := range n.shown.Load().members {
+		switch {
+		case m.ID == n.self:
+		case m.Status == membership.Alive || m.Status == membership.Suspect:
+			alone = false
+		case m.Addr != "" && m.Status != membership.Left:
+			addrs = append(addrs, m.Addr)
+		}
+	}
+	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
+	if alone {
+		addrs = append(append([]string{}, n.cfg.Join...), addrs...)
+	}
+	return addrs[:min(len(addrs), maxRedial)], alone
+}

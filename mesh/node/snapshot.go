@@ -1,0 +1,110 @@
+package node
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/ring"
+	"shoal/store"
+)
+
+// snapshot is what others may read while the loop goes on. It is never changed.
+type snapshot struct {
+	changes uint64
+	roster  *membership.Roster
+	members []mesh.MemberInfo
+	heads   map[string]store.Head
+	applied store.Head
+	ring    ring.Ring
+	env     string
+}
+
+// publish replaces the snapshot when something changed.
+func (n *Node) publish() {
+	old := n.shown.Load()
+	if old != nil && old.changes == n.core.Changes() {
+		return
+	}
+	s := &snapshot{
+		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
+	}
+	for i := range s.members {
+		if s.members[i].ID == n.self {
+			s.members[i].Addr = n.cfg.Addr
+		}
+	}
+	s.applied, _ = n.core.Applied()
+	if old != nil && old.roster.Digest() == n.core.Roster().Digest() {
+		s.roster = old.roster
+	} else {
+		s.roster = n.core.Roster().Clone()
+	}
+	n.shown.Store(s)
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Self is this node as its grant has it, and the environment that it follows.
+func (n *Node) Self() (member membership.Member, env string) {
+	s := n.shown.Load()
+	member, ok := s.roster.Lookup(n.self, time.Now())
+	if !ok {
+		member.ID = n.self
+	}
+	return member, s.env
+}
+
+// Known tells whether a peer is a member.
+func (n *Node) Known(id membership.NodeID) bool {
+	_, ok := n.shown.Load().roster.Lookup(id, time.Now())
+	return ok
+}
+
+// Credential is what this node shows to strangers.
+func (n *Node) Credential() []membership.Signed { return n.shown.Load().roster.Credential(n.self) }
+
+// Admit decides on a stranger that has dialled us and proved to be peer.
+func (n *Node) Admit(ctx context.Context, peer membership.NodeID, credential []membership.Signed) error {
+	return n.letIn(ctx, mesh.Admit{Peer: peer, Credential: credential})
+}
+
+// Vouch decides on a stranger that we have dialled: its ticket may have ended since it joined.
+func (n *Node) Vouch(ctx context.Context, peer membership.NodeID, credential []membership.Signed) error {
+	return n.letIn(ctx, mesh.Admit{Peer: peer, Credential: credential, Vouch: true})
+}
+
+func (n *Node) letIn(ctx context.Context, ev mesh.Admit) error {
+	_, err := n.call(ctx, func(id uint64) mesh.Event {
+		ev.ID = id
+		return ev
+	})
+	return err
+}
+
+// Members are all members, sorted by name.
+func (n *Node) Members() []mesh.MemberInfo {
+	return append([]mesh.MemberInfo(nil), n.shown.Load().members...)
+}
+
+// Heads are the newest heads that this node knows.
+func (n *Node) Heads() map[string]store.Head { return maps.Clone(n.shown.Load().heads) }
+
+// Applied is the revision that this node enforces; version 0 before the first.
+func (n *Node) Applied() store.Head { return n.shown.Load().applied }
+
+// AdoptChain gives a node without a mesh the operators to believe; a node of a mesh takes what extends its chain.
+func (n *Node) AdoptChain(statements []membership.Signed) error {
+	_, err := n.call(context.Background(), func(id uint64) mesh.Event { return mesh.AdoptChain{ID: id, Statements: statements} })
+	return err
+}
+
+// Submit adds records that an operator signed, such as a revocation, and spreads them.
+func (n *Node) Submit(ctx context.Context, records []membership.Signed) error {
+	_, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Submit{ID: id, Records: records} })
+	return err
+}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// Store is the mesh as a store: what Put and Advance acknowledge is on a quorum.
+func (n *Node) Store() store.Store { return meshStore{n} }
+
+// Intake is Store, but for a Put that keeps objects on this node alone: a push brings them to their owners itself, and a
+// node that is cut off can still stage it.
+func (n *Node) Intake() store.Store { return intake{meshStore{n}} }
+
+type meshStore struct{ n *Node }
+
+type intake struct{ meshStore }
+
+// Put implements store.Store.
+func (s intake) Put(ctx context.Context, objects [][]byte) error {
+	_, err := s.n.keep(ctx, objects)
+	return err
+}
+
+// keep makes objects durable here, and tells the Core.
+func (n *Node) keep(ctx context.Context, objects [][]byte) ([]store.Hash, error) {
+	names, err := n.objects.Put(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	var ev mesh.Stored
+	for i, h := range names {
+		ev.Objects = append(ev.Objects, mesh.Kept{Hash: h, Size: len(objects[i])})
+	}
+	return names, n.tell(ctx, ev)
+}
+
+// Put implements store.Store.
+func (s meshStore) Put(ctx context.Context, objects [][]byte) error {
+	if len(objects) == 0 {
+		return nil
+	}
+	names, err := s.n.keep(ctx, objects)
+	if err != nil {
+		return err
+	}
+	_, err = s.n.call(ctx, func(id uint64) mesh.Event { return mesh.Replicate{ID: id, Hashes: names} })
+	return err
+}
+
+// Get implements store.Store: from here, or from whoever has it.
+func (s meshStore) Get(ctx context.Context, hash store.Hash) ([]byte, error) {
+	return s.n.get(ctx, hash)
+}
+
+func (n *Node) get(ctx context.Context, hash store.Hash) ([]byte, error) {
+	data, err := n.local(ctx, hash)
+	if err == nil || !(errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt)) {
+		return data, err
+	}
+	if errors.Is(err, store.ErrCorrupt) {
+		if err := n.tell(ctx, mesh.Lost{Hash: hash}); err != nil { // or the Core would answer that it is here
+			return nil, err
+		}
+	}
+	if _, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Want{ID: id, Hashes: []store.Hash{hash}} }); err != nil {
+		if errors.Is(err, mesh.ErrUnobtainable) {
+			return nil, fmt.Errorf("object %s: %w: %w", hash.Short(), store.ErrNotFound, err)
+		}
+		return nil, err
+	}
+	return n.objects.Get(ctx, hash)
+}
+
+// Head implements store.Store: the newest head that this node knows.
+func (s meshStore) Head(_ context.Context, env string) (store.Head, error) {
+	h, ok := s.n.shown.Load().heads[env]
+	if !ok {
+		return store.Head{}, fmt.Errorf("head of %s: %w", env, store.ErrNotFound)
+	}
+	return h, nil
+}
+
+// Advance implements store.Store.
+func (s meshStore) Advance(ctx context.Context, revision store.Hash) (store.Outcome, store.Head, error) {
+	p, _, err := s.n.advance(ctx, revision)
+	return p.Outcome, p.Head, err
+}
+
+func revisionOf(object []byte) (store.Revision, error) {
+	var signed membership.Signed
+	var r store.Revision
+	if err := codec.Unmarshal(object, &signed); err != nil {
+		return r, err
+	}
+	return r, codec.Unmarshal(signed.Body, &r)
+}
+
+func (n *Node) advance(ctx context.Context, revision store.Hash) (mesh.Pushed, store.Revision, error) {
+	object, err := n.get(ctx, revision)
+	if err != nil {
+		return mesh.Pushed{}, store.Revision{}, fmt.Errorf("push: %w", err)
+	}
+	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Push{ID: id, Object: object} })
+	if err != nil {
+		return mesh.Pushed{}, store.Revision{}, err
+	}
+	r, err := revisionOf(object)
+	return v.(mesh.Pushed), r, err
+}
+
+// Push makes a revision, whose object and tree were put before, the head of its environment.
+func (n *Node) Push(ctx context.Context, revision store.Hash) (mesh.PushResult, error) {
+	p, r, err := n.advance(ctx, revision)
+	if err != nil {
+		return mesh.PushResult{}, err
+	}
+	result := mesh.PushResult{Env: r.Env, Version: r.Version, Revision: revision, Status: p.Outcome, Why: p.Why}
+	if p.Outcome != store.Committed && p.Head.Version > 0 {
+		result.Head = &mesh.EnvHead{Version: p.Head.Version, Revision: p.Head.Revision}
+	}
+	return result, nil
+}
+
+// Missing are those of the objects that a push must send: they are not here.
+func (n *Node) Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error) {
+	here, err := n.objects.Has(ctx, hashes)
+	if err != nil {
+		return nil, err
+	}
+	missing := []store.Hash{}
+	for i, h := range hashes {
+		if !here[i] {
+			missing = append(missing, h)
+		}
+	}
+	return missing, nil
+}
