@@ -166,7 +166,7 @@ func (a *agent) makeNode() error {
 	}
 	var err error
 	a.node, err = node.New(node.Config{
-		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Addr: a.config.Bind, Join: a.config.Join,
+		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
 		Place: place, FullCheck: a.config.CheckEvery, Logger: a.log,
 	}, node.Ports{
 		KV: a.kv, Drift: a.watcher.Drift(),
@@ -195,7 +195,8 @@ func (a *agent) connect() error {
 		return err
 	}
 	a.closers = append(a.closers, g.Close)
-	a.node.Attach(transport, g)
+	a.node.Attach(transport, g, transport.Addr())
+	a.config.Bind = transport.Addr()
 	return nil
 }
 

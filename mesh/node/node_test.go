@@ -156,7 +156,7 @@ func (f *fleet) start(name, join string, kv store.KV) *agent {
 	a.Node = n
 	member, _ := n.Self()
 	a.port = f.hub.Connect(member.ID, name, n)
-	n.Attach(a.port, a.port)
+	n.Attach(a.port, a.port, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
