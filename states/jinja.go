@@ -351,6 +351,9 @@ func lastSaid(text string) string {
 		}
 		text = text[i+2:]
 	}
+	if i := strings.LastIndex(text, ": "); i >= 0 && strings.HasPrefix(text, "invalid call to method") {
+		text = text[i+2:] // what is left out is the whole string that the method was called on
+	}
 	if len(text) > 200 {
 		text = text[:200] + "…"
 	}
