@@ -193,7 +193,9 @@ func (p *Port) tell(ev membership.Event) {
 	}
 }
 
-func (h *Hub) isCut(a, b membership.NodeID) bool { return h.cut[[2]membership.NodeID{min(a, b), max(a, b)}] }
+func (h *Hub) isCut(a, b membership.NodeID) bool {
+	return h.cut[[2]membership.NodeID{min(a, b), max(a, b)}]
+}
 
 // Cut parts a node from all others, or lets it back.
 func (h *Hub) Cut(id membership.NodeID, cut bool) {
