@@ -26,7 +26,7 @@ func newHost(t *testing.T, root, data string) *local.Host {
 }
 
 func TestHost(t *testing.T) {
-	hosttest.Run(t, func(t *testing.T) executor.Host { return newHost(t, t.TempDir(), "") })
+	hosttest.FilesSuite(t, func(t *testing.T) executor.Host { return newHost(t, t.TempDir(), "") })
 }
 
 // TestWithoutRoot: the machine itself, in a folder of its own.
