@@ -30,6 +30,9 @@ const (
 
 func (r *run) invocation(ctx context.Context, i int) {
 	inv := &r.plan.Invocations[i]
+	for _, t := range r.tasks[i] {
+		t.row = nil
+	}
 	notifier, certain := r.notifier(i)
 	if why, dependent := r.idle(i, notifier); why != "" {
 		r.seen[i] = outcome{why: why, dependent: dependent}
@@ -42,7 +45,6 @@ func (r *run) invocation(ctx context.Context, i int) {
 	}
 	for n, t := range r.tasks[i] {
 		if t.reaction && (notifier == "" || r.reacted(t)) {
-			t.row = nil
 			continue
 		}
 		if err := ctx.Err(); err != nil && r.hands {
