@@ -40,3 +40,7 @@ func TestServices(t *testing.T) {
 func TestAccounts(t *testing.T) {
 	hosttest.AccountsSuite(t, func(*testing.T) executor.Accounts { return fake.NewAccounts() })
 }
+
+func TestFiles(t *testing.T) {
+	hosttest.FilesSuite(t, func(*testing.T) executor.Host { return fake.New() })
+}
