@@ -24,7 +24,7 @@ const (
 	refreshAge  = time.Hour
 )
 
-var errPackagesBelowRoot = errors.New("pkg.installed works on the machine itself, not below --root: install it there, or leave the state out with when:")
+var errPackagesBelowRoot = errors.New("pkg.installed works on the machine itself, not below --root: install it there, or skip the state there with a condition (when)")
 
 // Apt is the package manager of Debian and its kin: it reads dpkg's own database, and changes things through apt-get. Below
 // a root folder it can only read. It is safe for use by several goroutines.
