@@ -14,7 +14,7 @@ func (r *run) walk(ctx context.Context) {
 	r.provided = map[provision]bool{}
 	r.failure, r.failed = nil, -1
 	for _, rm := range r.removals {
-		if r.failure == nil || r.plan.Policy.OnFailure == onContinue {
+		if r.failure == nil || r.policy == onContinue {
 			r.remove(ctx, rm)
 		}
 	}
@@ -25,6 +25,7 @@ func (r *run) walk(ctx context.Context) {
 
 const (
 	onRollback = "rollback"
+	onStop     = "stop"
 	onContinue = "continue"
 )
 
@@ -104,8 +105,8 @@ func (r *run) idle(i int, notifier string) (why string, dependent bool) {
 	if inv.Skip != "" {
 		return inv.Skip, false
 	}
-	if r.failure != nil && r.hands && r.plan.Policy.OnFailure != onContinue {
-		if r.plan.Policy.OnFailure == onRollback || !r.handlesFailure(i) {
+	if r.failure != nil && r.hands && r.policy != onContinue {
+		if r.policy == onRollback || !r.handlesFailure(i) {
 			return "not run: " + r.failedName() + " failed before it", true
 		}
 	}
