@@ -1,6 +1,9 @@
 package executor
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // accountCache answers who a user is once per run: a thousand files have few owners. It is emptied whenever something but a
 // file was changed.
@@ -34,6 +37,26 @@ func (c *accountCache) LookupUser(name string) (User, bool, error) {
 
 func (c *accountCache) LookupGroup(name string) (Group, bool, error) {
 	return lookup(c, c.groups, name, c.Host.LookupGroup)
+}
+
+func (c *accountCache) PutUser(ctx context.Context, u User) error {
+	defer c.forget()
+	return c.Host.PutUser(ctx, u)
+}
+
+func (c *accountCache) RemoveUser(ctx context.Context, name string) error {
+	defer c.forget()
+	return c.Host.RemoveUser(ctx, name)
+}
+
+func (c *accountCache) PutGroup(ctx context.Context, g Group) error {
+	defer c.forget()
+	return c.Host.PutGroup(ctx, g)
+}
+
+func (c *accountCache) RemoveGroup(ctx context.Context, name string) error {
+	defer c.forget()
+	return c.Host.RemoveGroup(ctx, name)
 }
 
 func lookup[T any](c *accountCache, known map[string]found[T], name string, ask func(string) (T, bool, error)) (T, bool, error) {

@@ -79,10 +79,6 @@ func BenchmarkFirst(b *testing.B) {
 			if r := w.converge(b, p); r.Changed != benchFiles {
 				b.Fatal(r.Changed)
 			}
-			b.StopTimer()
-			os.RemoveAll(w.root)
-			os.RemoveAll(w.data)
-			b.StartTimer()
 		}
 	})
 	b.Run("twin", func(b *testing.B) {
@@ -97,9 +93,6 @@ func BenchmarkFirst(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.StopTimer()
-			os.RemoveAll(dir)
-			b.StartTimer()
 		}
 	})
 }

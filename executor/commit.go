@@ -11,11 +11,10 @@ import (
 
 // conclude ends a walk with hands: commit, or roll back.
 func (r *run) conclude(ctx context.Context) {
-	policy := r.plan.Policy.OnFailure
 	if r.failure == nil {
 		r.failure = r.confirm(ctx)
 	}
-	if r.failure != nil && policy == onRollback {
+	if r.failure != nil && r.policy == onRollback {
 		r.rollback(ctx)
 		r.failureHandlers(ctx)
 		return

@@ -1,6 +1,9 @@
 package executor
 
 import (
+	"encoding/hex"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -170,5 +173,32 @@ func TestTextDiff(t *testing.T) {
 	}
 	if got := TextDiff("n", nil, []byte(strings.Repeat("long line\n", 20000))); len(got) > maxDiffBytes+100 {
 		t.Errorf("%d bytes of diff", len(got))
+	}
+}
+
+// TestOldFormats: what an older version wrote is read by this one. A new format gets a new file here, and keeps the old ones.
+func TestOldFormats(t *testing.T) {
+	read := func(name string) []byte {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	l, err := decodeLedger(read("ledger-1.hex"))
+	if err != nil || l.Sequence != 7 || len(l.Entries) != 1 || l.Entries[0].ID != "c/x" || len(l.Pending) != 1 || l.Folders[0] != "/etc/app" {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	s, err := l.Entries[0].saved()
+	if err != nil || s.Call.Function != "file.managed" || !s.Reversible {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	first, intents, _, err := decodeJournal([][]byte{read("begin-1.hex"), read("intent-1.hex")})
+	if err != nil || first.Sequence != 8 || len(intents) != 1 || intents[0].Order != 4 {
+		t.Fatalf("%+v, %+v, %v", first, intents, err)
 	}
 }

@@ -175,6 +175,11 @@ func TestMain(m *testing.M) {
 
 // killed applies the second tree and dies after its n-th write.
 func killed(at string) {
+	if at == byCommand {
+		var t fatal
+		fmt.Println(openWorld(&t, os.Getenv(killDir)).apply(&t, deadlyTree()).Result)
+		return
+	}
 	n, err := strconv.Atoi(at)
 	if err != nil {
 		fmt.Println(err)
@@ -250,15 +255,53 @@ func (w *world) onward(t *testing.T, after, bare string) {
 
 func kill(t *testing.T, dir string, n int) {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^$")
-	child.Env = append(os.Environ(), fmt.Sprintf("%s=%d", killAt, n), killDir+"="+dir)
-	out, err := child.CombinedOutput()
-	var exit *exec.ExitError
+	out, err := child(dir, strconv.Itoa(n))
 	if n < 0 && err == nil {
 		return // it was over before its n-th write
 	}
+	wasKilled(t, out, err)
+}
+
+func child(dir, at string) ([]byte, error) {
+	child := exec.Command(os.Args[0], "-test.run=^$")
+	child.Env = append(os.Environ(), killAt+"="+at, killDir+"="+dir)
+	return child.CombinedOutput()
+}
+
+func wasKilled(t *testing.T, out []byte, err error) {
+	t.Helper()
+	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Fatalf("the child was not killed: %v\n%s", err, out)
+	}
+}
+
+const byCommand = "command"
+
+// deadlyTree has a command that kills shoal.
+func deadlyTree() *planned {
+	p := newPlan()
+	p.file("new", "/etc/new", "new\n")
+	p.add("deadly", "cmd.run", map[string]any{"shell": "kill -9 $PPID"})
+	return p
+}
+
+// TestKilledInACommand: no one knows whether it did what it was to do, and the report says so.
+func TestKilledInACommand(t *testing.T) {
+	dir := t.TempDir()
+	w := openWorld(t, dir)
+	before := picture(t, w.root)
+	out, err := child(dir, byCommand)
+	wasKilled(t, out, err)
+	r, found, err := w.engine.Recover(t.Context())
+	if err != nil || !found || r.Result != executor.RollbackIncomplete || len(r.Left) != 1 || !strings.Contains(r.Left[0], "c/deadly (cmd.run): may have run when the machine stopped") {
+		t.Fatalf("%v, %v, %+v", found, err, r)
+	}
+	if now := picture(t, w.root); now != before {
+		t.Fatalf("left\n%s", now)
+	}
+	if _, found, err := w.engine.Recover(t.Context()); found || err != nil {
+		t.Fatalf("it is recovered twice: %v, %v", found, err)
 	}
 }
 

@@ -21,6 +21,7 @@ type run struct {
 
 	led      *ledger
 	incoming [][]states.Edge // by the index of their To
+	policy   string          // of the plan: what a failure does
 	acting   bool            // an Apply: the survey keeps what undo needs
 	hands    bool            // the walk changes things
 
@@ -96,6 +97,9 @@ func (e *Engine) newRun(plan *states.Plan, contents Contents, meta RunMeta) *run
 		report: &Report{
 			Node: plan.Node.Name, Env: meta.Env, Version: meta.Version, Revision: meta.Revision, Order: string(plan.Policy.Order),
 		},
+	}
+	if r.policy = plan.Policy.OnFailure; r.policy != onStop && r.policy != onContinue {
+		r.policy = onRollback
 	}
 	for _, edge := range plan.Edges {
 		if edge.To >= 0 && edge.To < len(r.incoming) && edge.From >= 0 && edge.From < edge.To {

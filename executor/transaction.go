@@ -20,7 +20,7 @@ type transaction struct {
 
 // apply does what the survey found, in one transaction.
 func (r *run) apply(ctx context.Context) {
-	if r.failure != nil && (r.tasks == nil || r.plan.Policy.OnFailure == onRollback) {
+	if r.failure != nil && (r.tasks == nil || r.policy == onRollback) {
 		r.report.Result, r.report.Error = RolledBackRun, r.failure.Error()
 		if r.tasks == nil {
 			r.report.Result = RunFailed
@@ -364,7 +364,7 @@ func (r *run) finished(t *task) error {
 // takeBack undoes what a failed part did before it failed. A command that failed is taken to have changed nothing. In a run
 // that rolls back, the rollback does it.
 func (r *run) takeBack(ctx context.Context, t *task) error {
-	if t.saved == nil || r.plan.Policy.OnFailure == onRollback {
+	if t.saved == nil || r.policy == onRollback {
 		return nil
 	}
 	if !t.saved.Reversible {

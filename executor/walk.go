@@ -14,7 +14,7 @@ func (r *run) walk(ctx context.Context) {
 	r.provided = map[provision]bool{}
 	r.failure, r.failed = nil, -1
 	for _, rm := range r.removals {
-		if r.failure == nil || r.plan.Policy.OnFailure == onContinue {
+		if r.failure == nil || r.policy == onContinue {
 			r.remove(ctx, rm)
 		}
 	}
@@ -25,11 +25,15 @@ func (r *run) walk(ctx context.Context) {
 
 const (
 	onRollback = "rollback"
+	onStop     = "stop"
 	onContinue = "continue"
 )
 
 func (r *run) invocation(ctx context.Context, i int) {
 	inv := &r.plan.Invocations[i]
+	for _, t := range r.tasks[i] {
+		t.row = nil
+	}
 	notifier, certain := r.notifier(i)
 	if why, dependent := r.idle(i, notifier); why != "" {
 		r.seen[i] = outcome{why: why, dependent: dependent}
@@ -42,7 +46,6 @@ func (r *run) invocation(ctx context.Context, i int) {
 	}
 	for n, t := range r.tasks[i] {
 		if t.reaction && (notifier == "" || r.reacted(t)) {
-			t.row = nil
 			continue
 		}
 		if err := ctx.Err(); err != nil && r.hands {
@@ -102,8 +105,8 @@ func (r *run) idle(i int, notifier string) (why string, dependent bool) {
 	if inv.Skip != "" {
 		return inv.Skip, false
 	}
-	if r.failure != nil && r.hands && r.plan.Policy.OnFailure != onContinue {
-		if r.plan.Policy.OnFailure == onRollback || !r.handlesFailure(i) {
+	if r.failure != nil && r.hands && r.policy != onContinue {
+		if r.policy == onRollback || !r.handlesFailure(i) {
 			return "not run: " + r.failedName() + " failed before it", true
 		}
 	}

@@ -1,3 +1,3 @@
-// Package fake is the executor's package manager, service manager and user database in memory, for tests and for the
+// Package fake is a machine in memory: files, commands, package manager, service manager and user database, for tests and for the
 // simulation. Each passes the conformance suite that the real one passes.
 package fake

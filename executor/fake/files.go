@@ -26,7 +26,7 @@ type node struct {
 
 // Files is a file system in memory. Its time is a counter: two changes never share one.
 type Files struct {
-	mu     *sync.Mutex
+	mu     sync.Mutex
 	root   *node
 	state  *counters
 	prefix string
@@ -41,8 +41,9 @@ type counters struct {
 // start is the time of the first change, in nanoseconds since 1970.
 const start = int64(1e18)
 
-func newFiles() Files {
-	f := Files{mu: &sync.Mutex{}, state: &counters{time: start}, prefix: ".shoal-fake-"}
+// NewFiles makes an empty root folder.
+func NewFiles() *Files {
+	f := &Files{state: &counters{time: start}, prefix: ".shoal-fake-"}
 	f.root = f.make(fs.ModeDir|0o755, executor.Meta{Mode: 0o755})
 	return f
 }

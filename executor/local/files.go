@@ -55,11 +55,10 @@ func (f *Files) Self() (uid, gid uint32) { return uint32(os.Geteuid()), uint32(o
 // Flush writes the hash cache, where there is a data folder and something new in it.
 func (f *Files) Flush() error { return f.hashes.flush() }
 
-// Close writes the hash cache and releases the root folder.
+// Close releases the root folder. It does not flush: a plan leaves no trace.
 func (f *Files) Close() error {
-	err := f.Flush()
 	f.dirty.close()
-	return errors.Join(err, unix.Close(f.rootFD))
+	return unix.Close(f.rootFD)
 }
 
 func pathError(op, name string, err error) error {

@@ -26,6 +26,9 @@ const racy = 10 * time.Millisecond
 // maxHashes is how many files the cache holds.
 const maxHashes = 1 << 20
 
+// hashBuffers spares an allocation of the buffer's size for each small file.
+var hashBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
 // hashCache remembers the sha256 of files by all that lstat tells of them.
 type hashCache struct {
 	file string // empty: in memory alone
@@ -84,7 +87,9 @@ func (c *hashCache) read(name string, st executor.Stat, file *os.File) (string, 
 		return "", errors.New("not a regular file")
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
+	buf := hashBuffers.Get().(*[]byte)
+	defer hashBuffers.Put(buf)
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{file}, *buf); err != nil {
 		return "", err
 	}
 	if err := unix.Fstat(int(file.Fd()), &after); err != nil {

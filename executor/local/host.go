@@ -35,5 +35,5 @@ func New(o Options) (*Host, error) {
 	return &Host{Files: files, Commands: newCommands(files)}, nil
 }
 
-// Close writes the hash cache and releases the root folder.
+// Close releases the root folder.
 func (h *Host) Close() error { return h.Files.Close() }

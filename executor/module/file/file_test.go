@@ -30,10 +30,11 @@ func (accounts) LookupGroup(name string) (executor.Group, bool, error) {
 func hosts() map[string]func(t *testing.T) executor.Host {
 	return map[string]func(t *testing.T) executor.Host{
 		"local": func(t *testing.T) executor.Host { return newLocal(t) },
-		"fake": func(*testing.T) executor.Host {
+		"fake": func(t *testing.T) executor.Host {
 			h := fake.New()
-			h.Users["app"] = executor.User{Name: "app", UID: 1234, GID: 1234}
-			h.Groups["app"] = executor.Group{Name: "app", GID: 1234}
+			if err := h.PutUser(t.Context(), executor.User{Name: "app", UID: 1234}); err != nil {
+				t.Fatal(err)
+			}
 			return h
 		},
 	}

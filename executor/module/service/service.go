@@ -51,6 +51,7 @@ var enabledParam = states.Param{Name: "enabled", Type: states.Bool,
 var unitOutputs = []states.Output{
 	{Name: "active", Type: states.Bool, Doc: "Whether it runs."},
 	{Name: "enabled", Type: states.Bool, Doc: "Whether it is started with the machine."},
+	{Name: "started", Type: states.Bool, Doc: "Whether this run started it: then it need not react to a notifier as well."},
 }
 
 const undoDoc = "Whether it ran, was enabled and was masked is put back."
@@ -116,6 +117,7 @@ func (s state) Check(ctx context.Context, h executor.Host, _ executor.Contents, 
 	change := executor.Change{Diff: unitDiff(now, want)}
 	change.Needed = change.Diff != ""
 	change.Outputs = outputs(want)
+	change.Outputs["started"] = want.Active && !now.Active
 	if change.Needed && !now.Exists && !want.Masked {
 		return change, &executor.Missing{Kind: states.ResourceService, Name: name}
 	}
@@ -136,7 +138,9 @@ func (s state) Apply(ctx context.Context, h executor.Host, _ executor.Contents, 
 	if err := move(ctx, h, name, now, want); err != nil {
 		return nil, err
 	}
-	return outputs(want), nil
+	out := outputs(want)
+	out["started"] = want.Active && !now.Active
+	return out, nil
 }
 
 func (s state) Revert(ctx context.Context, h executor.Host, p executor.Params, u executor.Undo) error {

@@ -1,4 +1,3 @@
-// Package hosttest is the conformance suite of executor.Files: what modules and engine rely on, tried on any host.
 package hosttest
 
 import (
@@ -13,20 +12,13 @@ import (
 	"shoal/executor"
 )
 
-// Run tries a fresh, empty host of New for each property.
-func Run(t *testing.T, New func(t *testing.T) executor.Host) {
+// FilesSuite is the conformance suite of executor.Files. open returns a fresh, empty machine.
+func FilesSuite(t *testing.T, open func(t *testing.T) executor.Host) {
 	for name, test := range map[string]func(*testing.T, executor.Host){
 		"Empty": empty, "StageAndRename": stageAndRename, "StageAbove": stageAbove, "Unstage": unstage, "Folders": folders,
 		"Symlinks": symlinks, "Meta": meta, "Links": links, "Hash": hash, "Strangers": strangers, "Escape": escape, "Errors": refusals,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, New(t)) })
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
 
