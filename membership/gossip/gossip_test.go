@@ -265,6 +265,9 @@ func TestJoinNobody(t *testing.T) {
 	if n, err := g.Join(t.Context(), []string{"10.0.0.9:1"}); n != 0 || err == nil {
 		t.Error(n, err)
 	}
+	if n, err := g.Join(t.Context(), []string{"10.0.0.1:7077"}); n != 0 || !errors.Is(err, errNobody) {
+		t.Error(n, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.port(2)

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (g *Gossip) Join(ctx context.Context, addrs []string) (int, error) {
 	}
 	names, err := g.whoami(ctx, addrs)
 	if len(names) == 0 {
-		return 0, fmt.Errorf("join: %w", errors.Join(err, ctx.Err()))
+		return 0, fmt.Errorf("join: %w", cmp.Or(err, ctx.Err(), errNobody))
 	}
 	n, joinErr := g.join(ctx, names)
 	if n > 0 {
@@ -94,6 +95,8 @@ type refusal struct {
 	addr string
 	at   time.Time
 }
+
+var errNobody = errors.New("no other node at these addresses")
 
 var errUnknown = errors.New("not in the roster")
 

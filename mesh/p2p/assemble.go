@@ -56,6 +56,7 @@ func (t *Transport) assemble(o Options) error {
 	d := &door{
 		known: o.Known, admit: o.Admit, vouch: o.Vouch,
 		log: t.log, quiet: rate.NewLimiter(rate.Every(time.Second), 10),
+		pace: rate.NewLimiter(strangersPerSecond, strangersAtOnce),
 	}
 	identity, err := identityOption(o.Credential)
 	if err != nil {

@@ -23,8 +23,16 @@ import (
 // ErrRefused is returned when one side does not take the other's credential.
 var ErrRefused = errors.New("refused")
 
+var errBusy = errors.New("too many strangers at a time")
+
 // admitTime is how long the owner of the roster may think about a stranger.
 const admitTime = 5 * time.Second
+
+// How many strangers are looked at: a rack that is switched on at once must pass.
+const (
+	strangersPerSecond = 50
+	strangersAtOnce    = 200
+)
 
 // credentialOID marks the certificate extension that carries a credential. The arc 2.25 needs no registration; whoever
 // does not know it skips the extension, which is not critical.
@@ -38,6 +46,7 @@ type door struct {
 	vouch func(context.Context, membership.NodeID, []membership.Signed) error
 	log   *slog.Logger
 	quiet *rate.Limiter // strangers must not be able to fill a log
+	pace  *rate.Limiter // nor to keep the owner of the roster busy with signatures
 }
 
 // check lets a peer pass that is known, or whose certificate carries a credential that the owner takes.
@@ -54,6 +63,9 @@ func (d *door) check(ctx context.Context, dir network.Direction, id peer.ID, cer
 }
 
 func (d *door) ask(ctx context.Context, dir network.Direction, node membership.NodeID, cert *x509.Certificate) error {
+	if !d.pace.Allow() {
+		return errBusy
+	}
 	credential, err := credentialIn(cert)
 	if err != nil {
 		return err
