@@ -79,7 +79,7 @@ func New(seed uint64) *Network {
 		now: time.Unix(1_800_000_000, 0), dice: rand.New(rand.NewPCG(seed, 0x5ea1)), operator: keyOf("operator"),
 		byID: map[membership.NodeID]*Node{}, last: map[[2]*Node]time.Time{}, Watch: func(*Node, string) {},
 		Answered: func(*Node, mesh.Answer) {},
-		rings: map[string]ring.Ring{},
+		rings:    map[string]ring.Ring{},
 	}
 	nonce := sha256.Sum256([]byte("mesh"))
 	genesis, err := membership.NewGenesis(nonce[:], 1, w.operator)
@@ -92,7 +92,9 @@ func New(seed uint64) *Network {
 	return w
 }
 
-// keyOf makes a key from a word, so that a world is the same every time.
+// Key is the key of a node or of anybody else: made from a word, so that a world is the same every time.
+func Key(word string) ed25519.PrivateKey { return keyOf(word) }
+
 func keyOf(word string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(word))
 	return ed25519.NewKeyFromSeed(seed[:])
@@ -338,6 +340,11 @@ func (n *Node) do(a mesh.Action) {
 	case mesh.Converge:
 		n.Applied = append(n.Applied, a.Head)
 		w.Watch(n, fmt.Sprintf("converges %s %d %s", a.Head.Env, a.Head.Version, a.Head.Revision.Short()))
+		n.later(50*time.Millisecond, func() {
+			n.step(mesh.Reported{Summary: mesh.Summary{
+				Env: a.Head.Env, Version: a.Head.Version, Revision: a.Head.Revision, Result: "converged",
+			}, Report: []byte("report of " + n.Name)})
+		})
 	case mesh.Hint:
 		for _, to := range w.nodes {
 			if to != n {
