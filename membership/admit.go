@@ -64,6 +64,38 @@ func (r *Roster) Admit(now time.Time, credential []Signed) (Member, error) {
 	return m, nil
 }
 
+// Vouch tells whether a credential is one of a member: whom we have dialled, and who may have joined long before its
+// ticket ended and before our roster knows of it. It looks at all that Admit does but a ticket's time, and at no name,
+// and leaves the roster as it is; Add keeps the records, if the caller will.
+func (r *Roster) Vouch(now time.Time, credential []Signed) (Member, error) {
+	if r.chain == nil {
+		return Member{}, ErrNoMesh
+	}
+	statements, shown := split(credential)
+	chain, err := r.chain.Extended(statements)
+	if err != nil {
+		return Member{}, fmt.Errorf("vouch: %w", err)
+	}
+	if len(shown) != 1 {
+		return Member{}, fmt.Errorf("vouch: %w: %d grants shown", ErrNoGrant, len(shown))
+	}
+	trial := r.Clone()
+	trial.chain = chain
+	rec, err := openRecord(chain, shown[0])
+	if err != nil {
+		return Member{}, fmt.Errorf("vouch: %w", err)
+	}
+	if _, err := trial.insert(shown[0]); err != nil {
+		return Member{}, fmt.Errorf("vouch: %w", err)
+	}
+	trial.rebuild()
+	m, ok := trial.Lookup(rec.grant.Node, now)
+	if !ok || rec.revoked != "" {
+		return Member{}, fmt.Errorf("vouch for node %s: %w", rec.node().Short(), ErrNoGrant)
+	}
+	return m, nil
+}
+
 // admit inserts what one grant or redemption says, if it is new and may be.
 func (r *Roster) admit(now time.Time, s Signed) (NodeID, error) {
 	rec, err := openRecord(r.chain, s)

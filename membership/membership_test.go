@@ -245,6 +245,34 @@ func TestAdmitRefuses(t *testing.T) {
 	}
 }
 
+func TestVouch(t *testing.T) {
+	c := newChain(t, "mesh", 1, "alice")
+	late := newTicket(t, c, "late", TicketSpec{Expires: now.Add(-time.Hour)}, "alice")
+	r := NewRoster(c.clone())
+	before := r.Digest()
+	if m, err := r.Vouch(now, show(t, late, "n1", "web1")); err != nil || m.ID != idOf("n1") {
+		t.Errorf("a member whose ticket is over: %v", err)
+	}
+	foreign := newTicket(t, newChain(t, "other", 1, "alice"), "t", TicketSpec{}, "alice")
+	if _, err := r.Vouch(now, show(t, foreign, "n1", "web1")); !errors.Is(err, ErrForeignMesh) {
+		t.Errorf("foreign: %v", err)
+	}
+	if _, err := r.Vouch(now, nil); !errors.Is(err, ErrNoGrant) {
+		t.Errorf("nothing: %v", err)
+	}
+	revoked := must(SignRevocation(Revocation{Mesh: c.Mesh(), Node: idOf("n1")}, keyOf("alice")))(t)
+	if _, err := r.Vouch(now, []Signed{revoked}); !errors.Is(err, ErrNoGrant) {
+		t.Errorf("a revocation shown as a grant: %v", err)
+	}
+	if r.Digest() != before {
+		t.Error("the roster changed")
+	}
+	must(r.Add(now, revoked))(t)
+	if _, err := r.Vouch(now, show(t, late, "n1", "web1")); !errors.Is(err, ErrNoGrant) {
+		t.Errorf("revoked: %v", err)
+	}
+}
+
 func encode(t testing.TB, v any) []byte {
 	t.Helper()
 	return must(codec.Marshal(v))(t)

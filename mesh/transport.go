@@ -21,8 +21,8 @@ type Frame struct {
 	Data []byte
 }
 
-// Transport carries frames between members. Frames to one peer arrive in order or not at all; a lost connection loses
-// those in flight, and nobody is told: the protocol asks again.
+// Transport carries frames between members. Frames to one peer arrive in order or not at all, save that a small one may
+// overtake a big one (over 16 KiB); a lost connection loses those in flight, and nobody is told: the protocol asks again.
 type Transport interface {
 	// Send queues a frame and never blocks: ErrQueueFull when the peer is slow, ErrUnknownPeer when it has no address.
 	Send(to membership.NodeID, data []byte) error

@@ -1,0 +1,191 @@
+// Package gossip tells who is alive, and spreads hints, with memberlist (the SWIM protocol, Das et al. 2002, with
+// Lifeguard) and serf over a network that is given to it.
+//
+// Nothing it says grants anything. Whoever holds the gossip key can lie about others: what counts is proved elsewhere.
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/serf"
+
+	"shoal/membership"
+)
+
+// Timings. A probe a second and node finds a killed one in 5 to 10 s on a small mesh, for about 300 bytes a second.
+const (
+	probeInterval    = time.Second
+	probeTimeout     = 500 * time.Millisecond
+	gossipInterval   = 200 * time.Millisecond
+	pushPullInterval = 30 * time.Second
+	streamTime       = 10 * time.Second
+	reconnectEvery   = 15 * time.Second
+	reclaimTime      = time.Second // a dead node may come back from another address after it
+	forgetTime       = 24 * time.Hour
+	leaveBroadcast   = 600 * time.Millisecond // twice, and once leaveSpread, bound a leave to below 2 s
+	leaveSpread      = 300 * time.Millisecond
+)
+
+const (
+	protocol  = "/shoal/gossip/1"
+	hintEvent = "h"
+)
+
+// Network carries the packets and streams. Streams exist between members only; packets are sealed with the gossip key.
+type Network interface {
+	Addr() string // where PacketConn listens, IP:port
+	PacketConn() net.PacketConn
+	Listen(protocol string) (net.Listener, error)
+	DialStream(ctx context.Context, peer membership.NodeID, protocol string) (net.Conn, error)
+	Learn(peer membership.NodeID, addr string)
+	Whoami(ctx context.Context, addr string) (membership.NodeID, error)
+}
+
+// Options are what a Gossip needs. All but Advertise and Logger must be set.
+type Options struct {
+	Self      membership.NodeID
+	Network   Network
+	Key       []byte // the mesh's gossip key, of membership.GossipKeySize bytes
+	Advertise string // IP:port for the others; derived from Network.Addr when empty
+	Logger    *slog.Logger
+
+	// Allowed tells whom the roster knows; nobody else shows up. It is asked under memberlist's lock, so it must not wait
+	// for anybody who may be calling this Gossip: read a snapshot.
+	Allowed func(membership.NodeID) bool
+}
+
+// Gossip is a node's part in it.
+type Gossip struct {
+	self    membership.NodeID
+	net     Network
+	log     *slog.Logger
+	serf    *serf.Serf
+	doorman *doorman
+	pump    *pump
+	joining chan struct{} // serf's own lock around a join would stop virtual time in a simulation
+	done    chan struct{}
+	work    sync.WaitGroup
+	once    sync.Once
+}
+
+// Start begins to gossip, alone until Join.
+func Start(o Options) (*Gossip, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(o.Key) != membership.GossipKeySize || o.Allowed == nil {
+		return nil, errors.New("start gossip: a key of 32 bytes and Allowed must be set")
+	}
+	at, err := advertised(o.Advertise, o.Network.Addr())
+	if err != nil {
+		return nil, fmt.Errorf("start gossip: %w", err)
+	}
+	t, err := newTransport(o.Network, at)
+	if err != nil {
+		return nil, fmt.Errorf("start gossip: %w", err)
+	}
+	g := &Gossip{
+		self: o.Self, net: o.Network, log: o.Logger, pump: newPump(),
+		joining: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	g.doorman = &doorman{self: o.Self, allowed: o.Allowed, refused: map[membership.NodeID]refusal{}}
+	g.work.Go(func() { g.pump.run(g.done) })
+	config, err := g.config(o, t, at)
+	if err == nil {
+		g.serf, err = serf.Create(config)
+	}
+	if err != nil {
+		close(g.done)
+		g.work.Wait()
+		return nil, fmt.Errorf("start gossip: %w", errors.Join(err, t.Shutdown()))
+	}
+	g.work.Go(g.welcome)
+	return g, nil
+}
+
+func (g *Gossip) config(o Options, t *transport, at netip.AddrPort) (*serf.Config, error) {
+	keyring, err := memberlist.NewKeyring(nil, o.Key)
+	if err != nil {
+		return nil, err
+	}
+	logger := log.New(levels{o.Logger}, "", 0)
+	ml := memberlist.DefaultLANConfig()
+	ml.Name, ml.Transport, ml.Keyring, ml.Logger = string(o.Self), t, keyring, logger
+	ml.AdvertiseAddr, ml.AdvertisePort = at.Addr().String(), int(at.Port())
+	ml.Alive = g.doorman // serf leaves it alone as long as it has no merge delegate of its own
+	ml.EnableCompression = false
+	ml.ProbeInterval, ml.ProbeTimeout = probeInterval, probeTimeout
+	ml.SuspicionMult, ml.SuspicionMaxTimeoutMult = 4, 2
+	ml.GossipInterval, ml.PushPullInterval = gossipInterval, pushPullInterval
+	ml.TCPTimeout = streamTime
+	ml.DeadNodeReclaimTime = reclaimTime
+	ml.DNSConfigPath = "" // addresses are never names
+
+	c := serf.DefaultConfig()
+	c.NodeName, c.MemberlistConfig, c.Logger = string(o.Self), ml, logger
+	c.EventCh = g.pump.in
+	c.EnableNameConflictResolution = false // it can shut a node down; names are keys here
+	c.DisableCoordinates = true            // nobody asks for them, and every probe would carry them
+	c.ReconnectInterval, c.ReconnectTimeout, c.TombstoneTimeout = reconnectEvery, forgetTime, forgetTime
+	c.BroadcastTimeout, c.LeavePropagateDelay = leaveBroadcast, leaveSpread
+	return c, nil
+}
+
+// Events are what happens: newest status of each node, and hints. A slow reader finds the statuses merged to one for each
+// node, and only the newest hints. The channel is closed by Close.
+func (g *Gossip) Events() <-chan membership.Event { return g.pump.out }
+
+// Hint tells all members; the sender gets it too. It is lost on those that are cut off, and may be seen more than once.
+func (g *Gossip) Hint(payload []byte) error {
+	if len(payload) > membership.MaxHint {
+		return fmt.Errorf("hint of %d bytes: at most %d", len(payload), membership.MaxHint)
+	}
+	if err := g.serf.UserEvent(hintEvent, payload, false); err != nil {
+		return fmt.Errorf("hint: %w", err)
+	}
+	return nil
+}
+
+// Members are all that the gossip has not forgotten, this node too.
+func (g *Gossip) Members() []membership.Event {
+	var members []membership.Event
+	for _, m := range g.serf.Members() {
+		members = append(members, memberEvent(m, statusOf(m.Status)))
+	}
+	return members
+}
+
+// Leave tells the others that this node goes on purpose; it takes less than 2 s. Close comes after it.
+func (g *Gossip) Leave(ctx context.Context) error {
+	left := make(chan error, 1)
+	g.work.Go(func() { left <- g.serf.Leave() })
+	select {
+	case err := <-left:
+		if err != nil {
+			return fmt.Errorf("leave: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("leave: %w", ctx.Err())
+	}
+}
+
+// Close stops without a word to the others.
+func (g *Gossip) Close() error {
+	var err error
+	g.once.Do(func() {
+		err = g.serf.Shutdown() // before the pump stops: it may be about to tell of something
+		close(g.done)
+		g.work.Wait()
+	})
+	return err
+}
