@@ -56,7 +56,27 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// TestSameSeedSameCourse: a Core depends on its input alone, not on the order of a map or on the clock.
+func TestSameSeedSameCourse(t *testing.T) {
+	for seed := range uint64(6) {
+		first, second := strings.Join(course(t, seed).story, "\n"), strings.Join(course(t, seed).story, "\n")
+		if first != second || len(first) == 0 {
+			t.Fatalf("seed %d gave two courses:\n%s\n\n%s", seed, first, second)
+		}
+	}
+}
+
 func runChaos(t *testing.T, seed uint64, tell bool) (committed int) {
+	c := course(t, seed)
+	committed = c.checkEnd()
+	if tell || t.Failed() {
+		t.Log(strings.Join(c.story, "\n"))
+	}
+	return committed
+}
+
+// course runs one course up to its end, where all is calm.
+func course(t *testing.T, seed uint64) *chaos {
 	c := &chaos{
 		t: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 77)), w: meshtest.New(seed),
 		made: map[store.Hash]store.Revision{}, bodies: map[store.Hash][][]byte{},
@@ -74,11 +94,7 @@ func runChaos(t *testing.T, seed uint64, tell bool) (committed int) {
 		c.checkAlways()
 	}
 	c.calm()
-	committed = c.checkEnd()
-	if tell || t.Failed() {
-		t.Log(strings.Join(c.story, "\n"))
-	}
-	return committed
+	return c
 }
 
 func (c *chaos) tell(format string, args ...any) {

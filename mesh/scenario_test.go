@@ -172,6 +172,12 @@ func (s *scenario) command(f []string) (failed string) {
 			return err.Error()
 		}
 		s.w.Run(d)
+	case "evict": // evict n2 at n1
+		revoked, err := membership.SignRevocation(membership.Revocation{Mesh: s.w.Mesh(), Node: s.w.Node(f[1]).ID}, meshtest.Key("operator"))
+		if err != nil {
+			return err.Error()
+		}
+		s.w.Node(f[3]).Ask(func(id uint64) mesh.Event { return mesh.Submit{ID: id, Records: []membership.Signed{revoked}} })
 	case "lose":
 		s.w.Faults.Loss, _ = strconv.Atoi(strings.TrimSuffix(f[1], "%"))
 	case "forget", "damage":

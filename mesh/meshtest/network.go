@@ -100,6 +100,9 @@ func keyOf(word string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
+// Mesh is the mesh that all nodes belong to.
+func (w *Network) Mesh() membership.MeshID { return w.chain.Mesh() }
+
 // Now is the virtual time.
 func (w *Network) Now() time.Time { return w.now }
 
@@ -356,6 +359,8 @@ func (n *Node) do(a mesh.Action) {
 		w.Answered(n, a)
 	case mesh.AnswerReport:
 		n.Answers[a.ID] = mesh.Answer{ID: a.ID, Value: n.saved[mesh.ReportKey(a.Node)]}
+	case mesh.Drop:
+		w.Watch(n, "drops "+a.Peer.Short())
 	case mesh.Note:
 		w.Watch(n, "notes: "+a.String())
 	}
@@ -394,7 +399,7 @@ func (n *Node) get(_ context.Context, h store.Hash) ([]byte, error) {
 func (n *Node) has(_ context.Context, hashes []store.Hash) ([]bool, error) {
 	out := make([]bool, len(hashes))
 	for i, h := range hashes {
-		_, err := n.get(nil, h)
+		_, err := n.get(context.Background(), h)
 		out[i] = err == nil
 	}
 	return out, nil
@@ -404,7 +409,7 @@ func (n *Node) sendObjects(a mesh.SendObjects) {
 	var objects []mesh.Object
 	lacks := &mesh.Lacks{}
 	for _, h := range a.Hashes {
-		data, err := n.get(nil, h)
+		data, err := n.get(context.Background(), h)
 		if errors.Is(err, store.ErrCorrupt) {
 			delete(n.objects, h)
 			n.later(0, func() { n.step(mesh.Lost{Hash: h}) })
@@ -528,7 +533,7 @@ func (n *Node) Tell(from *Node, m mesh.Message) { n.step(mesh.Received{From: fro
 
 // Holds tells whether an object is on the node's disk, with the right bytes.
 func (n *Node) Holds(h store.Hash) bool {
-	_, err := n.get(nil, h)
+	_, err := n.get(context.Background(), h)
 	return err == nil
 }
 
