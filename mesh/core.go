@@ -262,5 +262,3 @@ func (c *Core) note(what string, node membership.NodeID, env string, err error) 
 func sorted[V any](m map[membership.NodeID]V) []membership.NodeID {
 	return slices.Sorted(maps.Keys(m))
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

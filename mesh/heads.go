@@ -16,6 +16,7 @@ type heads struct {
 	current   map[string]head
 	applied   map[string]appliedHead
 	pursuit   *pursuit
+	restored  store.Hash // manifest of the applied revision, while its objects are looked after at a start
 
 	unopened map[string]store.Creation   // loaded, to be opened once the roster is there
 	saved    map[string]store.HeadRecord // the same
@@ -116,6 +117,8 @@ func (c *Core) startHeads() {
 	env := c.Env()
 	if a, ok := c.heads.applied[env]; ok {
 		c.emit(Converge{Head: store.Head{Env: env, Version: a.Version, Revision: a.Revision}, Manifest: a.Manifest})
+		c.heads.restored = a.Manifest
+		c.emit(CheckTree{Manifest: a.Manifest})
 	}
 	c.follow()
 }
@@ -270,7 +273,25 @@ func (c *Core) treeChecked(ev TreeChecked) {
 	if p := c.heads.pursuit; p != nil && p.head.revision.Manifest == ev.Manifest {
 		c.pursue(p, ev)
 	}
+	if !ev.Manifest.IsZero() && c.heads.restored == ev.Manifest {
+		c.restore(ev)
+	}
 	c.treeCheckedForPush(ev)
+}
+
+// restore brings back what the disk has lost of the applied revision while the node was down.
+func (c *Core) restore(ev TreeChecked) {
+	c.heads.restored = store.Hash{}
+	if len(ev.Missing) == 0 {
+		return
+	}
+	for _, h := range ev.Missing {
+		c.objects.held.remove(h) // the index may have it still, where the bytes are damaged
+	}
+	c.fetch(ev.Missing, 0, func(error) {
+		c.heads.restored = ev.Manifest
+		c.emit(CheckTree{Manifest: ev.Manifest})
+	})
 }
 
 func (c *Core) pursue(p *pursuit, ev TreeChecked) {

@@ -267,7 +267,7 @@ func (c *Core) askReport(ev AskReport) {
 		}
 	}
 	if _, here := c.logs.newest[ev.Node]; here && !c.alive(ev.Node) {
-		c.emit(AnswerReport{ID: ev.ID, Node: ev.Node})
+		c.emit(AnswerReport(ev))
 		return
 	}
 	g := &gathering{ask: ev.ID, node: ev.Node, waiting: map[membership.NodeID]bool{}, newest: map[membership.NodeID]logged{}}

@@ -35,10 +35,8 @@ type objects struct {
 
 // storing is an object on its way to the disk, and who waits for the word that it is there.
 type storing struct {
-	size  int
-	from  []membership.NodeID
-	ours  bool // fetched or made here: nobody to be told
-	tried bool
+	size int
+	from []membership.NodeID
 }
 
 func newObjects() objects {
@@ -358,7 +356,7 @@ func (c *Core) keep(data []byte) {
 	if _, under := c.objects.storing[h]; under || c.objects.held.has(h) {
 		return
 	}
-	c.objects.storing[h] = storing{size: len(data), ours: true}
+	c.objects.storing[h] = storing{size: len(data)}
 	c.objects.pending += len(data)
 	c.emit(StoreObjects{Objects: [][]byte{data}})
 }
@@ -403,7 +401,7 @@ func (c *Core) lost(h store.Hash) {
 	}
 	c.objects.held.remove(h)
 	c.note("lost an object", "", "", store.ErrCorrupt)
-	c.fetch([]store.Hash{h}, 0, func(error) {})
+	c.fetch([]store.Hash{h}, fetchTimeout, func(error) {})
 }
 
 // gone stops what is under way with a peer that is not there.

@@ -154,7 +154,8 @@ func (c *Core) decided(p *push) bool {
 	case h.value.Version >= p.revision.Version,
 		h.value.Version+1 == p.revision.Version && h.value.Hash() != p.revision.Parent:
 		c.endPush(p, Pushed{Outcome: store.Diverged, Head: h.head(), Why: fmt.Sprintf(
-			"diverged: version %d was committed as %s", h.value.Version, h.value.Hash().Short())})
+			"diverged: its parent is version %d, the head is version %d (%s)",
+			p.revision.Version-1, h.value.Version, h.value.Hash().Short())})
 	default:
 		return false
 	}

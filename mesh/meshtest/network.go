@@ -79,7 +79,7 @@ func New(seed uint64) *Network {
 		now: time.Unix(1_800_000_000, 0), dice: rand.New(rand.NewPCG(seed, 0x5ea1)), operator: keyOf("operator"),
 		byID: map[membership.NodeID]*Node{}, last: map[[2]*Node]time.Time{}, Watch: func(*Node, string) {},
 		Answered: func(*Node, mesh.Answer) {},
-		rings: map[string]ring.Ring{},
+		rings:    map[string]ring.Ring{},
 	}
 	nonce := sha256.Sum256([]byte("mesh"))
 	genesis, err := membership.NewGenesis(nonce[:], 1, w.operator)
@@ -92,11 +92,16 @@ func New(seed uint64) *Network {
 	return w
 }
 
-// keyOf makes a key from a word, so that a world is the same every time.
+// Key is the key of a node or of anybody else: made from a word, so that a world is the same every time.
+func Key(word string) ed25519.PrivateKey { return keyOf(word) }
+
 func keyOf(word string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(word))
 	return ed25519.NewKeyFromSeed(seed[:])
 }
+
+// Mesh is the mesh that all nodes belong to.
+func (w *Network) Mesh() membership.MeshID { return w.chain.Mesh() }
 
 // Now is the virtual time.
 func (w *Network) Now() time.Time { return w.now }
@@ -338,6 +343,11 @@ func (n *Node) do(a mesh.Action) {
 	case mesh.Converge:
 		n.Applied = append(n.Applied, a.Head)
 		w.Watch(n, fmt.Sprintf("converges %s %d %s", a.Head.Env, a.Head.Version, a.Head.Revision.Short()))
+		n.later(50*time.Millisecond, func() {
+			n.step(mesh.Reported{Summary: mesh.Summary{
+				Env: a.Head.Env, Version: a.Head.Version, Revision: a.Head.Revision, Result: "converged",
+			}, Report: []byte("report of " + n.Name)})
+		})
 	case mesh.Hint:
 		for _, to := range w.nodes {
 			if to != n {
@@ -349,6 +359,8 @@ func (n *Node) do(a mesh.Action) {
 		w.Answered(n, a)
 	case mesh.AnswerReport:
 		n.Answers[a.ID] = mesh.Answer{ID: a.ID, Value: n.saved[mesh.ReportKey(a.Node)]}
+	case mesh.Drop:
+		w.Watch(n, "drops "+a.Peer.Short())
 	case mesh.Note:
 		w.Watch(n, "notes: "+a.String())
 	}
@@ -387,7 +399,7 @@ func (n *Node) get(_ context.Context, h store.Hash) ([]byte, error) {
 func (n *Node) has(_ context.Context, hashes []store.Hash) ([]bool, error) {
 	out := make([]bool, len(hashes))
 	for i, h := range hashes {
-		_, err := n.get(nil, h)
+		_, err := n.get(context.Background(), h)
 		out[i] = err == nil
 	}
 	return out, nil
@@ -397,7 +409,7 @@ func (n *Node) sendObjects(a mesh.SendObjects) {
 	var objects []mesh.Object
 	lacks := &mesh.Lacks{}
 	for _, h := range a.Hashes {
-		data, err := n.get(nil, h)
+		data, err := n.get(context.Background(), h)
 		if errors.Is(err, store.ErrCorrupt) {
 			delete(n.objects, h)
 			n.later(0, func() { n.step(mesh.Lost{Hash: h}) })
@@ -521,7 +533,7 @@ func (n *Node) Tell(from *Node, m mesh.Message) { n.step(mesh.Received{From: fro
 
 // Holds tells whether an object is on the node's disk, with the right bytes.
 func (n *Node) Holds(h store.Hash) bool {
-	_, err := n.get(nil, h)
+	_, err := n.get(context.Background(), h)
 	return err == nil
 }
 

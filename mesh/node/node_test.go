@@ -384,3 +384,122 @@ func TestSolo(t *testing.T) {
 		t.Errorf("status: %+v, %v", status, err)
 	}
 }
+
+// full is a KV whose disk takes no more when told so.
+type full struct {
+	store.KV
+	mu  sync.Mutex
+	bad bool
+}
+
+func (f *full) Write(ctx context.Context, changes []store.Change) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bad {
+		return store.ErrReserve
+	}
+	return f.KV.Write(ctx, changes)
+}
+
+func (f *full) fill(bad bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bad = bad
+}
+
+func soloOver(t *testing.T, kv store.KV, m *machine, drift chan struct{}) (*node.Node, func() error) {
+	t.Helper()
+	key := keyOf("solo")
+	self := membership.Member{ID: membership.IDOf(key.Public().(ed25519.PublicKey)), Name: "solo"}
+	n, err := node.New(node.Config{Key: key, Roster: membership.Solo(self), Place: ring.NewPlacement().Update},
+		node.Ports{KV: kv, Enforcer: m, Drift: drift})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	stop := sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() { _ = stop() })
+	genesis, err := membership.NewGenesis(make([]byte, 32), 1, keyOf("operator"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.AdoptChain([]membership.Signed{genesis}); err != nil {
+		t.Fatal(err)
+	}
+	return n, stop
+}
+
+func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
+	kv, m, drift := &full{KV: memory.New()}, &machine{}, make(chan struct{})
+	n, stop := soloOver(t, kv, m, drift)
+	ctx := context.Background()
+	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
+		map[string]string{"site.yaml": "a"})
+	if err := n.Intake().Put(ctx, objects); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Push(ctx, store.HashOf(object)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "enforced", func() bool { return m.at() == 1 })
+	two, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{
+		Env: "production", Version: 2, Parent: store.HashOf(object), Kind: store.KindPush}, map[string]string{"site.yaml": "b"})
+	if err := n.Intake().Put(ctx, objects); err != nil {
+		t.Fatal(err)
+	}
+	kv.fill(true)
+	if got, err := n.Push(ctx, store.HashOf(two)); err == nil {
+		t.Errorf("a push on a full disk: %+v", got)
+	}
+	if n.Heads()["production"].Version != 1 {
+		t.Errorf("shows a head that was not kept: %+v", n.Heads())
+	}
+	runs := m.count()
+	drift <- struct{}{}
+	eventually(t, "still enforces", func() bool { return m.count() > runs })
+	if err := stop(); !errors.Is(err, store.ErrReserve) {
+		t.Errorf("run ended with %v", err)
+	}
+}
+
+func TestAFailedRevisionIsNotChased(t *testing.T) {
+	m, drift := &machine{fail: "the last state fails"}, make(chan struct{})
+	n, _ := soloOver(t, memory.New(), m, drift)
+	ctx := context.Background()
+	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
+		map[string]string{"site.yaml": "a"})
+	if err := n.Intake().Put(ctx, objects); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Push(ctx, store.HashOf(object)); err != nil {
+		t.Fatal(err)
+	}
+	failed := func() bool {
+		s, err := n.Status(ctx)
+		return err == nil && s.Nodes[0].Result == string(executor.RolledBackRun) && s.Nodes[0].Error == "the last state fails"
+	}
+	eventually(t, "the failure is told", failed)
+	for range 20 {
+		drift <- struct{}{} // the channel has no room: each was taken
+	}
+	if m.count() != 1 {
+		t.Errorf("%d runs of a failed revision", m.count())
+	}
+	m.mu.Lock()
+	m.fail = ""
+	m.mu.Unlock()
+	two, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{
+		Env: "production", Version: 2, Parent: store.HashOf(object), Kind: store.KindPush}, map[string]string{"site.yaml": "b"})
+	if err := n.Intake().Put(ctx, objects); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Push(ctx, store.HashOf(two)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next head supersedes", func() bool { return m.at() == 2 })
+}

@@ -1,0 +1,31 @@
+package node
+
+import (
+	"strings"
+	"testing"
+
+	"shoal/executor"
+	"shoal/internal/codec"
+	"shoal/mesh"
+)
+
+func TestEncodeReportAlwaysFits(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	huge := executor.Report{Result: executor.RolledBackRun, Error: strings.Repeat("e", 1<<20), Left: make([]string, 300000)}
+	for range 20000 {
+		huge.States = append(huge.States, executor.StateReport{ID: long, Result: executor.Changed, Diff: long, Error: long})
+	}
+	diffs := executor.Report{Result: executor.Converged, States: []executor.StateReport{
+		{ID: "a/b", Result: executor.Changed, Diff: strings.Repeat("d", 1<<20)}, {ID: "a/c", Result: executor.Unchanged},
+	}}
+	for name, r := range map[string]executor.Report{"empty": {}, "huge": huge, "diffs": diffs} {
+		data := encodeReport(r)
+		var back executor.Report
+		if err := codec.Unmarshal(data, &back); err != nil || len(data) > mesh.MaxReport || back.Result != r.Result {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
+		if name == "diffs" && len(back.States) != 2 {
+			t.Errorf("%s: %d states are left", name, len(back.States))
+		}
+	}
+}
