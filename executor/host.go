@@ -119,8 +119,8 @@ type Packages interface {
 	// included, sorted by name; an error when it would refuse. It needs no network and changes nothing.
 	SimulatePackages(ctx context.Context, install []Package, remove []string) ([]PackageChange, error)
 	// ChangePackages installs, up- or downgrades (name=version) and removes in one transaction. Removing leaves the
-	// package's configuration and data, and what is not installed is removed already. Everything is fetched before anything is
-	// touched.
+	// package's configuration and data, takes what a transaction that failed left half installed, and passes over what is not
+	// there. Everything is fetched before anything is touched.
 	ChangePackages(ctx context.Context, install []Package, remove []string) error
 	SetHold(ctx context.Context, name string, hold bool) error
 }
@@ -159,6 +159,9 @@ type User struct {
 	Shell  string
 	Groups []string // supplementary, sorted
 	System bool
+	// Shadow is what the host keeps of its password and ageing, in the host's own form, so that a user who was removed can
+	// come back as it was. Empty: this process may not read it; put: keep what is there, and lock a new user.
+	Shadow string
 }
 
 // Group is one row of the group database.

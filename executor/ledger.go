@@ -105,10 +105,6 @@ func (l *ledger) drop(keys map[string]bool) {
 	l.reindex()
 }
 
-func (l *ledger) has(t trigger) bool {
-	return slices.ContainsFunc(l.Pending, func(p trigger) bool { return p.ID == t.ID && p.Number == t.Number })
-}
-
 func (e entry) saved() (saved, error) {
 	var s saved
 	if err := codec.Unmarshal(e.Saved, &s); err != nil {

@@ -46,6 +46,7 @@ type want struct {
 	left   map[store.Hash]bool
 	done   func(error)
 	closed bool
+	once   bool // gives up as soon as all that could have an object were asked in vain
 }
 
 // fetch gets objects from whoever has them; done is called once, in this Step when all are here. limit 0: for as long as it
@@ -128,6 +129,11 @@ func (c *Core) pumpFetches() {
 
 // restFetch lets an object that nobody had wait for the next turn.
 func (c *Core) restFetch(h store.Hash, one *fetching) {
+	for _, w := range one.wants {
+		if w.once {
+			c.giveUp(w)
+		}
+	}
 	one.rests = true
 	c.after(fetchAgain, func() {
 		if c.objects.fetches.open[h] == one && one.rests {
@@ -237,5 +243,18 @@ func (c *Core) abandonSource(id membership.NodeID) {
 }
 
 func (c *Core) wantFor(ev Want) {
-	c.fetch(ev.Hashes, fetchTimeout, func(err error) { c.emit(Answer{ID: ev.ID, Err: err}) })
+	w := c.fetch(ev.Hashes, fetchTimeout, func(err error) { c.emit(Answer{ID: ev.ID, Err: err}) })
+	if w.once = true; !w.closed {
+		c.hopeless(w)
+	}
+}
+
+// hopeless ends a want at once when something of it has no source left already.
+func (c *Core) hopeless(w *want) {
+	for _, h := range sortedHashes(w.left) {
+		if one := c.objects.fetches.open[h]; one != nil && one.rests {
+			c.giveUp(w)
+			return
+		}
+	}
 }

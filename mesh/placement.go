@@ -15,6 +15,7 @@ type placement struct {
 	nodes    []ring.Node // what now is made from
 	now, old ring.Ring
 	digest   [32]byte
+	shared   map[membership.NodeID][]ring.Partition // with a peer; made when first asked for
 }
 
 // Ring is the placement as this node sees it.
@@ -32,7 +33,10 @@ func (c *Core) place() {
 		return
 	}
 	made := c.cfg.Place(nodes)
-	c.placement = placement{nodes: nodes, now: made, old: c.placement.now, digest: placementDigest(made)}
+	c.placement = placement{
+		nodes: nodes, now: made, old: c.placement.now, digest: placementDigest(made),
+		shared: map[membership.NodeID][]ring.Partition{},
+	}
 	c.people.changes++
 	if c.placement.old != nil {
 		c.moved()

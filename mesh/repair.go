@@ -36,12 +36,18 @@ func (c *Core) startRepair() {
 
 // common are the partitions that both this node and a peer own, in order.
 func (c *Core) common(peer membership.NodeID) []ring.Partition {
+	if out, ok := c.placement.shared[peer]; ok {
+		return out
+	}
 	var out []ring.Partition
 	for p := range ring.Partition(ring.Partitions) {
 		owners := c.placement.now.Owners(p, c.cfg.Replicas)
 		if slices.Contains(owners, peer) && slices.Contains(owners, c.self) {
 			out = append(out, p)
 		}
+	}
+	if c.isMember(peer) { // a table of members, not of whatever asks
+		c.placement.shared[peer] = out
 	}
 	return out
 }

@@ -1,6 +1,8 @@
 package ring_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"reflect"
 	"testing"
@@ -56,5 +58,25 @@ func BenchmarkPlacementOneMember(b *testing.B) {
 				p.Update(nodes[i%2:])
 			}
 		})
+	}
+}
+
+// All nodes of a mesh must place alike, whatever version of shoal they run: a change here needs a new algorithm version.
+func TestPlacementsStayAsTheyAre(t *testing.T) {
+	nodes := ringtest.Nodes(20, "a", "b", "c")
+	for _, c := range []struct {
+		ring ring.Ring
+		want string
+	}{
+		{ring.NewToken(nodes), "9515a7ef30b2"},
+		{ring.NewCircular(nodes), "8d3e686a6c50"},
+	} {
+		all := sha256.New()
+		for p := range ring.Partition(ring.Partitions) {
+			fmt.Fprintln(all, p, c.ring.Owners(p, 3))
+		}
+		if got := hex.EncodeToString(all.Sum(nil)[:6]); got != c.want {
+			t.Errorf("the owners of %s changed: %s, was %s", c.ring.Version(), got, c.want)
+		}
 	}
 }

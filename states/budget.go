@@ -161,6 +161,7 @@ func (j *jinja) structures() *exec.ControlStructureSet {
 		}
 	})
 	replace("include", j.parseInclude)
+	replace("set", parseSet)
 	replace("extends", func(p, args *parser.Parser) (nodes.ControlStructure, error) {
 		original, _ := builtins.ControlStructures.Get("extends")
 		cs, err := original(p, args)

@@ -123,6 +123,15 @@ func TestDecodeRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, e := range []states.Edge{{From: 1}, {To: 1}} {
+		beyond, err := states.EncodePlan(&states.Plan{Invocations: []states.Invocation{{ID: "a"}}, Edges: []states.Edge{e}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := states.DecodePlan(beyond); err == nil {
+			t.Errorf("an edge to nothing decodes: %+v", e)
+		}
+	}
 	if _, err := states.DecodeRendered(files); err == nil {
 		t.Error("contents that do not match their hash decode")
 	}

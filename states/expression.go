@@ -104,11 +104,11 @@ func newExpressions() (*expressions, error) {
 }
 
 func sharedOptions() []cel.EnvOption {
-	return []cel.EnvOption{
+	return append(stringFunctions(),
 		cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),
 		cel.ParserExpressionSizeLimit(MaxExpressionBytes), cel.ParserRecursionLimit(100), cel.ExpressionNestingDepthLimit(100),
-		ext.Strings(), ext.Lists(), ext.Sets(), ext.Math(), ext.Encoders(),
-	}
+		ext.Lists(), ext.Sets(), ext.Math(), ext.Encoders(),
+	)
 }
 
 func (x *expressions) compile(text string) program {

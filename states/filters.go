@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -60,7 +61,10 @@ func jinjaFilters(b *budget) *exec.FilterSet {
 	all := map[string]exec.FilterFunction{}
 	for _, name := range builtinFilters {
 		if f, ok := builtins.Filters.Get(name); ok {
-			all[name] = b.limit(f)
+			all[name] = f
+			if name != "default" && name != "d" { // these pass on one of two values
+				all[name] = b.limit(f)
+			}
 		}
 	}
 	for name, f := range ownFilters {
@@ -109,21 +113,48 @@ func (b *budget) limit(f exec.FilterFunction) exec.FilterFunction {
 func tooLong() error { return fmt.Errorf("a string of more than %s", sizeText(MaxRenderedBytes)) }
 
 func (b *budget) spendOn(in *exec.Value, params *exec.VarArgs) error {
-	cost := 1
-	if in != nil && !in.IsError() && (in.IsString() || in.IsList()) {
-		cost += in.Len() / 64
+	largest, second, cost := 1, 1, 1
+	weigh := func(v *exec.Value) error {
+		n := textOf(v)
+		cost += n / bytesPerStep
+		if v != nil && v.IsInteger() {
+			if n = v.Integer(); n > maxNumber {
+				return fmt.Errorf("the number %d is too large here", n)
+			}
+		}
+		if n > largest {
+			largest, second = n, largest
+		} else if n > second {
+			second = n
+		}
+		return nil
 	}
-	for _, a := range params.Args {
-		if a.IsInteger() && a.Integer() > maxNumber {
-			return fmt.Errorf("the number %d is too large here", a.Integer())
+	for _, v := range append(append([]*exec.Value{in}, params.Args...), slices.Collect(maps.Values(params.KwArgs))...) {
+		if err := weigh(v); err != nil {
+			return err
 		}
 	}
-	for _, a := range params.KwArgs {
-		if a.IsInteger() && a.Integer() > maxNumber {
-			return fmt.Errorf("the number %d is too large here", a.Integer())
-		}
+	// What a replace, join or indent makes is at most the product of two of these.
+	if largest > MaxRenderedBytes || second > 1 && largest*second > maxProduct {
+		return tooLong()
 	}
 	return b.spend(cost)
+}
+
+// maxProduct bounds what a filter or method can make of two arguments.
+const maxProduct = 256 << 20
+
+// textOf is the length of a string, or of all the strings of a list.
+func textOf(v *exec.Value) int {
+	n := sizeOf(v)
+	if v == nil || v.IsError() || !v.IsList() {
+		return n
+	}
+	v.Iterate(func(_, _ int, item, _ *exec.Value) bool {
+		n += sizeOf(item)
+		return n <= MaxRenderedBytes
+	}, func() {})
+	return n
 }
 
 // jinjaMethods are gonja's; those of strings are limited as the filters are.
@@ -149,6 +180,7 @@ func jinjaMethods(b *budget) exec.Methods {
 			return out, err
 		}
 	}
+	methods.Dict = dictMethods(b)
 	methods.Str = exec.NewMethodSet(limited)
 	return methods
 }

@@ -48,7 +48,7 @@ func (g *goTemplates) functions() text.FuncMap {
 		"html":     func(a ...any) (string, error) { return limit(text.HTMLEscaper(a...)) },
 		"js":       func(a ...any) (string, error) { return limit(text.JSEscaper(a...)) },
 		"urlquery": func(a ...any) (string, error) { return limit(text.URLQueryEscaper(a...)) },
-		"join":     func(sep string, list []any) (string, error) { return limit(joinText(sep, list)) },
+		"join":     func(sep string, list []any) (string, error) { return joinLimited(sep, list, limit) },
 		"default": func(fallback, v any) any {
 			if v == nil || v == "" {
 				return fallback
@@ -65,12 +65,15 @@ func (g *goTemplates) functions() text.FuncMap {
 	}
 }
 
-func joinText(sep string, list []any) string {
-	parts := make([]string, len(list))
+func joinLimited(sep string, list []any, limit func(string) (string, error)) (string, error) {
+	parts, size := make([]string, len(list)), 0
 	for i, v := range list {
 		parts[i] = asText(v)
+		if size += len(parts[i]) + len(sep); size > MaxRenderedBytes {
+			return "", tooLong()
+		}
 	}
-	return strings.Join(parts, sep)
+	return limit(strings.Join(parts, sep))
 }
 
 func jsonText(v any, limit func(string) (string, error)) (string, error) {

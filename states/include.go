@@ -30,6 +30,7 @@ func (j *jinja) parseInclude(p, args *parser.Parser) (nodes.ControlStructure, er
 	if n.file, err = args.ParseExpression(); err != nil {
 		return nil, err
 	}
+	j.budget.guard(n.file)
 	if args.MatchName("ignore") != nil {
 		if args.MatchName("missing") == nil {
 			return nil, args.Error("expected: ignore missing", args.Current())

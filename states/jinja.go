@@ -47,6 +47,7 @@ func newJinja(l *library) *jinja {
 			globals[name] = f
 		}
 	}
+	globals["none"], globals["None"] = nil, nil
 	globals["range"] = j.budget.rangeFunction
 	j.env = &exec.Environment{
 		Context:           exec.NewContext(globals),
@@ -349,6 +350,9 @@ func lastSaid(text string) string {
 			break
 		}
 		text = text[i+2:]
+	}
+	if i := strings.LastIndex(text, ": "); i >= 0 && strings.HasPrefix(text, "invalid call to method") {
+		text = text[i+2:] // what is left out is the whole string that the method was called on
 	}
 	if len(text) > 200 {
 		text = text[:200] + "…"

@@ -142,3 +142,24 @@ func TestAliasesAreShared(t *testing.T) {
 		t.Errorf("%d invocations", len(plan.Invocations))
 	}
 }
+
+// Text that grows by a call rather than in a loop: each would take from gigabytes to a terabyte.
+func TestCallsThatWouldMakeSomethingHuge(t *testing.T) {
+	defaults := "s: &s " + strings.Repeat("x", 900_000) + "\nl: [" + strings.Repeat("1,", 2000) + "1]\n"
+	check := func(kind, source, tree string, more map[string]string) {
+		more["components/app/defaults.yaml"] = defaults
+		if got := refused(t, treeOf(tree, more)); !strings.Contains(got, "16 MiB") && !strings.Contains(got, "too large") && !strings.Contains(got, "steps") && !strings.Contains(got, "stand for") {
+			t.Errorf("%s %s: %.300s", kind, source, got)
+		}
+	}
+	for _, s := range []string{"'x'.replace('x', vars.s).replace('x', vars.s)", "vars.s.replace('', vars.s)", "vars.l.map(a, vars.s).join('')",
+		"vars.l.map(a, 'x').join(vars.s)", "vars.l.map(a, vars.l.map(b, vars.s).join('')).join('')", "vars.l.map(a, vars.s)"} {
+		check("expression", s, "states:\n  a: {cmd.run: {shell: x, env: {a: \"${"+s+"}\"}}}\n", map[string]string{})
+	}
+	for _, s := range []string{"vars.s | replace('x', vars.s)", "vars.s.replace('x', vars.s)", "vars.l | join(vars.s)", "vars.s.join(vars.l | map('string'))", "vars.s | regex_replace('x', vars.s)",
+		"vars.s | center(1000000) | indent(1000000)", "[vars.s] | batch(100000000, 'x')", "vars.s.center(99999999)", "'x' * 9999999 * 9999999", "vars.s ~ vars.s * 9999"} {
+		check("template", s, "states:\n  a: {file.managed: {path: /a, template: x.j2}}\n", map[string]string{"components/app/x.j2": "{{ " + s + " }}"})
+	}
+	check("alias", "", "states:\n  a: {cmd.run: {shell: x}}\n", map[string]string{"variables/big.yaml": "s: &s " + strings.Repeat("x", 500_000) + "\nl: [" + strings.Repeat("*s,", 100_000) + "*s]\n",
+		"site.yaml": "targets: [{on: \"*\", components: [app], variables_from: [big]}]\n"})
+}

@@ -237,11 +237,13 @@ states:
   a: {file.managed: {path: /a, template: x.j2}}
   b: {file.managed: {path: /b, template: x.j2}}
 `, map[string]string{
-		"components/app/x.j2":          "{% set _ = vars.update({'n': vars.n + 1}) %}{% do vars.l.append(1) %}{{ vars.n }}{{ vars.l | length }}",
+		"components/app/x.j2":          "{% set vars.n = vars.n + 1 %}{{ vars.n }}{{ vars.l | length }}",
 		"components/app/defaults.yaml": "n: 1\nl: []\n",
 	}), web())
-	if a, b := rendered(t, plan, "app/a"), rendered(t, plan, "app/b"); a != b {
-		t.Errorf("%q, then %q", a, b)
+	for _, id := range []string{"app/a", "app/b"} {
+		if got := rendered(t, plan, id); got != "20" {
+			t.Errorf("%s: got %q, want 20", id, got)
+		}
 	}
 }
 

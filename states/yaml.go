@@ -176,9 +176,9 @@ func (r *yamlReader) scalar(p Place, n ast.Node) *docNode {
 	case *ast.FloatNode:
 		return &docNode{kind: kindFloat, place: p, size: 1, float: n.Value, text: n.GetToken().Value}
 	case *ast.StringNode:
-		return &docNode{kind: kindString, place: p, size: 1, text: n.Value}
+		return &docNode{kind: kindString, place: p, size: textSize(n.Value), text: n.Value}
 	case *ast.LiteralNode:
-		return &docNode{kind: kindString, place: p, size: 1, text: n.Value.Value}
+		return &docNode{kind: kindString, place: p, size: textSize(n.Value.Value), text: n.Value.Value}
 	case *ast.TagNode:
 		return r.fail(p, "", "YAML tags such as %s are not part of the language", n.Start.Value)
 	case *ast.InfinityNode, *ast.NanNode:
@@ -186,6 +186,9 @@ func (r *yamlReader) scalar(p Place, n ast.Node) *docNode {
 	}
 	return r.fail(p, "", "not part of the language: %s", n.Type())
 }
+
+// textSize counts a long string as many values, so that aliases of it count too.
+func textSize(s string) int { return 1 + len(s)/bytesPerValue }
 
 func (r *yamlReader) integer(p Place, n *ast.IntegerNode) *docNode {
 	d := &docNode{kind: kindInt, place: p, size: 1, text: n.GetToken().Value}

@@ -74,6 +74,8 @@ func (s *stage) end(took time.Duration) {
 
 func tookText(d time.Duration) string {
 	switch {
+	case d == 0:
+		return ""
 	case d < time.Second:
 		return fmt.Sprintf("(%.1f ms)", float64(d.Microseconds())/1000)
 	default:

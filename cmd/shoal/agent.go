@@ -5,11 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/oklog/run"
+	lifecycle "github.com/oklog/run"
 	"github.com/spf13/cobra"
 
 	"shoal/executor/local"
@@ -82,6 +83,7 @@ type agent struct {
 	machine *machine
 	watcher *local.Watcher
 	node    *node.Node
+	door    net.Listener
 	closers []func() error // run last to first
 }
 
@@ -94,7 +96,7 @@ func runAgent(ctx context.Context, t *terminal, c agentConfig) (err error) {
 			}
 		}
 	}()
-	for _, step := range []func() error{a.openDisk, a.openMachine, a.makeNode} {
+	for _, step := range []func() error{a.openDoor, a.openDisk, a.openMachine, a.makeNode} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -102,11 +104,27 @@ func runAgent(ctx context.Context, t *terminal, c agentConfig) (err error) {
 	return a.serve(ctx)
 }
 
-// openDisk opens the folder: who the node is, and what it keeps.
-func (a *agent) openDisk() (err error) {
+// openDoor listens for commands before anything else is opened: an agent that runs already is found there. Who comes early
+// waits.
+func (a *agent) openDoor() (err error) {
 	if err := makeFolders(a.config.Root, a.config.DataDir); err != nil {
 		return err
 	}
+	if a.config.API == "" {
+		a.config.API = filepath.Join(a.config.DataDir, "api.sock")
+	}
+	if a.door, err = api.Listen(a.config.API); err != nil {
+		return badInput("%v", err)
+	}
+	a.closers = append(a.closers, func() error {
+		_ = a.door.Close() // Serve has closed it, unless the start failed
+		return nil
+	})
+	return nil
+}
+
+// openDisk opens what the node keeps, and who it is.
+func (a *agent) openDisk() (err error) {
 	if a.id, err = openIdentity(a.config); err != nil {
 		return err
 	}
@@ -166,7 +184,7 @@ func (a *agent) makeNode() error {
 	}
 	var err error
 	a.node, err = node.New(node.Config{
-		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Addr: a.config.Bind, Join: a.config.Join,
+		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
 		Place: place, FullCheck: a.config.CheckEvery, Logger: a.log,
 	}, node.Ports{
 		KV: a.kv, Drift: a.watcher.Drift(),
@@ -195,30 +213,23 @@ func (a *agent) connect() error {
 		return err
 	}
 	a.closers = append(a.closers, g.Close)
-	a.node.Attach(transport, g)
+	a.node.Attach(transport, g, transport.Addr())
+	a.config.Bind = transport.Addr()
 	return nil
 }
 
 // serve runs until the context ends, the node leaves, or something fails. The node goes first, since it says goodbye; then
 // the API; what they stand on is closed by runAgent.
 func (a *agent) serve(ctx context.Context) error {
-	addr := a.config.API
-	if addr == "" {
-		addr = filepath.Join(a.config.DataDir, "api.sock")
-	}
-	listener, err := api.Listen(addr)
-	if err != nil {
-		return badInput("%v", err)
-	}
 	nodeCtx, stopNode := context.WithCancel(ctx)
 	apiCtx, stopAPI := context.WithCancel(context.Background())
-	var group run.Group
+	var group lifecycle.Group
 	group.Add(func() error { return a.node.Run(nodeCtx) }, func(error) { stopNode() })
-	group.Add(func() error { return api.Serve(apiCtx, listener, api.NewHandler(backend{a.node, a}, a.log)) }, func(error) { stopAPI() })
-	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", addr, "root", a.config.Root)
+	group.Add(func() error { return api.Serve(apiCtx, a.door, api.NewHandler(backend{a.node, a}, a.log)) }, func(error) { stopAPI() })
+	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", a.config.API, "root", a.config.Root)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // there may be no systemd
 	started := time.Now()
-	err = group.Run()
+	err := group.Run()
 	a.log.Info("down", "after", time.Since(started).Round(time.Second))
 	return err
 }

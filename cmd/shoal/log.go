@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,9 +21,13 @@ func newLog(t *terminal) *cobra.Command {
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, err := connect().Log(cmd.Context(), env)
+		log, err := history(cmd.Context(), connect(), env)
 		if err != nil || t.json {
 			return orJSON(t, log, err)
+		}
+		if len(log) == 0 {
+			t.note("nothing has been pushed to %s yet", env)
+			return nil
 		}
 		var rows [][]string
 		for _, r := range log {
@@ -32,6 +37,16 @@ func newLog(t *terminal) *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// history is an environment's log; empty when nothing was ever pushed to it.
+func history(ctx context.Context, client *api.Client, env string) ([]mesh.RevisionInfo, error) {
+	log, err := client.Log(ctx, env)
+	var e *api.Error
+	if errors.As(err, &e) && e.Kind == api.NotFound {
+		return []mesh.RevisionInfo{}, nil
+	}
+	return log, err
 }
 
 func newShow(t *terminal) *cobra.Command {
@@ -83,7 +98,7 @@ func filesOf(m store.Manifest) []fileInfo {
 
 // findRevision looks up what a person wrote: a version, or the beginning of a hash of six digits or more.
 func findRevision(ctx context.Context, client *api.Client, env, ref string) (mesh.RevisionInfo, store.Manifest, error) {
-	log, err := client.Log(ctx, env)
+	log, err := history(ctx, client, env)
 	if err != nil {
 		return mesh.RevisionInfo{}, store.Manifest{}, err
 	}

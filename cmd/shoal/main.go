@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"shoal/mesh/api"
@@ -15,7 +17,16 @@ import (
 	"shoal/store"
 )
 
+// shortLived is how much memory a command may fill before the collector runs: most end before, and their start is felt.
+const shortLived = 256 << 20
+
 func main() {
+	collect := debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(shortLived)
+	if len(os.Args) > 1 && os.Args[1] == "agent" {
+		debug.SetGCPercent(collect)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

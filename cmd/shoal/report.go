@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,16 +45,34 @@ var marks = map[executor.Result]struct{ sign, color string }{
 	executor.RolledBack:  {"↶", yellow},
 }
 
+// doing are the results of a part that acts or would.
+var doing = []executor.Result{executor.Changed, executor.WouldChange, executor.Unknown}
+
+// maxDiffs is how many diffs a person may want to read at once.
+const maxDiffs = 100
+
 // printReport prints what a run did, or would do: what matters in full, the rest as a count.
 func (t *terminal) printReport(r executor.Report, all bool) {
 	counts := map[executor.Result]int{}
+	many := 0
+	for _, s := range r.States {
+		if s.Diff != "" {
+			many++
+		}
+	}
 	for _, s := range r.States {
 		counts[s.Result]++
+		if many > maxDiffs {
+			s.Diff = ""
+		}
 		quiet := s.Result == executor.Unchanged || s.Result == executor.Skipped
 		if quiet && !all {
 			continue
 		}
 		t.printState(s)
+	}
+	if many > maxDiffs {
+		t.printf("\n%d diffs are left out here; --json has them\n", many)
 	}
 	if r.Error != "" {
 		t.printf("\n%s %s\n", t.paint(red, "✗"), r.Error)
@@ -72,10 +91,9 @@ func (t *terminal) printState(s executor.StateReport) {
 	}
 	t.printf("%s %s  %s", t.paint(mark.color, mark.sign), t.paint(bold, id), s.Part)
 	t.printf("  %s", t.paint(mark.color, strings.ReplaceAll(string(s.Result), "_", " ")))
-	if !s.Reversible && s.Result != executor.Unchanged && s.Result != executor.Skipped {
+	if final := !s.Reversible && slices.Contains(doing, s.Result); final {
 		t.printf("  %s", t.paint(red, "cannot be undone"))
-	}
-	if s.Note != "" {
+	} else if s.Note != "" && s.Reversible {
 		t.printf("  (%s)", s.Note)
 	}
 	t.printf("\n")

@@ -22,7 +22,7 @@ type Accounts struct {
 // NewAccounts returns a database with root alone.
 func NewAccounts() *Accounts {
 	return &Accounts{
-		users:  map[string]executor.User{"root": {Name: "root", Home: "/root", Shell: "/bin/bash"}},
+		users:  map[string]executor.User{"root": {Name: "root", Home: "/root", Shell: "/bin/bash", Shadow: "!"}},
 		groups: map[string]executor.Group{"root": {Name: "root"}},
 	}
 }
@@ -107,6 +107,12 @@ func (f *Accounts) PutUser(_ context.Context, u executor.User) error {
 	}
 	f.setMemberships(u.Name, u.Groups)
 	u.Groups = nil
+	if u.Shadow == "" {
+		u.Shadow = old.Shadow
+	}
+	if u.Shadow == "" {
+		u.Shadow = "!"
+	}
 	f.users[u.Name] = u
 	return nil
 }

@@ -19,6 +19,7 @@ func AccountsSuite(t *testing.T, open func(t *testing.T) executor.Accounts) {
 		"a user changes":           userChanges,
 		"memberships":              memberships,
 		"a user is removed":        userRemoved,
+		"a user comes back":        userComesBack,
 		"a group changes":          groupChanges,
 		"a group is removed":       groupRemoved,
 		"numbers that are taken":   takenNumbers,
@@ -94,8 +95,30 @@ func newUser(t *testing.T, a executor.Accounts) {
 		Groups: []string{"shoal-a", "shoal-b"},
 	}
 	putUser(t, a, want)
-	if got := lookupUser(t, a, "shoal-u"); !reflect.DeepEqual(got, want) {
+	if got := rowOf(lookupUser(t, a, "shoal-u")); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// rowOf leaves out the password.
+func rowOf(u executor.User) executor.User {
+	u.Shadow = ""
+	return u
+}
+
+// userComesBack: with what was kept of it, a user who was removed is the same as before.
+func userComesBack(t *testing.T, a executor.Accounts) {
+	putUser(t, a, executor.User{Name: "shoal-u", Home: "/u", Shell: "/bin/sh"})
+	before := lookupUser(t, a, "shoal-u")
+	if before.Shadow == "" {
+		t.Fatal("a new user has no password row")
+	}
+	if err := a.RemoveUser(t.Context(), "shoal-u"); err != nil {
+		t.Fatal(err)
+	}
+	putUser(t, a, before)
+	if after := lookupUser(t, a, "shoal-u"); !reflect.DeepEqual(before, after) {
+		t.Errorf("before %+v, after %+v", before, after)
 	}
 }
 
@@ -139,7 +162,7 @@ func userChanges(t *testing.T, a executor.Accounts) {
 	putUser(t, a, executor.User{Name: "shoal-u", UID: 6001, GID: 5001, Gecos: "x", Home: "/u", Shell: "/bin/sh"})
 	want := executor.User{Name: "shoal-u", UID: 6003, GID: 0, Home: "/w", Shell: "/bin/bash"}
 	putUser(t, a, want)
-	if got := lookupUser(t, a, "shoal-u"); !reflect.DeepEqual(got, want) {
+	if got := rowOf(lookupUser(t, a, "shoal-u")); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
 	if other := lookupUser(t, a, "shoal-t"); other.UID != 6002 || other.Home != "/t" {
@@ -157,7 +180,7 @@ func memberships(t *testing.T, a executor.Accounts) {
 	putUser(t, a, v)
 	u.Groups = []string{"shoal-a", "shoal-c"}
 	putUser(t, a, u)
-	if got := lookupUser(t, a, "shoal-u"); !reflect.DeepEqual(got, u) {
+	if got := rowOf(lookupUser(t, a, "shoal-u")); !reflect.DeepEqual(got, u) {
 		t.Errorf("got %+v", got)
 	}
 	if g := lookupGroup(t, a, "shoal-b"); !reflect.DeepEqual(g.Members, []string{"shoal-v"}) {

@@ -32,10 +32,10 @@ var (
 	removeOrder = []string{passwdFile, shadowFile, gshadowFile, groupFile}
 )
 
-// lockWait is how long to wait for another program that changes accounts, as lckpwdf(3) does; lockPoll how often to ask.
+// lockWait is how long to wait for another program that changes accounts, as lckpwdf(3) does; recordPoll how often to ask.
 const (
-	lockWait = 15 * time.Second
-	lockPoll = 20 * time.Millisecond
+	lockWait   = 15 * time.Second
+	recordPoll = 20 * time.Millisecond
 )
 
 // stamp tells one version of a file from every other: each is a new inode.
@@ -65,25 +65,25 @@ func (f *accountFiles) open() (*os.Root, error) {
 	return dir, err
 }
 
-// stamps of passwd and group; zero for one that is not there.
-func (f *accountFiles) stamps() (both [2]stamp, err error) {
+// stamps of passwd, group and shadow; zero for one that is not there.
+func (f *accountFiles) stamps() (all [3]stamp, err error) {
 	dir, err := f.open()
 	if err != nil {
-		return both, err
+		return all, err
 	}
-	for i, name := range []string{passwdFile, groupFile} {
+	for i, name := range []string{passwdFile, groupFile, shadowFile} {
 		info, err := dir.Lstat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return both, err
+			return all, err
 		}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			both[i] = stamp{dev: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
+			all[i] = stamp{dev: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
 		}
 	}
-	return both, nil
+	return all, nil
 }
 
 // read returns the rows of a file, or those of a machine with root alone when it is not there.
@@ -196,7 +196,7 @@ func lockAccounts(ctx context.Context, dir *os.Root) (unlock func(), err error) 
 // lockRecord waits for the whole of a file. The lock is one of the open file description, which excludes both the tools of
 // the system, whose lock is one of the process, and other goroutines here; closing the file gives it back.
 func lockRecord(ctx context.Context, file *os.File) error {
-	tick := time.NewTicker(lockPoll)
+	tick := time.NewTicker(recordPoll)
 	defer tick.Stop()
 	for {
 		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -27,7 +28,7 @@ type Accounts struct {
 	files *accountFiles
 
 	mu     sync.Mutex
-	stamps [2]stamp // of passwd and group as cached
+	stamps [3]stamp // of passwd, group and shadow as cached
 	cache  *accountIndex
 }
 
@@ -82,7 +83,7 @@ func (a *Accounts) GroupByID(gid uint32) (executor.Group, bool, error) {
 	return a.LookupGroup(name)
 }
 
-// index costs two lstats while nothing has changed.
+// index costs three lstats while nothing has changed.
 func (a *Accounts) index() (*accountIndex, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -101,11 +102,18 @@ func (a *Accounts) index() (*accountIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.cache, a.stamps = newAccountIndex(passwd, group), stamps
+	shadow, err := a.files.read(shadowFile)
+	if errors.Is(err, fs.ErrPermission) {
+		shadow, err = nil, nil // it is for root
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.cache, a.stamps = newAccountIndex(passwd, group, shadow), stamps
 	return a.cache, nil
 }
 
-func newAccountIndex(passwd, group rows) *accountIndex {
+func newAccountIndex(passwd, group, shadow rows) *accountIndex {
 	ix := &accountIndex{users: passwd.users(), groups: map[string]executor.Group{}, byGID: map[uint32]string{}}
 	for _, g := range group.groups() {
 		ix.groups[g.Name] = g
@@ -119,8 +127,10 @@ func newAccountIndex(passwd, group rows) *accountIndex {
 			}
 		}
 	}
+	passwords := shadow.passwords()
 	for name, u := range ix.users {
 		slices.Sort(u.Groups)
+		u.Shadow = passwords[name]
 		ix.users[name] = u
 	}
 	return ix
@@ -133,7 +143,7 @@ type accountTables struct {
 	today                          int // days since 1970
 }
 
-func (d *accountTables) index() *accountIndex { return newAccountIndex(d.passwd, d.group) }
+func (d *accountTables) index() *accountIndex { return newAccountIndex(d.passwd, d.group, d.shadow) }
 
 // PutUser implements executor.Accounts.
 func (a *Accounts) PutUser(ctx context.Context, u executor.User) error {
@@ -213,7 +223,11 @@ func (d *accountTables) putPasswd(u executor.User) {
 	row[passwdUID], row[passwdGID] = formatID(u.UID), formatID(u.GID)
 	row[passwdGecos], row[passwdHome], row[passwdShell] = u.Gecos, u.Home, u.Shell
 	d.passwd = d.passwd.put(row)
-	if d.hasShadow && d.shadow.index(u.Name) < 0 {
+	switch {
+	case !d.hasShadow:
+	case u.Shadow != "":
+		d.shadow = d.shadow.put(append([]string{u.Name}, strings.Split(u.Shadow, ":")...))
+	case d.shadow.index(u.Name) < 0:
 		locked := pad([]string{u.Name}, shadowFields)
 		locked[shadowPassword], locked[shadowChanged] = "!", strconv.Itoa(d.today)
 		locked[shadowMin], locked[shadowMax], locked[shadowWarn] = "0", "99999", "7"

@@ -148,6 +148,32 @@ func TestAccountsKeepThePassword(t *testing.T) {
 	}
 }
 
+// A user who was removed comes back with password and ageing, byte by byte.
+func TestAccountsBringBackThePassword(t *testing.T) {
+	root := machine(t)
+	a := NewAccounts(root)
+	u, _, err := a.LookupUser("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.RemoveUser(t.Context(), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if text(t, root, "shadow") == machineFiles["shadow"] {
+		t.Fatal("the password of a user who was removed is still there")
+	}
+	if err := a.PutUser(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	if got := grep(t, root, "shadow", "ann"); got != "ann:$y$secret:19000:0:99999:7:::" {
+		t.Errorf("shadow: %q", got)
+	}
+	u.Shadow = "x\nroot2::0:::::::"
+	if a.PutUser(t.Context(), u) == nil {
+		t.Error("took a password that is two rows")
+	}
+}
+
 // The checkers of the distribution have no complaint. They look for a row's group and members on the machine itself, so
 // these rows name none but root's.
 func TestAccountsPleasePwck(t *testing.T) {
@@ -249,7 +275,7 @@ func TestAccountsChangedByManyAtOnce(t *testing.T) {
 func TestAccountsWaitForTheLock(t *testing.T) {
 	root := machine(t)
 	release := lockFromAnotherProcess(t, filepath.Join(root, lockFile))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*lockPoll)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*recordPoll)
 	defer cancel()
 	err := NewAccounts(root).PutGroup(ctx, executor.Group{Name: "x"})
 	if err == nil || !strings.Contains(err.Error(), "another program") {
@@ -424,7 +450,7 @@ func FuzzPasswd(f *testing.F) {
 		if again := parseRows(r.bytes()); !slices.Equal(r, again) && len(data) > 1 {
 			t.Fatalf("%q reads back as %q", r, again)
 		}
-		newAccountIndex(r, r)
+		newAccountIndex(r, r, r)
 		if checkName(name) != nil {
 			return
 		}

@@ -24,7 +24,7 @@ const (
 	refreshAge  = time.Hour
 )
 
-var errPackagesBelowRoot = errors.New("pkg.installed works on the machine itself, not below --root: install it there, or leave the state out with when:")
+var errPackagesBelowRoot = errors.New("pkg.installed works on the machine itself, not below --root: install it there, or skip the state there with a condition (when)")
 
 // Apt is the package manager of Debian and its kin: it reads dpkg's own database, and changes things through apt-get. Below
 // a root folder it can only read. It is safe for use by several goroutines.
@@ -197,7 +197,7 @@ func (a *Apt) arguments(ctx context.Context, install []executor.Package, remove 
 		args = append(args, arg)
 	}
 	for _, name := range remove {
-		if _, there := db.find(name); there {
+		if db.present(name) {
 			args = append(args, name+"-")
 		}
 	}
@@ -305,10 +305,9 @@ func (a *Apt) mend(ctx context.Context) error {
 		return err
 	}
 	env := []string{"DPKG_FRONTEND_LOCKED=true"}
-	if _, err := runApt(ctx, env, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold"); err != nil {
-		return fmt.Errorf("finish what an interrupted dpkg left: %w", err)
-	}
-	return nil
+	// A package that fails again is no reason to stop: it may be the one that is to go, and apt-get says so if it is not.
+	_, _ = runApt(ctx, env, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+	return ctx.Err()
 }
 
 // mayRefresh is true once an hour, and counts the asking as the try.

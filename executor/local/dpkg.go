@@ -140,6 +140,18 @@ func (db *dpkgDatabase) find(name string) (executor.Package, bool) {
 	return executor.Package{}, false
 }
 
+// present: some of it is there beyond its configuration, if only half.
+func (db *dpkgDatabase) present(name string) bool {
+	keys := []string{name}
+	if !strings.Contains(name, ":") {
+		keys = []string{name + ":" + db.native, name + ":all"}
+	}
+	return slices.ContainsFunc(keys, func(key string) bool {
+		p, ok := db.byKey[key]
+		return ok && p.status != "" && p.status != "not-installed" && p.status != "config-files"
+	})
+}
+
 // all installed packages by name, those of other architectures as NAME:ARCH.
 func (db *dpkgDatabase) all() []executor.Package {
 	byName := map[string]executor.Package{}

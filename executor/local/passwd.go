@@ -127,6 +127,18 @@ func (r rows) users() map[string]executor.User {
 	return users
 }
 
+// passwords are the rows of shadow without their names. Of two rows with one name the first counts.
+func (r rows) passwords() map[string]string {
+	rest := map[string]string{}
+	for _, line := range r {
+		name, fields, ok := strings.Cut(line, ":")
+		if _, again := rest[name]; ok && !again && strings.Count(fields, ":") == shadowFields-2 {
+			rest[name] = fields
+		}
+	}
+	return rest
+}
+
 // groups in the order of the file. Of two rows with one name the first counts.
 func (r rows) groups() []executor.Group {
 	var groups []executor.Group
@@ -174,10 +186,16 @@ func checkUser(u executor.User) error {
 	if err := checkName(u.Name); err != nil {
 		return err
 	}
+	if strings.ContainsAny(u.Shadow, "\n\r\x00") {
+		return errors.New("what was kept of the password holds a line break")
+	}
 	for field, value := range map[string]string{"gecos": u.Gecos, "home": u.Home, "shell": u.Shell} {
 		if strings.ContainsAny(value, ":\n\r\x00") {
 			return fmt.Errorf("%s %q holds a colon or a line break", field, value)
 		}
+	}
+	if u.Shadow != "" && strings.Count(u.Shadow, ":") != shadowFields-2 {
+		return errors.New("what was kept of the password is no row of shadow")
 	}
 	if u.Home != "" && !strings.HasPrefix(u.Home, "/") {
 		return errors.New("home is not an absolute path")

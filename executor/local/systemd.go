@@ -32,7 +32,7 @@ const logLines = 10
 
 var (
 	errNoSystemd         = errors.New("systemd is not running on this machine")
-	errServicesBelowRoot = errors.New("services are those of the machine itself, and there are none below --root: leave the state out with when:")
+	errServicesBelowRoot = errors.New("services are those of the machine itself, and there are none below --root: skip the state there with a condition (when)")
 )
 
 // Systemd is the service manager, reached over D-Bus. It is safe for use by several goroutines.

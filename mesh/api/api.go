@@ -74,17 +74,32 @@ func (e *Error) Error() string { return e.Message }
 // errorOf finds the kind of a backend's error.
 func errorOf(err error) *Error {
 	var e *Error
-	switch {
-	case errors.As(err, &e):
+	if errors.As(err, &e) {
 		return e
-	case errors.Is(err, store.ErrNotFound):
-		return &Error{NotFound, err.Error()}
-	case errors.Is(err, store.ErrUnpublished), errors.Is(err, membership.ErrSignature):
-		return &Error{Refused, err.Error()}
-	case errors.Is(err, store.ErrReserve), errors.Is(err, store.ErrBroken):
-		return &Error{Unavailable, err.Error()}
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			return &Error{k.kind, err.Error()}
+		}
 	}
 	return &Error{Internal, err.Error()}
+}
+
+// kinds are the sentinels that people can do something about.
+var kinds = []struct {
+	err  error
+	kind Kind
+}{
+	{store.ErrNotFound, NotFound},
+	{mesh.ErrNoReport, NotFound},
+	{mesh.ErrUnknownNode, NotFound},
+	{store.ErrUnpublished, Refused},
+	{membership.ErrSignature, Refused},
+	{store.ErrReserve, Unavailable},
+	{store.ErrBroken, Unavailable},
+	{mesh.ErrUnavailable, Unavailable},
+	{mesh.ErrUnobtainable, Unavailable},
+	{mesh.ErrTooMany, Unavailable},
 }
 
 func badInput(format string, args ...any) *Error {

@@ -135,6 +135,7 @@ func (p *Port) Join(_ context.Context, addrs []string) (int, error) {
 		for _, addr := range addrs {
 			if other.addr == addr && other != p && !p.hub.isCut(p.id, other.id) {
 				other.joined, p.joined = true, true
+				p.hub.meet(other)
 				p.hub.meet(p)
 				return 1, nil
 			}
@@ -192,7 +193,9 @@ func (p *Port) tell(ev membership.Event) {
 	}
 }
 
-func (h *Hub) isCut(a, b membership.NodeID) bool { return h.cut[[2]membership.NodeID{min(a, b), max(a, b)}] }
+func (h *Hub) isCut(a, b membership.NodeID) bool {
+	return h.cut[[2]membership.NodeID{min(a, b), max(a, b)}]
+}
 
 // Cut parts a node from all others, or lets it back.
 func (h *Hub) Cut(id membership.NodeID, cut bool) {

@@ -26,6 +26,7 @@ import (
 // Faults of the network, in a hundred of messages.
 type Faults struct {
 	Loss, Repeat int
+	Replay       int // an old message comes again, up to a minute later
 	Reorder      bool
 	// CrashAfterSave is how often in a thousand steps a node dies between keeping something and telling of it.
 	CrashAfterSave int
@@ -36,6 +37,8 @@ type Network struct {
 	Faults Faults
 	// Watch is called for everything that a node does that a person may see.
 	Watch func(n *Node, what string)
+	// Answered is called at the instant of each answer.
+	Answered func(n *Node, a mesh.Answer)
 
 	now      time.Time
 	dice     *rand.Rand
@@ -46,6 +49,7 @@ type Network struct {
 	byID     map[membership.NodeID]*Node
 	groups   map[*Node]int // nil: no partition
 	last     map[[2]*Node]time.Time
+	rings    map[string]ring.Ring // a ring is a function of its nodes: the cores of a world share them
 	asked    uint64
 	gossips  uint64
 }
@@ -74,6 +78,8 @@ func New(seed uint64) *Network {
 	w := &Network{
 		now: time.Unix(1_800_000_000, 0), dice: rand.New(rand.NewPCG(seed, 0x5ea1)), operator: keyOf("operator"),
 		byID: map[membership.NodeID]*Node{}, last: map[[2]*Node]time.Time{}, Watch: func(*Node, string) {},
+		Answered: func(*Node, mesh.Answer) {},
+		rings: map[string]ring.Ring{},
 	}
 	nonce := sha256.Sum256([]byte("mesh"))
 	genesis, err := membership.NewGenesis(nonce[:], 1, w.operator)
@@ -153,7 +159,7 @@ func (n *Node) boot() {
 		kept = append(kept, mesh.Kept{Hash: h, Size: len(data)})
 	}
 	slices.SortFunc(kept, func(a, b mesh.Kept) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
-	core, err := mesh.New(mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: ring.NewPlacement().Update},
+	core, err := mesh.New(mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: n.network.place},
 		roster, n.network.now, saved, kept)
 	if err != nil {
 		panic(fmt.Sprintf("%s does not start: %v", n.Name, err))
@@ -161,6 +167,14 @@ func (n *Node) boot() {
 	n.Core, n.Up, n.life, n.timerAt = core, true, n.life+1, time.Time{}
 	n.told = map[membership.NodeID]membership.Status{}
 	n.step(mesh.Start{})
+}
+
+func (w *Network) place(nodes []ring.Node) ring.Ring {
+	key := fmt.Sprint(nodes)
+	if w.rings[key] == nil {
+		w.rings[key] = ring.NewPlacement().Update(nodes)
+	}
+	return w.rings[key]
 }
 
 // Kill stops a node as SIGKILL does: what was not saved is gone.
@@ -332,6 +346,7 @@ func (n *Node) do(a mesh.Action) {
 		}
 	case mesh.Answer:
 		n.Answers[a.ID] = a
+		w.Answered(n, a)
 	case mesh.AnswerReport:
 		n.Answers[a.ID] = mesh.Answer{ID: a.ID, Value: n.saved[mesh.ReportKey(a.Node)]}
 	case mesh.Note:
@@ -415,6 +430,13 @@ func (n *Node) send(id membership.NodeID, m mesh.Message) {
 	n.deliver(to, frame)
 	if w.dice.IntN(100) < w.Faults.Repeat {
 		n.deliver(to, frame)
+	}
+	if w.dice.IntN(100) < w.Faults.Replay {
+		w.at(w.now.Add(time.Duration(w.dice.IntN(60000))*time.Millisecond), func() {
+			if w.reach(n, to) {
+				n.deliver(to, frame)
+			}
+		})
 	}
 }
 

@@ -25,10 +25,10 @@ func (n *Node) step(ctx context.Context, ev mesh.Event) {
 		n.halt(err)
 		return
 	}
+	n.publish() // whoever is answered may look at once
 	for _, a := range actions {
 		n.do(ctx, a)
 	}
-	n.publish()
 }
 
 func (n *Node) halt(err error) {

@@ -98,7 +98,7 @@ type agent struct {
 	name    string
 	kv      store.KV
 	machine *machine
-	drift   chan struct{}
+	drift   chan string
 	port    *meshtest.Port
 	stop    func()
 }
@@ -141,7 +141,7 @@ func (f *fleet) roster(name string) *membership.Roster {
 // start runs a node; with kv of an earlier run it needs neither ticket nor address.
 func (f *fleet) start(name, join string, kv store.KV) *agent {
 	f.t.Helper()
-	a := &agent{name: name, kv: kv, machine: &machine{}, drift: make(chan struct{}, 1)}
+	a := &agent{name: name, kv: kv, machine: &machine{}, drift: make(chan string, 1)}
 	cfg := node.Config{Key: keyOf(name), Seed: uint64(time.Now().UnixNano()), Addr: name, Place: ring.NewPlacement().Update}
 	if kv == nil {
 		a.kv, cfg.Roster = memory.New(), f.roster(name)
@@ -156,7 +156,7 @@ func (f *fleet) start(name, join string, kv store.KV) *agent {
 	a.Node = n
 	member, _ := n.Self()
 	a.port = f.hub.Connect(member.ID, name, n)
-	n.Attach(a.port, a.port)
+	n.Attach(a.port, a.port, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -312,7 +312,7 @@ func TestACutOffNodeStagesAndKeepsEnforcing(t *testing.T) {
 	f.hub.Cut(member.ID, true)
 	eventually(t, "n5 sees nobody", func() bool { return lonely.Members()[0].Status == membership.Failed })
 	runs := lonely.machine.count()
-	lonely.drift <- struct{}{}
+	lonely.drift <- "/etc/f"
 	eventually(t, "n5 still enforces", func() bool { return lonely.machine.count() > runs })
 	two := f.push(lonely, 2, one.Revision, map[string]string{"site.yaml": "b"})
 	if two.Status != store.Staged || two.Why == "" {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"shoal/membership"
@@ -18,6 +19,7 @@ const (
 // must begin. Nobody has to tell it whom: addresses are remembered.
 func (n *Node) rejoin(ctx context.Context) {
 	wait := time.Duration(0)
+	begun := len(n.cfg.Join) == 0 // else those are called until one answers, also when others have found us before
 	for {
 		select {
 		case <-ctx.Done():
@@ -25,6 +27,10 @@ func (n *Node) rejoin(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		addrs, alone := n.absent()
+		if alone || !begun {
+			addrs = append(slices.Clone(n.cfg.Join), addrs...)
+		}
+		addrs = addrs[:min(len(addrs), maxRedial)]
 		if len(addrs) == 0 {
 			wait = rejoinMost
 			select {
@@ -40,6 +46,7 @@ func (n *Node) rejoin(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			n.log.Debug("could not join", "addresses", addrs, "error", err)
 		}
+		begun = begun || joined > 0
 		if joined > 0 && !alone {
 			n.log.Info("reached members again", "joined", joined)
 		}
@@ -48,7 +55,7 @@ func (n *Node) rejoin(ctx context.Context) {
 	}
 }
 
-// absent are the addresses to call: of members that are not alive, and, while there is no other, those of the command line.
+// absent are the addresses of members that are not alive; alone, that nobody is.
 func (n *Node) absent() (addrs []string, alone bool) {
 	alone = true
 	for _, m := range n.shown.Load().members {
@@ -61,8 +68,5 @@ func (n *Node) absent() (addrs []string, alone bool) {
 		}
 	}
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
-	if alone {
-		addrs = append(append([]string{}, n.cfg.Join...), addrs...)
-	}
-	return addrs[:min(len(addrs), maxRedial)], alone
+	return addrs, alone
 }

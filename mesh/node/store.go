@@ -79,7 +79,10 @@ func (n *Node) get(ctx context.Context, hash store.Hash) ([]byte, error) {
 }
 
 // Head implements store.Store: the newest head that this node knows.
-func (s meshStore) Head(_ context.Context, env string) (store.Head, error) {
+func (s meshStore) Head(ctx context.Context, env string) (store.Head, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Head{}, err
+	}
 	h, ok := s.n.shown.Load().heads[env]
 	if !ok {
 		return store.Head{}, fmt.Errorf("head of %s: %w", env, store.ErrNotFound)

@@ -20,6 +20,8 @@ type present struct{}
 type before struct {
 	Existed bool   `cbor:"1,keyasint"`
 	GID     uint32 `cbor:"2,keyasint"`
+	// Members, should it have to be made again.
+	Members []string `cbor:"3,keyasint"`
 }
 
 func (present) Function() states.Function {
@@ -73,7 +75,7 @@ func (present) Capture(_ context.Context, h executor.Host, p executor.Params) (e
 	if err != nil {
 		return executor.Undo{}, err
 	}
-	data, err := codec.Marshal(before{Existed: ok, GID: g.GID})
+	data, err := codec.Marshal(before{Existed: ok, GID: g.GID, Members: g.Members})
 	return executor.Undo{Reversible: true, Data: data}, err
 }
 
@@ -104,12 +106,14 @@ func (present) Revert(ctx context.Context, h executor.Host, p executor.Params, u
 	if !old.Existed {
 		return h.RemoveGroup(ctx, name)
 	}
-	// The number alone: members may have come and gone since.
 	g, ok, err := h.LookupGroup(name)
 	if err != nil || (ok && g.GID == old.GID) {
 		return err
 	}
-	g.Name, g.GID = name, old.GID
+	if !ok {
+		return h.PutGroup(ctx, executor.Group{Name: name, GID: old.GID, Members: old.Members})
+	}
+	g.GID = old.GID // the number alone: members may have come and gone since
 	return h.PutGroup(ctx, g)
 }
 

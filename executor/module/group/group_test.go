@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"reflect"
 	"testing"
 
 	"shoal/executor"
@@ -113,5 +114,38 @@ func TestValidate(t *testing.T) {
 		if err := validate(c.params); (err == nil) != c.ok {
 			t.Errorf("%v: %v", c.params, err)
 		}
+	}
+}
+
+// A state that left the tree is undone, and that undo is itself undone when its run fails.
+func TestUndoOfARemoval(t *testing.T) {
+	h := newHost(t)
+	m, p := group.Modules()[0], executor.Params{"name": "app"}
+	first, err := m.Capture(t.Context(), h, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Apply(t.Context(), h, nil, p); err != nil {
+		t.Fatal(err)
+	}
+	app, _, _ := h.LookupGroup("app")
+	app.Members = []string{"ann"}
+	put(app)(t, h)
+	made := snapshot(t, h)
+	second, err := m.Capture(t.Context(), h, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Revert(t.Context(), h, p, first); err != nil {
+		t.Fatal(err)
+	}
+	if reflect.DeepEqual(snapshot(t, h), made) {
+		t.Fatal("not removed")
+	}
+	if err := m.Revert(t.Context(), h, p, second); err != nil {
+		t.Fatal(err)
+	}
+	if got := snapshot(t, h); !reflect.DeepEqual(got, made) {
+		t.Errorf("was %+v, is %+v", made, got)
 	}
 }

@@ -2,6 +2,7 @@ package pkg_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -193,5 +194,35 @@ func TestValidate(t *testing.T) {
 		if err := validate(c.params); (err == nil) != c.ok {
 			t.Errorf("%v: %v", c.params, err)
 		}
+	}
+}
+
+// A state that left the tree is undone, and that undo is itself undone when its run fails.
+func TestUndoOfARemoval(t *testing.T) {
+	h := newHost(t)
+	m, p := pkg.Modules()[0], executor.Params{"name": "nginx"}
+	first, err := m.Capture(t.Context(), h, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Apply(t.Context(), h, nil, p); err != nil {
+		t.Fatal(err)
+	}
+	made := snapshot(t, h)
+	second, err := m.Capture(t.Context(), h, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Revert(t.Context(), h, p, first); err != nil {
+		t.Fatal(err)
+	}
+	if reflect.DeepEqual(snapshot(t, h), made) {
+		t.Fatal("not removed")
+	}
+	if err := m.Revert(t.Context(), h, p, second); err != nil {
+		t.Fatal(err)
+	}
+	if got := snapshot(t, h); !reflect.DeepEqual(got, made) {
+		t.Errorf("was %+v, is %+v", made, got)
 	}
 }

@@ -30,6 +30,12 @@ func (installed) Capture(ctx context.Context, h executor.Host, p executor.Params
 		return executor.Undo{}, err
 	}
 	b := before{Named: namesOf(t.want)}
+	for _, name := range b.Named {
+		// What is there and stays, too: this may be asked before another undo removes it.
+		if q, there := t.have[name]; there && !t.changing(name) {
+			b.Changes = append(b.Changes, change{Name: name, Before: q.Version, After: q.Version})
+		}
+	}
 	var lost []string
 	for _, c := range t.changes {
 		b.Changes = append(b.Changes, change(c))
@@ -85,14 +91,18 @@ func (b before) names() []string {
 	return names
 }
 
-// plan says what leads from have to what was before.
+func (t target) changing(name string) bool {
+	return slices.ContainsFunc(t.changes, func(c executor.PackageChange) bool { return c.Name == name })
+}
+
+// plan says what leads from have to what was before. What was not there is removed whether it is there or not: a
+// transaction that failed may have left half of it, which does not count as installed.
 func (b before) plan(have map[string]executor.Package) (install []executor.Package, remove []string) {
 	for _, c := range b.Changes {
-		q, there := have[c.Name]
 		switch {
-		case c.Before == "" && there:
+		case c.Before == "":
 			remove = append(remove, c.Name)
-		case c.Before != "" && q.Version != c.Before:
+		case have[c.Name].Version != c.Before:
 			install = append(install, executor.Package{Name: c.Name, Version: c.Before})
 		}
 	}

@@ -265,12 +265,14 @@ func makeHome(h executor.Host, u executor.User) error {
 type before struct {
 	Existed      bool     `cbor:"1,keyasint"`
 	GroupExisted bool     `cbor:"2,keyasint"` // the group of the user's own name
+	GroupGID     uint32   `cbor:"9,keyasint"`
 	UID          uint32   `cbor:"3,keyasint"`
 	GID          uint32   `cbor:"4,keyasint"`
 	Gecos        string   `cbor:"5,keyasint"`
 	Home         string   `cbor:"6,keyasint"`
 	Shell        string   `cbor:"7,keyasint"`
 	Groups       []string `cbor:"8,keyasint"`
+	Shadow       string   `cbor:"10,keyasint"`
 }
 
 func (present) Capture(_ context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
@@ -279,13 +281,13 @@ func (present) Capture(_ context.Context, h executor.Host, p executor.Params) (e
 	if err != nil {
 		return executor.Undo{}, err
 	}
-	_, groupExisted, err := h.LookupGroup(name)
+	g, groupExisted, err := h.LookupGroup(name)
 	if err != nil {
 		return executor.Undo{}, err
 	}
 	data, err := codec.Marshal(before{
-		Existed: existed, GroupExisted: groupExisted,
-		UID: u.UID, GID: u.GID, Gecos: u.Gecos, Home: u.Home, Shell: u.Shell, Groups: u.Groups,
+		Existed: existed, GroupExisted: groupExisted, GroupGID: g.GID,
+		UID: u.UID, GID: u.GID, Gecos: u.Gecos, Home: u.Home, Shell: u.Shell, Groups: u.Groups, Shadow: u.Shadow,
 	})
 	return executor.Undo{Reversible: true, Data: data}, err
 }
@@ -320,6 +322,24 @@ func restore(ctx context.Context, h executor.Host, name string, old before) erro
 		now.Shell == was.Shell && slices.Equal(now.Groups, was.Groups) {
 		return nil
 	}
+	if ok {
+		return h.PutUser(ctx, was)
+	}
+	return remake(ctx, h, was, old)
+}
+
+// remake brings back a user who is gone altogether: its own group first, and its password.
+func remake(ctx context.Context, h executor.Host, was executor.User, old before) error {
+	_, there, err := h.LookupGroup(was.Name)
+	if err != nil {
+		return err
+	}
+	if old.GroupExisted && !there {
+		if err := h.PutGroup(ctx, executor.Group{Name: was.Name, GID: old.GroupGID}); err != nil {
+			return err
+		}
+	}
+	was.Shadow = old.Shadow
 	return h.PutUser(ctx, was)
 }
 

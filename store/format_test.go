@@ -1,0 +1,40 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/fstest"
+
+	"shoal/store"
+)
+
+// What is signed, named by its hash or kept on disk must come out the same from every version of shoal: a change here is
+// a new version of a format, and needs a way for old and new nodes to live in one mesh.
+func TestFormatsStayAsTheyAre(t *testing.T) {
+	tree := fstest.MapFS{"site.yaml": {Data: []byte("targets: []\n")}, "a/empty": {}, "a/run.sh": {Data: []byte("#!/bin/sh\n"), Mode: 0o755}}
+	manifest, _, err := store.Pack(tree, func([]byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	revision, err := store.SealRevision(store.Revision{
+		Env: "production", Version: 1, Manifest: manifest, Author: "a", Message: "m", Kind: store.KindPush, Time: 7,
+	}, testKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := store.SealLogEntry(store.LogEntry{Node: idOf(testKey(1)), Seq: 1, Time: 7, Kind: "report", Body: []byte("b")}, testKey(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct{ got, want string }{
+		"manifest":   {manifest.Short(), "95551aaaf8a6"},
+		"revision":   {store.HashOf(revision).Short(), "3dde3a51d4cd"},
+		"log entry":  {store.HashOf(entry.Raw).Short(), "f8f17caf8618"},
+		"object key": {fmt.Sprintf("%x", store.ObjectKey(store.HashOf([]byte("a"))))[:14], "6f2f0ca9ca9781"},
+		"log key":    {fmt.Sprintf("%x", store.LogKey("n", 258)), "6c2f6e2f0000000000000102"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %s, was %s", what, c.got, c.want)
+		}
+	}
+}
