@@ -297,7 +297,7 @@ func checkInfo(t *testing.T, a *agent, head mesh.PushResult) {
 	if err != nil || report.Node != "n1" || report.Version != 2 {
 		t.Errorf("report: %+v, %v", report, err)
 	}
-	if _, err := a.Report(ctx, "nobody"); !errors.Is(err, node.ErrUnknownNode) {
+	if _, err := a.Report(ctx, "nobody"); !errors.Is(err, mesh.ErrUnknownNode) {
 		t.Errorf("report of nobody: %v", err)
 	}
 }
