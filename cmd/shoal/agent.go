@@ -178,7 +178,7 @@ func (a *agent) makeNode() error {
 	if _, err := rand.Read(seed[:]); err != nil {
 		return err
 	}
-	place := ring.NewToken
+	place := ring.NewPlacement().Update
 	if a.config.Ring == "circular" {
 		place = ring.NewCircular
 	}

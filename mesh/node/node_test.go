@@ -407,7 +407,7 @@ func (f *full) fill(bad bool) {
 	f.bad = bad
 }
 
-func soloOver(t *testing.T, kv store.KV, m *machine, drift chan struct{}) (*node.Node, func() error) {
+func soloOver(t *testing.T, kv store.KV, m *machine, drift chan string) (*node.Node, func() error) {
 	t.Helper()
 	key := keyOf("solo")
 	self := membership.Member{ID: membership.IDOf(key.Public().(ed25519.PublicKey)), Name: "solo"}
@@ -435,7 +435,7 @@ func soloOver(t *testing.T, kv store.KV, m *machine, drift chan struct{}) (*node
 }
 
 func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
-	kv, m, drift := &full{KV: memory.New()}, &machine{}, make(chan struct{})
+	kv, m, drift := &full{KV: memory.New()}, &machine{}, make(chan string)
 	n, stop := soloOver(t, kv, m, drift)
 	ctx := context.Background()
 	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
@@ -460,7 +460,7 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 		t.Errorf("shows a head that was not kept: %+v", n.Heads())
 	}
 	runs := m.count()
-	drift <- struct{}{}
+	drift <- "/etc/f"
 	eventually(t, "still enforces", func() bool { return m.count() > runs })
 	if err := stop(); !errors.Is(err, store.ErrReserve) {
 		t.Errorf("run ended with %v", err)
@@ -468,7 +468,7 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 }
 
 func TestAFailedRevisionIsNotChased(t *testing.T) {
-	m, drift := &machine{fail: "the last state fails"}, make(chan struct{})
+	m, drift := &machine{fail: "the last state fails"}, make(chan string)
 	n, _ := soloOver(t, memory.New(), m, drift)
 	ctx := context.Background()
 	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
@@ -485,7 +485,7 @@ func TestAFailedRevisionIsNotChased(t *testing.T) {
 	}
 	eventually(t, "the failure is told", failed)
 	for range 20 {
-		drift <- struct{}{} // the channel has no room: each was taken
+		drift <- "/etc/f" // the channel has no room: each was taken
 	}
 	if m.count() != 1 {
 		t.Errorf("%d runs of a failed revision", m.count())
