@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"os/user"
+	"strings"
 	"time"
 
 	"shoal/membership"
@@ -66,6 +67,16 @@ func author() string {
 	return "unknown"
 }
 
+// printPush prints a push as JSON, also one that was staged or has diverged; err is what it comes to.
+func (t *terminal) printPush(res mesh.PushResult, err error) error {
+	if t.json && res.Status != "" {
+		if jsonErr := t.printJSON(res); jsonErr != nil {
+			return jsonErr
+		}
+	}
+	return err
+}
+
 // outcome prints what became of a push and turns it into the exit status.
 func (t *terminal) outcome(res mesh.PushResult) error {
 	switch res.Status {
@@ -73,11 +84,11 @@ func (t *terminal) outcome(res mesh.PushResult) error {
 		t.note("%s %s version %d (%s)", t.paint(green, "committed"), res.Env, res.Version, res.Revision.Short())
 		return nil
 	case store.Staged:
-		t.note("%s %s version %d (%s): %s", t.paint(yellow, "staged"), res.Env, res.Version, res.Revision.Short(), res.Why)
+		t.note("%s %s version %d (%s): %s", t.paint(yellow, "staged"), res.Env, res.Version, res.Revision.Short(), strings.TrimPrefix(res.Why, "staged: "))
 		t.note("    it is kept and will be committed when enough of the mesh can be reached, unless another push is first")
 		return &exitError{status: exitUnavailable}
 	}
-	t.note("%s %s version %d: %s", t.paint(red, "diverged"), res.Env, res.Version, res.Why)
+	t.note("%s %s version %d: %s", t.paint(red, "diverged"), res.Env, res.Version, strings.TrimPrefix(res.Why, "diverged: "))
 	t.note("    somebody else pushed on the same parent; look at it with shoal log, then push again")
 	return &exitError{status: exitUnavailable}
 }

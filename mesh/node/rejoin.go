@@ -50,7 +50,7 @@ func (n *Node) rejoin(ctx context.Context) {
 		}
 		joined, err := n.ports.Gossip.Join(ctx, addrs)
 		if ctx.Err() == nil {
-			trouble = n.couldNotJoin(addrs, err, trouble)
+			trouble = n.couldNotJoin(addrs, alone, err, trouble)
 		}
 		begun = begun || joined > 0
 		if joined > 0 && !alone {
@@ -61,9 +61,9 @@ func (n *Node) rejoin(ctx context.Context) {
 	}
 }
 
-// couldNotJoin warns of what is wrong when that is not what was wrong before: somebody has to hear why a node is refused,
-// but not every half minute for a week.
-func (n *Node) couldNotJoin(addrs []string, err error, before string) (now string) {
+// couldNotJoin says what is wrong when that is not what was wrong before: somebody has to hear why a node is refused, but not
+// every half minute for a week. A node that is alone warns; that a member is gone is no news of this one.
+func (n *Node) couldNotJoin(addrs []string, alone bool, err error, before string) (now string) {
 	if err == nil {
 		return ""
 	}
@@ -71,11 +71,14 @@ func (n *Node) couldNotJoin(addrs []string, err error, before string) (now strin
 	lines := strings.Split(strings.TrimPrefix(err.Error(), "join: "), "\n")
 	slices.Sort(lines)
 	now = strings.Join(slices.Compact(lines), "; ")
-	level := slog.LevelWarn
+	level, what := slog.LevelWarn, "could not join"
+	if !alone {
+		level, what = slog.LevelInfo, "could not reach members"
+	}
 	if now == before {
 		level = slog.LevelDebug
 	}
-	n.log.Log(context.Background(), level, "could not join", "addresses", addrs, "error", now)
+	n.log.Log(context.Background(), level, what, "addresses", addrs, "error", now)
 	return now
 }
 
