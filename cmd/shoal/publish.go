@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"os/user"
+	"strings"
 	"time"
 
 	"shoal/membership"
@@ -68,6 +69,7 @@ func author() string {
 
 // outcome prints what became of a push and turns it into the exit status.
 func (t *terminal) outcome(res mesh.PushResult) error {
+	res.Why = strings.TrimPrefix(res.Why, string(res.Status)+": ")
 	switch res.Status {
 	case store.Committed:
 		t.note("%s %s version %d (%s)", t.paint(green, "committed"), res.Env, res.Version, res.Revision.Short())

@@ -23,6 +23,10 @@ const (
 // nobody here answers that question.
 const header = "X-Shoal"
 
+// host is what every request calls us, whatever the address: a page whose own name was made to point at a loopback address
+// (DNS rebinding) calls us by that name.
+const host = "node"
+
 // SelfInfo says who answers.
 type SelfInfo struct {
 	Name    string            `json:"name"`

@@ -145,7 +145,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 
 // send does one request and copies the answer's body to out; an answer that is not a success becomes an *Error.
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader, out *bytes.Buffer) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, body)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -73,6 +74,10 @@ func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(header) == "" {
 			writeError(w, &Error{Refused, "the header " + header + " is missing: this is the API of a shoal node, use the shoal command"})
+			return
+		}
+		if r.Host != host {
+			writeError(w, &Error{Refused, fmt.Sprintf("the host %q is not this node's API", r.Host)})
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
