@@ -114,9 +114,3 @@ func badInput(format string, args ...any) *Error {
 type listOf struct {
 	Hashes []store.Hash `json:"hashes"`
 }
-
-// answer names the JSON of each endpoint in one place, so that server and client cannot drift apart.
-type (
-	membersAnswer []mesh.MemberInfo
-	logAnswer     []mesh.RevisionInfo
-)

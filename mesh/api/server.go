@@ -43,7 +43,7 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	s := server{b: b, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/self", s.get(func(*http.Request) (any, error) { return b.Self(), nil }))
-	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return membersAnswer(b.Members()), nil }))
+	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return b.Members(), nil }))
 	mux.HandleFunc("GET /v1/ring", s.get(func(r *http.Request) (any, error) { return b.Ring(r.Context()) }))
 	mux.HandleFunc("GET /v1/status", s.get(func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
 	mux.HandleFunc("GET /v1/log", s.get(func(r *http.Request) (any, error) {
