@@ -13,10 +13,10 @@ import (
 
 // Limits of fetching.
 const (
-	maxFlight    = 128 // objects asked for and not yet here
+	maxFlight    = 128              // objects asked for and not yet here
 	getTimeout   = 2 * time.Second  // without an object from the one that was asked
 	silentTime   = 15 * time.Second // that such a one is asked only when nobody else is left
-	fetchAgain   = time.Second // until all sources are tried anew
+	fetchAgain   = time.Second      // until all sources are tried anew
 	fetchTimeout = 20 * time.Second
 )
 
