@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"time"
 )
@@ -33,10 +34,15 @@ type Meta struct {
 	Xattrs   map[string][]byte
 }
 
+// ErrUnsafePath is refused by whatever would write: the path passes through a symlink that anyone could have put there.
+var ErrUnsafePath = errors.New("path passes through a symlink that does not belong to root")
+
 // Files is the file system. No method follows a symlink in the last element of its path, and those that write refuse a
 // path that passes through a symlink not owned by root (or, when not running as root, by this user). Nothing is edited in
 // place: contents arrive by Stage and Rename.
 type Files interface {
+	// Self is the user and group that the host works as, who own what is made and says nothing else.
+	Self() (uid, gid uint32)
 	// Lstat returns fs.ErrNotExist when there is nothing.
 	Lstat(path string) (Stat, error)
 	ReadFile(path string) ([]byte, error)
@@ -51,6 +57,9 @@ type Files interface {
 	Stage(path string, data []byte, meta Meta) (staged string, err error)
 	// SyncFiles makes all that was staged durable, with one sync for each file system.
 	SyncFiles() error
+	// Unstage removes what Stage left behind for paths, in this process or in one that was killed; those that were renamed
+	// are not touched. It looks in the folders where Stage would put them now.
+	Unstage(paths []string) error
 	// Rename moves a staged file to path, over what is there.
 	Rename(staged, path string) error
 	Mkdir(path string, meta Meta) error
@@ -82,6 +91,8 @@ type Exit struct {
 // status. Cancelling ctx kills the process group.
 type Commands interface {
 	Run(ctx context.Context, cmd Command) (Exit, error)
+	// Path is the name that a command sees for a path of Files: the same but for a host under --root.
+	Path(path string) string
 }
 
 // Package is one installed package.
@@ -91,13 +102,25 @@ type Package struct {
 	Hold    bool
 }
 
-// Packages is the package manager.
+// PackageChange is what a transaction does to one package. An empty version means that it is not installed.
+type PackageChange struct {
+	Name          string
+	Before, After string
+}
+
+// Packages is the package manager. Version "" of a package to install asks for the candidate, and leaves one alone that
+// is installed already.
 type Packages interface {
 	// Installed returns those of names that are installed; all when names is empty.
 	Installed(ctx context.Context, names []string) ([]Package, error)
 	// Available returns the candidate version of a package, and whether that exact version (empty: any) can be had.
 	Available(ctx context.Context, name, version string) (candidate string, ok bool, err error)
-	// ChangePackages installs, up- or downgrades (name=version) and removes in one transaction.
+	// SimulatePackages returns all that ChangePackages would change with the same arguments, dependencies and conflicts
+	// included, sorted by name; an error when it would refuse. It needs no network and changes nothing.
+	SimulatePackages(ctx context.Context, install []Package, remove []string) ([]PackageChange, error)
+	// ChangePackages installs, up- or downgrades (name=version) and removes in one transaction. Removing leaves the
+	// package's configuration and data, takes what a transaction that failed left half installed, and passes over what is not
+	// there. Everything is fetched before anything is touched.
 	ChangePackages(ctx context.Context, install []Package, remove []string) error
 	SetHold(ctx context.Context, name string, hold bool) error
 }
@@ -136,6 +159,9 @@ type User struct {
 	Shell  string
 	Groups []string // supplementary, sorted
 	System bool
+	// Shadow is what the host keeps of its password and ageing, in the host's own form, so that a user who was removed can
+	// come back as it was. Empty: this process may not read it; put: keep what is there, and lock a new user.
+	Shadow string
 }
 
 // Group is one row of the group database.
@@ -150,9 +176,18 @@ type Group struct {
 type Accounts interface {
 	LookupUser(name string) (u User, ok bool, err error)
 	LookupGroup(name string) (g Group, ok bool, err error)
-	// PutUser creates the user, or changes it to be as given. UID, GID 0 on creation of a user other than root: choose.
+	// GroupByID finds a group by its number.
+	GroupByID(gid uint32) (g Group, ok bool, err error)
+	// PutUser creates the user, or changes it to be as given; its home is the caller's to make. UID, GID 0 on creation of a
+	// user other than root: choose, where the chosen group is the one of the user's own name, made when there is none. A
+	// group in Groups that does not exist is an error.
 	PutUser(ctx context.Context, u User) error
-	RemoveUser(ctx context.Context, name string) error // never its home
+	// RemoveUser takes the user out of every row, its memberships included, and leaves its own group and its home. One
+	// that is not there is removed already.
+	RemoveUser(ctx context.Context, name string) error
+	// PutGroup creates the group, or changes it to be as given, members included. GID 0 on creation of a group other than
+	// root: choose.
 	PutGroup(ctx context.Context, g Group) error
+	// RemoveGroup refuses to remove the primary group of a user. One that is not there is removed already.
 	RemoveGroup(ctx context.Context, name string) error
 }

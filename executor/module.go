@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"fmt"
 
 	"shoal/states"
 )
@@ -17,6 +18,12 @@ type Change struct {
 	Diff string
 	// Unknown: what would change cannot be known before an earlier state has run, and Diff says why.
 	Unknown bool
+	// Always marks an action rather than a state, such as a command with no guard or a restart: Check says needed
+	// whenever it is asked, so there is nothing to verify and nothing for the ledger to take back later.
+	Always bool
+	// Guarded says that the answer came from something beside the part's own resource, such as the command of unless:,
+	// and that an earlier change may turn it. A plan then says unknown where an earlier state would change.
+	Guarded bool
 	// Outputs as far as they are known without applying.
 	Outputs map[string]any
 }
@@ -28,7 +35,25 @@ type Undo struct {
 	Reversible bool
 	Why        string
 	Data       []byte
+	// Contents are bytes that Data names by their hash ("sha256:…") and that are too many for the journal, such as the old
+	// contents of a file. The engine keeps them, and hands them to Revert through Old.
+	Contents map[string][]byte
+	// Folders are those that Apply makes on its way and that others may come to use. One that is left empty when its states
+	// have left the tree is removed.
+	Folders []string
+	// Old opens what Contents held. Set by the engine for Revert alone.
+	Old func(hash string) ([]byte, error)
 }
+
+// Missing is the error of a Check that needs something that is not there (yet): the user that is to own a file, the unit of
+// a service. Check returns it together with a Change that holds what it could tell. The plan goes on when an earlier state
+// makes it: as would_change when one provides exactly that, as unknown when others would change; else the part fails.
+type Missing struct {
+	Kind states.ResourceKind
+	Name string
+}
+
+func (e *Missing) Error() string { return fmt.Sprintf("no %s %s", e.Kind, e.Name) }
 
 // Contents opens what a states.Content names: rendered bytes of the plan, or a source of the tree or the ring. Bytes are
 // verified against the hash.
@@ -51,4 +76,29 @@ type Module interface {
 	Apply(ctx context.Context, h Host, c Contents, p Params) (map[string]any, error)
 	// Revert puts back what Capture saw.
 	Revert(ctx context.Context, h Host, p Params, u Undo) error
+}
+
+// Preparer is a Module that can put its new contents beside the target before the run changes anything, so that one sync
+// serves all parts. Prepare returns the staged name (empty: nothing to stage), and ApplyStaged is then called in place of
+// Apply, with the machine as Capture saw it.
+type Preparer interface {
+	Prepare(ctx context.Context, h Host, c Contents, p Params) (staged string, err error)
+	ApplyStaged(ctx context.Context, h Host, c Contents, p Params, staged string) (map[string]any, error)
+}
+
+// Reactor is a Module whose reaction to a notifier is itself with other parameters: cmd.run runs although what it creates
+// is there. One that reacts with another function names it in Function.Reaction.
+type Reactor interface {
+	React(p Params) Params
+}
+
+// Settler is a Module that has to act once more when a rollback has put back everything else: a service that was restarted
+// for a new file is restarted for the old one. It is called in plan order for each part of it that had changed something.
+type Settler interface {
+	Settle(ctx context.Context, h Host, p Params) error
+}
+
+// RevertDiffer is a Module that can say, for a plan, what a Revert would change.
+type RevertDiffer interface {
+	RevertDiff(ctx context.Context, h Host, p Params, u Undo) string
 }

@@ -16,7 +16,8 @@ const (
 // MaxHint is the longest hint in bytes; state is always pulled, so a hint only has to name it.
 const MaxHint = 200
 
-// Event is what the gossip tells the node: either a member changed (Status is set) or a hint came (Hint is set).
+// Event is what the gossip tells the node: either a member changed (Status is set) or a hint came (Hint is set), from Node as
+// far as it says.
 type Event struct {
 	Node   NodeID
 	Addr   string // IP:port of the member, for the one UDP and TCP port

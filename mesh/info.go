@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"errors"
 	"time"
 
 	"shoal/membership"
@@ -9,6 +10,9 @@ import (
 
 // What a node answers to the people who ask it. These are the shapes of the command line's JSON (LANGUAGE.md, section 2);
 // mesh/node fills them in, mesh/api carries them, and neither has to know the other.
+
+// ErrUnknownNode is returned for a name that no member has.
+var ErrUnknownNode = errors.New("no member has this name")
 
 // MemberInfo is one line of `shoal members`.
 type MemberInfo struct {

@@ -4,8 +4,13 @@ package arch
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,7 +19,7 @@ import (
 var families = []string{"states", "membership", "ring", "store", "executor", "mesh"}
 
 // impure are packages that reach a clock, a disk, a process or dice by being used at all. time is allowed for its types;
-// clockCalls below forbids its functions.
+// clockCalls forbids those of its functions that read the clock.
 var impure = map[string]string{
 	"net":          "a core names peers, it does not reach them",
 	"net/http":     "a core names peers, it does not reach them",
@@ -29,6 +34,9 @@ var impure = map[string]string{
 	"log/slog":     "cores return events; the shell logs them",
 }
 
+// clockCalls are the functions of package time that a core may not call: the time is an argument.
+var clockCalls = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+
 // nobody may import these: they drag in what shoal does not use (9 MB and 38 modules).
 var forbidden = map[string]string{
 	"github.com/libp2p/go-libp2p":        "build the swarm by hand: the root package links every transport",
@@ -37,6 +45,8 @@ var forbidden = map[string]string{
 
 type pkg struct {
 	ImportPath   string
+	Dir          string
+	GoFiles      []string
 	Imports      []string
 	TestImports  []string
 	XTestImports []string
@@ -103,6 +113,50 @@ func isAdapter(path string) bool {
 // isSuite is true for the conformance suites (kvtest, storetest, …), which only tests import.
 func isSuite(path string) bool { return strings.HasSuffix(path, "test") }
 
+func TestCoresReadNoClock(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if !isCore(p.ImportPath) {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, call := range clockUses(file) {
+				t.Errorf("%s uses time.%s: a core is told the time", files.Position(call.Pos()), call.Sel.Name)
+			}
+		}
+	}
+}
+
+// clockUses finds time.Now and the like.
+func clockUses(file *ast.File) []*ast.SelectorExpr {
+	var found []*ast.SelectorExpr
+	ast.Inspect(file, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clockCalls, sel.Sel.Name) {
+			found = append(found, sel)
+		}
+		return true
+	})
+	return found
+}
+
+func TestClockUsesAreFound(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x\nimport \"time\"\nvar now = time.Now\nvar d time.Duration = time.Second", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := clockUses(file); len(found) != 1 || found[0].Sel.Name != "Now" {
+		t.Errorf("found %v", found)
+	}
+}
+
 func TestRulesHold(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
@@ -126,7 +180,7 @@ func TestRulesHold(t *testing.T) {
 
 func listPackages(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "shoal/...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports,TestImports,XTestImports", "shoal/...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)

@@ -77,7 +77,7 @@ func run(t *testing.T, name string, roster *membership.Roster, kv store.KV, hub 
 	closePort := func() {}
 	if hub != nil {
 		port := hub.Connect(idOf(name), name, n)
-		n.Attach(port, port)
+		n.Attach(port, port, "")
 		closePort = func() { _ = port.Close() }
 	}
 	ctx, cancel := context.WithCancel(context.Background())

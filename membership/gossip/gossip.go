@@ -36,8 +36,10 @@ const (
 )
 
 const (
-	protocol  = "/shoal/gossip/1"
-	hintEvent = "h"
+	protocol = "/shoal/gossip/1"
+	// hintEvent and the sender make the name of a serf event: serf does not say whose an event is, and whoever hears
+	// one wants to know whom to ask.
+	hintEvent = "h/"
 )
 
 // Network carries the packets and streams. Streams exist between members only; packets are sealed with the gossip key.
@@ -149,7 +151,7 @@ func (g *Gossip) Hint(payload []byte) error {
 	if len(payload) > membership.MaxHint {
 		return fmt.Errorf("hint of %d bytes: at most %d", len(payload), membership.MaxHint)
 	}
-	if err := g.serf.UserEvent(hintEvent, payload, false); err != nil {
+	if err := g.serf.UserEvent(hintEvent+string(g.self), payload, false); err != nil {
 		return fmt.Errorf("hint: %w", err)
 	}
 	return nil

@@ -287,7 +287,7 @@ func TestPumpKeepsTheNewest(t *testing.T) {
 		p.take(serf.MemberEvent{Type: serf.EventMemberLeave, Members: member("b")})
 	}
 	for i := range maxHints + 10 {
-		p.take(serf.UserEvent{Name: hintEvent, Payload: fmt.Append(nil, i)})
+		p.take(serf.UserEvent{Name: hintEvent + "n1", Payload: fmt.Append(nil, i)})
 	}
 	p.take(serf.UserEvent{Name: "other", Payload: []byte("x")})
 	p.take(serf.UserEvent{Name: hintEvent, Payload: make([]byte, membership.MaxHint+1)})
@@ -298,7 +298,7 @@ func TestPumpKeepsTheNewest(t *testing.T) {
 		p.delivered()
 	}
 	if len(got) != 2+maxHints || got[0].Status != membership.Failed || got[1].Status != membership.Left ||
-		got[0].Addr != "10.0.0.1:1" || string(got[2].Hint) != "10" {
+		got[0].Addr != "10.0.0.1:1" || string(got[2].Hint) != "10" || got[2].Node != "n1" {
 		t.Errorf("%d events: %+v", len(got), got[:3])
 	}
 }

@@ -3,6 +3,7 @@ package gossip
 import (
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/serf/serf"
 
@@ -78,13 +79,14 @@ func (p *pump) take(event serf.Event) {
 			p.status(memberEvent(m, statusAfter(e.Type)))
 		}
 	case serf.UserEvent:
-		if e.Name != hintEvent || len(e.Payload) > membership.MaxHint {
+		sender, ok := strings.CutPrefix(e.Name, hintEvent)
+		if !ok || len(e.Payload) > membership.MaxHint {
 			return
 		}
 		if len(p.hints) == maxHints {
 			p.hints = p.hints[1:]
 		}
-		p.hints = append(p.hints, membership.Event{Hint: e.Payload})
+		p.hints = append(p.hints, membership.Event{Node: membership.NodeID(sender), Hint: e.Payload})
 	}
 }
 

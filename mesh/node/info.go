@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,9 +15,6 @@ import (
 
 // maxLog bounds how far back Log looks.
 const maxLog = 1000
-
-// ErrUnknownNode is returned for a name that no member has.
-var ErrUnknownNode = errors.New("no member has this name")
 
 // gather asks all members that are alive what they know.
 func (n *Node) gather(ctx context.Context) (mesh.Gathered, error) {
@@ -128,7 +124,7 @@ func (n *Node) Report(ctx context.Context, name string) (executor.Report, error)
 	if name != "" {
 		m, ok := n.shown.Load().roster.Named(name, time.Now())
 		if !ok {
-			return report, fmt.Errorf("report of %s: %w", name, ErrUnknownNode)
+			return report, fmt.Errorf("report of %s: %w", name, mesh.ErrUnknownNode)
 		}
 		id = m.ID
 	}

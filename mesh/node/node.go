@@ -36,7 +36,7 @@ type Config struct {
 	// Roster is what the node begins with: membership.Solo for a node without a mesh; with a ticket, the chain and the own
 	// redemption; nil: what an earlier start saved.
 	Roster *membership.Roster
-	Addr   string   // what members are told of this node, for display
+	Addr   string   // of this node, for display; Attach may set it
 	Join   []string // addresses to begin with; more are remembered
 	Place  func([]ring.Node) ring.Ring
 	// Replicas, Grace: as mesh.Config has them.
@@ -75,8 +75,8 @@ type Ports struct {
 	Transport mesh.Transport
 	Gossip    Gossip
 	Enforcer  Enforcer
-	// Drift says that something managed has changed on the machine.
-	Drift <-chan struct{}
+	// Drift names something managed that has changed on the machine.
+	Drift <-chan string
 }
 
 // Node is one running agent. Its methods may be called from many goroutines, also before Run: they wait for it.
@@ -131,9 +131,12 @@ func New(cfg Config, ports Ports) (*Node, error) {
 	return n, nil
 }
 
-// Attach sets the ports that need the node before they can be made themselves. It must be called before Run.
-func (n *Node) Attach(transport mesh.Transport, gossip Gossip) {
-	n.ports.Transport, n.ports.Gossip = transport, gossip
+// Attach sets the ports that need the node before they can be made themselves, and the address that the transport got. It
+// must be called before Run, and before anybody else can ask.
+func (n *Node) Attach(transport mesh.Transport, gossip Gossip, addr string) {
+	n.ports.Transport, n.ports.Gossip, n.cfg.Addr = transport, gossip, addr
+	n.shown.Store(nil)
+	n.publish()
 }
 
 func (n *Node) load(ctx context.Context) error {

@@ -98,7 +98,7 @@ type agent struct {
 	name    string
 	kv      store.KV
 	machine *machine
-	drift   chan struct{}
+	drift   chan string
 	port    *meshtest.Port
 	stop    func()
 }
@@ -141,7 +141,7 @@ func (f *fleet) roster(name string) *membership.Roster {
 // start runs a node; with kv of an earlier run it needs neither ticket nor address.
 func (f *fleet) start(name, join string, kv store.KV) *agent {
 	f.t.Helper()
-	a := &agent{name: name, kv: kv, machine: &machine{}, drift: make(chan struct{}, 1)}
+	a := &agent{name: name, kv: kv, machine: &machine{}, drift: make(chan string, 1)}
 	cfg := node.Config{Key: keyOf(name), Seed: uint64(time.Now().UnixNano()), Addr: name, Place: ring.NewPlacement().Update}
 	if kv == nil {
 		a.kv, cfg.Roster = memory.New(), f.roster(name)
@@ -156,7 +156,7 @@ func (f *fleet) start(name, join string, kv store.KV) *agent {
 	a.Node = n
 	member, _ := n.Self()
 	a.port = f.hub.Connect(member.ID, name, n)
-	n.Attach(a.port, a.port)
+	n.Attach(a.port, a.port, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
@@ -297,7 +297,7 @@ func checkInfo(t *testing.T, a *agent, head mesh.PushResult) {
 	if err != nil || report.Node != "n1" || report.Version != 2 {
 		t.Errorf("report: %+v, %v", report, err)
 	}
-	if _, err := a.Report(ctx, "nobody"); !errors.Is(err, node.ErrUnknownNode) {
+	if _, err := a.Report(ctx, "nobody"); !errors.Is(err, mesh.ErrUnknownNode) {
 		t.Errorf("report of nobody: %v", err)
 	}
 }
@@ -312,7 +312,7 @@ func TestACutOffNodeStagesAndKeepsEnforcing(t *testing.T) {
 	f.hub.Cut(member.ID, true)
 	eventually(t, "n5 sees nobody", func() bool { return lonely.Members()[0].Status == membership.Failed })
 	runs := lonely.machine.count()
-	lonely.drift <- struct{}{}
+	lonely.drift <- "/etc/f"
 	eventually(t, "n5 still enforces", func() bool { return lonely.machine.count() > runs })
 	two := f.push(lonely, 2, one.Revision, map[string]string{"site.yaml": "b"})
 	if two.Status != store.Staged || two.Why == "" {
@@ -410,7 +410,7 @@ func (f *full) fill(bad bool) {
 	f.bad = bad
 }
 
-func soloOver(t *testing.T, kv store.KV, m *machine, drift chan struct{}) (*node.Node, func() error) {
+func soloOver(t *testing.T, kv store.KV, m *machine, drift chan string) (*node.Node, func() error) {
 	t.Helper()
 	key := keyOf("solo")
 	self := membership.Member{ID: membership.IDOf(key.Public().(ed25519.PublicKey)), Name: "solo"}
@@ -438,7 +438,7 @@ func soloOver(t *testing.T, kv store.KV, m *machine, drift chan struct{}) (*node
 }
 
 func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
-	kv, m, drift := &full{KV: memory.New()}, &machine{}, make(chan struct{})
+	kv, m, drift := &full{KV: memory.New()}, &machine{}, make(chan string)
 	n, stop := soloOver(t, kv, m, drift)
 	ctx := context.Background()
 	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
@@ -463,7 +463,7 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 		t.Errorf("shows a head that was not kept: %+v", n.Heads())
 	}
 	runs := m.count()
-	drift <- struct{}{}
+	drift <- "/etc/f"
 	eventually(t, "still enforces", func() bool { return m.count() > runs })
 	if err := stop(); !errors.Is(err, store.ErrReserve) {
 		t.Errorf("run ended with %v", err)
@@ -471,7 +471,7 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 }
 
 func TestAFailedRevisionIsNotChased(t *testing.T) {
-	m, drift := &machine{fail: "the last state fails"}, make(chan struct{})
+	m, drift := &machine{fail: "the last state fails"}, make(chan string)
 	n, _ := soloOver(t, memory.New(), m, drift)
 	ctx := context.Background()
 	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
@@ -488,7 +488,7 @@ func TestAFailedRevisionIsNotChased(t *testing.T) {
 	}
 	eventually(t, "the failure is told", failed)
 	for range 20 {
-		drift <- struct{}{} // the channel has no room: each was taken
+		drift <- "/etc/f" // the channel has no room: each was taken
 	}
 	if m.count() != 1 {
 		t.Errorf("%d runs of a failed revision", m.count())

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"shoal/internal/fleet"
+)
+
+// benchMesh measures a push to five nodes, and the same five when nothing happens.
+func benchMesh(ctx context.Context, binary, dir string, idle time.Duration) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := fleet.New(binary, dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := gather(ctx, f); err != nil {
+		return err
+	}
+	fmt.Printf("\npush of a one-line change to five nodes\n")
+	for version := 1; version <= 6; version++ {
+		if err := push(ctx, f, version); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\nan idle agent in a five-node mesh, over %s\n", idle)
+	return watchIdle(ctx, f, idle)
+}
+
+func gather(ctx context.Context, f *fleet.Fleet) error {
+	if res, err := f.Shoal(ctx, "init"); err != nil || res.Status != 0 {
+		return fmt.Errorf("init: %v %s", err, res.Stderr)
+	}
+	var last *fleet.Node
+	for i := range 5 {
+		n := f.Add(fmt.Sprintf("n%d", i+1), "role=bench")
+		if err := n.Join(ctx, last); err != nil {
+			return err
+		}
+		last = n
+		if err := fleet.Eventually(ctx, 30*time.Second, func() error { return membersAt(ctx, f, n, min(i+1, 2)) }); err != nil {
+			return err
+		}
+	}
+	return fleet.Eventually(ctx, 30*time.Second, func() error {
+		for _, n := range f.Nodes {
+			if err := membersAt(ctx, f, n, 5); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func membersAt(ctx context.Context, f *fleet.Fleet, n *fleet.Node, want int) error {
+	var members []struct{ Status string }
+	if err := f.JSON(ctx, &members, "members", "--node", n.Socket()); err != nil {
+		return err
+	}
+	alive := 0
+	for _, m := range members {
+		if m.Status == "alive" {
+			alive++
+		}
+	}
+	if alive < want {
+		return fmt.Errorf("%s sees %d of %d", n.Name, alive, want)
+	}
+	return nil
+}
+
+// push writes a new version of the tree and says where the time went, seen from outside: the command until committed,
+// then until the first and the last node have the file.
+func push(ctx context.Context, f *fleet.Fleet, version int) error {
+	want := fmt.Sprintf("version %d\n", version)
+	tree := filepath.Join(f.Dir, "tree")
+	if err := os.MkdirAll(filepath.Join(tree, "components/c"), 0o755); err != nil {
+		return err
+	}
+	for path, text := range map[string]string{
+		"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
+		"components/c/states.yaml": "states:\n  f:\n    file.managed: {path: /etc/f, content: \"" + strings.TrimSpace(want) + "\\n\"}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(tree, path), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	started := time.Now()
+	res, err := f.Shoal(ctx, "push", "tree", "--node", f.Nodes[version%5].Socket())
+	if err != nil || res.Status != 0 {
+		return fmt.Errorf("push: %v %s", err, res.Stderr)
+	}
+	committed := time.Since(started)
+	first, last, err := arrivals(ctx, f, want, started)
+	if err != nil {
+		return err
+	}
+	var report struct {
+		TookMS float64 `json:"took_ms"`
+	}
+	if err := f.JSON(ctx, &report, "report", "--node", f.Nodes[0].Socket()); err != nil {
+		return err
+	}
+	row(fmt.Sprintf("version %d: until all five have applied it", version), ms(last), fmt.Sprintf(
+		"command until committed %s; first node has it at %s; its run %.1f ms", ms(committed), ms(first), report.TookMS))
+	return nil
+}
+
+// arrivals waits until every node has the file, and returns when the first and the last had it.
+func arrivals(ctx context.Context, f *fleet.Fleet, want string, started time.Time) (first, last time.Duration, err error) {
+	have := map[string]bool{}
+	for len(have) < len(f.Nodes) {
+		for _, n := range f.Nodes {
+			data, err := os.ReadFile(n.Path("etc/f"))
+			if have[n.Name] || err != nil || string(data) != want {
+				continue
+			}
+			if have[n.Name] = true; len(have) == 1 {
+				first = time.Since(started)
+			}
+		}
+		if time.Since(started) > 30*time.Second || ctx.Err() != nil {
+			return 0, 0, fmt.Errorf("after 30 s only %d of 5 have applied it", len(have))
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return first, time.Since(started), nil
+}
+
+// usage is what the kernel says of one process.
+type usage struct {
+	rss int64   // bytes
+	cpu float64 // seconds
+}
+
+func watchIdle(ctx context.Context, f *fleet.Fleet, idle time.Duration) error {
+	before, wire, err := sample(f)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(idle):
+	}
+	after, wireAfter, err := sample(f)
+	if err != nil {
+		return err
+	}
+	var rss int64
+	var cpu float64
+	for i := range after {
+		rss += after[i].rss
+		cpu += after[i].cpu - before[i].cpu
+	}
+	n := float64(len(after))
+	row("resident memory, mean", fmt.Sprintf("%.1f MiB", float64(rss)/n/(1<<20)), "aim: 40 MB or less")
+	row("CPU, share of one core, mean", fmt.Sprintf("%.2f %%", 100*cpu/n/idle.Seconds()), "aim: 0.7 % or less")
+	row("bytes per second on the wire, sent, mean", fmt.Sprintf("%.0f B/s", float64(wireAfter-wire)/n/idle.Seconds()), "all of loopback, headers included")
+	return nil
+}
+
+func sample(f *fleet.Fleet) ([]usage, int64, error) {
+	var all []usage
+	for _, n := range f.Nodes {
+		u, err := usageOf(n.PID())
+		if err != nil {
+			return nil, 0, err
+		}
+		all = append(all, u)
+	}
+	data, err := os.ReadFile("/sys/class/net/lo/statistics/tx_bytes")
+	if err != nil {
+		return nil, 0, err
+	}
+	wire, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	return all, wire, err
+}
+
+// usageOf reads proc(5): statm field 2 in pages, stat fields 14 and 15 in ticks of 10 ms.
+func usageOf(pid int) (usage, error) {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return usage{}, err
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return usage{}, err
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(statm))[1], 10, 64)
+	if err != nil {
+		return usage{}, err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var ticks float64
+	for _, field := range fields[11:13] {
+		t, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return usage{}, err
+		}
+		ticks += t
+	}
+	return usage{rss: pages * int64(os.Getpagesize()), cpu: ticks / 100}, nil
+}

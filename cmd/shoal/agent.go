@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	lifecycle "github.com/oklog/run"
+	"github.com/spf13/cobra"
+
+	"shoal/executor/local"
+	"shoal/membership"
+	"shoal/membership/gossip"
+	"shoal/mesh/api"
+	"shoal/mesh/node"
+	"shoal/mesh/p2p"
+	"shoal/ring"
+	"shoal/store"
+	"shoal/store/badger"
+	"shoal/store/memory"
+)
+
+func newAgent(t *terminal) *cobra.Command {
+	var (
+		flags agentConfig
+		tags  []string
+		file  string
+	)
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run a node",
+		Long: `Run a node.
+
+The first machine of a mesh starts with a ticket, every other with a ticket and the address of any machine that is there.
+After that no flags are needed: the node remembers its mesh. Without a ticket the node is alone, and takes its operators from
+the first push over its socket.`,
+		Args: cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	f.StringVar(&file, "config", "", "configuration file (YAML); flags win over it")
+	f.StringVar(&flags.DataDir, "data-dir", "", "key, store, journal and ledger (default: ROOT"+defaultDataDir+")")
+	f.StringVar(&flags.Name, "name", "", "the name to ask for (default: the host name)")
+	f.StringVar(&flags.Bind, "bind", "", "IP:PORT for UDP and TCP (default: "+defaultBind+")")
+	f.StringArrayVar(&flags.Join, "join", nil, "address of a machine of the mesh, IP:PORT (repeatable)")
+	f.StringVar(&flags.Ticket, "ticket", "", "the ticket, or @FILE")
+	f.StringArrayVar(&tags, "tag", nil, "a tag of a node without a mesh, k=v; in a mesh, a tag that the grant must hold (repeatable)")
+	f.StringVar(&flags.Zone, "zone", "", "the zone of a node without a mesh; in a mesh, the zone that the grant must hold")
+	f.StringVar(&flags.Root, "root", "", "a folder that stands for the machine")
+	f.StringVar(&flags.API, "api", "", "where commands reach this node: unix:PATH or a loopback HOST:PORT (default: DATA_DIR/api.sock)")
+	f.StringVar(&flags.Store, "store", "", "memory, disk or replicated (default: replicated in a mesh, disk without one)")
+	f.StringVar(&flags.Ring, "ring", "", "token or circular; the same on all nodes of a mesh (default: token)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		given, err := parseTags(tags)
+		if err != nil {
+			return err
+		}
+		flags.Tags = given
+		config, err := loadConfig(file)
+		if err != nil {
+			return err
+		}
+		config, err = config.overruled(flags).complete()
+		if err != nil {
+			return err
+		}
+		return runAgent(cmd.Context(), t, config)
+	}
+	return cmd
+}
+
+// agent is a node with everything that it acts through, from the disk up.
+type agent struct {
+	config  agentConfig
+	id      identity
+	log     *slog.Logger
+	facts   map[string]string
+	kv      store.KV
+	machine *machine
+	watcher *local.Watcher
+	node    *node.Node
+	door    net.Listener
+	closers []func() error // run last to first
+}
+
+func runAgent(ctx context.Context, t *terminal, c agentConfig) (err error) {
+	a := &agent{config: c, log: slog.New(slog.NewTextHandler(t.err, nil)), facts: local.Facts(c.Root)}
+	defer func() {
+		for i := len(a.closers) - 1; i >= 0; i-- {
+			if closeErr := a.closers[i](); err == nil {
+				err = closeErr
+			}
+		}
+	}()
+	for _, step := range []func() error{a.openDoor, a.openDisk, a.openMachine, a.makeNode} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return a.serve(ctx)
+}
+
+// openDoor listens for commands before anything else is opened: an agent that runs already is found there. Who comes early
+// waits.
+func (a *agent) openDoor() (err error) {
+	if err := makeFolders(a.config.Root, a.config.DataDir); err != nil {
+		return err
+	}
+	if a.config.API == "" {
+		a.config.API = filepath.Join(a.config.DataDir, "api.sock")
+	}
+	if a.door, err = api.Listen(a.config.API); err != nil {
+		return badInput("%v", err)
+	}
+	a.closers = append(a.closers, func() error {
+		_ = a.door.Close() // Serve has closed it, unless the start failed
+		return nil
+	})
+	return nil
+}
+
+// openDisk opens what the node keeps, and who it is.
+func (a *agent) openDisk() (err error) {
+	if a.id, err = openIdentity(a.config); err != nil {
+		return err
+	}
+	if a.id.standing == nil && len(a.config.Join) > 0 {
+		return badInput("--join needs a ticket; an operator makes one with: shoal ticket --tag role=web")
+	}
+	if network, _ := api.Network(a.config.API); network == "tcp" && a.id.standing == nil {
+		return badInput("--api %s: a node without a mesh takes its operators from the first push, so that TCP would make any user of this machine its operator; use the socket", a.config.API)
+	}
+	form := a.config.Store
+	if form == "" {
+		form = map[bool]string{true: "disk", false: "replicated"}[a.id.standing == nil]
+	}
+	if (form == "replicated") != (a.id.standing != nil) && form != "memory" {
+		return badInput("--store %s: replicated is for a node of a mesh, disk for one without", form)
+	}
+	if form == "memory" {
+		a.log.Warn("the store is volatile: what is pushed here is gone when the agent ends, unless other nodes have it")
+		a.kv = memory.New()
+	} else if a.kv, err = badger.Open(badger.Options{Dir: filepath.Join(a.config.DataDir, "store"), Logger: a.log}); err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.kv.Close)
+	return nil
+}
+
+// openMachine opens the machine, and undoes a run that was cut short before anything else happens.
+func (a *agent) openMachine() (err error) {
+	if a.machine, err = openMachine(a.config.Root, a.config.DataDir); err != nil {
+		return err
+	}
+	a.closers = append(a.closers, a.machine.close)
+	report, interrupted, err := a.machine.engine.Recover(context.Background())
+	if err != nil {
+		return err
+	}
+	if interrupted {
+		a.log.Warn("rolled back a run that was interrupted", "result", report.Result, "left", report.Left)
+	}
+	a.watcher = local.NewWatcher(a.machine.host, func(err error) { a.log.Warn("watching for drift", "error", err) })
+	a.closers = append(a.closers, a.watcher.Close)
+	return nil
+}
+
+func (a *agent) makeNode() error {
+	roster := membership.Solo(a.id.member)
+	if a.id.standing != nil {
+		var err error
+		if roster, err = a.id.roster(); err != nil {
+			return err
+		}
+	}
+	var seed [8]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return err
+	}
+	place := ring.NewPlacement().Update
+	if a.config.Ring == "circular" {
+		place = ring.NewCircular
+	}
+	var err error
+	a.node, err = node.New(node.Config{
+		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
+		Place: place, FullCheck: a.config.CheckEvery, Logger: a.log,
+	}, node.Ports{
+		KV: a.kv, Drift: a.watcher.Drift(),
+		Enforcer: &enforcer{machine: a.machine, watcher: a.watcher, facts: a.facts, log: a.log},
+	})
+	if err != nil || a.id.standing == nil {
+		return err
+	}
+	return a.connect()
+}
+
+// connect brings up the two ways to other nodes. What they ask of the node waits until it runs.
+func (a *agent) connect() error {
+	transport, err := p2p.New(p2p.Options{
+		Key: a.id.key, Bind: a.config.Bind, Known: a.node.Known, Admit: a.node.Admit, Vouch: a.node.Vouch,
+		Credential: a.node.Credential, Logger: a.log,
+	})
+	if err != nil {
+		return badInput("%v", err)
+	}
+	a.closers = append(a.closers, transport.Close)
+	g, err := gossip.Start(gossip.Options{
+		Self: a.id.id, Network: transport, Key: a.id.standing.GossipKey, Allowed: a.node.Known, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, g.Close)
+	a.node.Attach(transport, g, transport.Addr())
+	a.config.Bind = transport.Addr()
+	return nil
+}
+
+// serve runs until the context ends, the node leaves, or something fails. The node goes first, since it says goodbye; then
+// the API; what they stand on is closed by runAgent.
+func (a *agent) serve(ctx context.Context) error {
+	nodeCtx, stopNode := context.WithCancel(ctx)
+	apiCtx, stopAPI := context.WithCancel(context.Background())
+	var group lifecycle.Group
+	group.Add(func() error { return a.node.Run(nodeCtx) }, func(error) { stopNode() })
+	group.Add(func() error { return api.Serve(apiCtx, a.door, api.NewHandler(backend{a.node, a}, a.log)) }, func(error) { stopAPI() })
+	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", a.config.API, "root", a.config.Root)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // there may be no systemd
+	started := time.Now()
+	err := group.Run()
+	a.log.Info("down", "after", time.Since(started).Round(time.Second))
+	return err
+}
+
+// backend is the node as the API wants it.
+type backend struct {
+	*node.Node
+	a *agent
+}
+
+// Store takes objects in without waiting for copies: the push that follows does.
+func (b backend) Store() store.Store { return b.Intake() }
+
+func (b backend) Self() api.SelfInfo {
+	member, env := b.Node.Self()
+	root := b.a.config.Root
+	if root == "" {
+		root = "/"
+	}
+	info := api.SelfInfo{
+		Name: member.Name, ID: member.ID, Zone: member.Zone, Tags: withFacts(member.Tags, b.a.facts), Env: env,
+		Version: version, DataDir: b.a.config.DataDir, Root: root,
+	}
+	if s := b.a.id.standing; s != nil {
+		if chain, err := membership.OpenChain(s.Chain); err == nil {
+			info.Mesh = chain.Mesh().String()
+		}
+	}
+	return info
+}
+
+// withFacts adds the facts of the machine to what was granted; a fact never hides a grant.
+func withFacts(granted, facts map[string]string) map[string]string {
+	tags := map[string]string{}
+	for k, v := range facts {
+		tags[k] = v
+	}
+	for k, v := range granted {
+		tags[k] = v
+	}
+	return tags
+}
+
+var _ api.Backend = backend{}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"shoal/executor"
+	"shoal/states"
+	"shoal/states/disk"
+)
+
+func newApply(t *terminal) *cobra.Command {
+	var (
+		name, zone, root, data, order string
+		tags                          []string
+	)
+	cmd := &cobra.Command{
+		Use:   "apply TREE",
+		Short: "Make this machine match a tree, with no agent and no mesh",
+		Args:  cobra.ExactArgs(1),
+	}
+	hereFlags(cmd, &name, &zone, &tags, &root, &data, &order)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkOrder(order); err != nil {
+			return err
+		}
+		node, err := hereNode(name, zone, tags, root)
+		if err != nil {
+			return err
+		}
+		tree, err := disk.Open(args[0])
+		if err != nil {
+			return badInput("%v", err)
+		}
+		dir := dataDir(data, root)
+		plan, contents, err := compileCached(args[0], tree, node, states.Order(order), dir)
+		if err != nil {
+			return err
+		}
+		if err := makeFolders(root, dir); err != nil {
+			return err
+		}
+		m, err := openMachine(root, dir)
+		if err != nil {
+			return err
+		}
+		report := m.engine.Apply(cmd.Context(), plan, contents, executor.RunMeta{})
+		if err := m.close(); err != nil {
+			return err
+		}
+		return t.finish(report)
+	}
+	return cmd
+}
+
+// finish prints a run's report and turns its result into the exit status.
+func (t *terminal) finish(r executor.Report) error {
+	if t.json {
+		if err := t.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		t.printReport(r, false)
+	}
+	if status := resultStatus(r.Result); status != exitDone {
+		return &exitError{status: status}
+	}
+	return nil
+}
+
+func newRecover(t *terminal) *cobra.Command {
+	var root, data string
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Roll back an interrupted run and exit (an agent and apply do that by themselves)",
+		Args:  cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&root, "root", "", "the folder that stands for the machine")
+	cmd.Flags().StringVar(&data, "data-dir", "", "journal and ledger (default: ROOT"+defaultDataDir+")")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		m, err := openMachine(root, dataDir(data, root))
+		if err != nil {
+			return err
+		}
+		report, interrupted, err := m.engine.Recover(cmd.Context())
+		if closeErr := m.close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return err
+		}
+		if !interrupted {
+			if t.json {
+				return t.printJSON(report)
+			}
+			t.note("no run was interrupted: nothing to do")
+			return nil
+		}
+		if report.Result == executor.RolledBackRun {
+			if t.json {
+				return t.printJSON(report)
+			}
+			t.printReport(report, false)
+			return nil // rolling back is what was asked for
+		}
+		return t.finish(report)
+	}
+	return cmd
+}

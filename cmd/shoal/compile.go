@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"shoal/executor"
+	"shoal/internal/codec"
+	"shoal/states"
+	"shoal/states/disk"
+)
+
+// compileCached compiles a tree on disk for this machine, or takes the plan of the last time when nothing has changed
+// since. The contents that come with it open what the plan names.
+func compileCached(dir string, tree fs.FS, node states.Node, order states.Order, cacheDir string) (*states.Plan, executor.Contents, error) {
+	salt, err := cacheSalt(node, order, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	cache := disk.Cache{Dir: cacheDir, Salt: salt, Now: time.Now}
+	plan, rendered, err := cache.Plan(dir, func() (*states.Plan, error) {
+		return states.CompileOrdered(tree, node, functions(), order)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return plan, &lazyContents{plan: plan, sources: executor.TreeContents(tree), rendered: rendered}, nil
+}
+
+// cacheSalt is what a plan depends on beside its tree. The program is known by its file, since two builds may carry
+// one version.
+func cacheSalt(node states.Node, order states.Order, dir string) ([]byte, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return codec.Marshal([]any{version, program.Size(), program.ModTime().UnixNano(), full, string(order), node.Name, node.Zone, node.Tags})
+}
+
+// lazyContents reads what templates rendered only when somebody wants it: a run with nothing to do does not.
+type lazyContents struct {
+	plan     *states.Plan
+	sources  executor.Contents
+	rendered func() (map[string][]byte, error) // nil once it was read
+}
+
+func (l *lazyContents) Bytes(ctx context.Context, c states.Content) ([]byte, error) {
+	if c.Source != "" {
+		return l.sources.Bytes(ctx, c)
+	}
+	if l.rendered != nil {
+		rendered, err := l.rendered()
+		if err != nil {
+			return nil, err
+		}
+		l.plan.Rendered, l.rendered = rendered, nil
+	}
+	data, ok := l.plan.Rendered[c.Hash]
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", c.From, executor.ErrContents)
+	}
+	return data, nil
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"shoal/executor"
+	"shoal/executor/local"
+	"shoal/mesh/node"
+	"shoal/states"
+	"shoal/store"
+)
+
+// enforcer joins the node to the executor: it compiles a revision for this machine, makes the machine match, and watches
+// what it made. The node calls it from one goroutine.
+type enforcer struct {
+	machine *machine
+	watcher *local.Watcher
+	facts   map[string]string
+	log     *slog.Logger
+
+	compiled  store.Hash // the revision that plan is of
+	plan      *states.Plan
+	converged bool // the machine matched plan once
+}
+
+// Enforce implements node.Enforcer.
+func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
+	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String()}
+	if err := e.compile(w); err != nil {
+		return executor.Report{
+			Node: w.Member.Name, Env: meta.Env, Version: meta.Version, Revision: meta.Revision,
+			Result: executor.RunFailed, States: []executor.StateReport{}, Error: "the tree does not compile for this node: " + err.Error(),
+		}
+	}
+	contents := executor.TreeContents(w.Tree)
+	if e.converged && e.plan.Policy.Drift == "report" {
+		return e.machine.engine.Check(ctx, e.plan, contents, meta) // what drifted is told, and left
+	}
+	report := e.machine.engine.Apply(ctx, e.plan, contents, meta)
+	e.converged = e.converged || report.Result == executor.Converged
+	e.watcher.Watch(e.machine.engine.Managed())
+	return report
+}
+
+// compile keeps the plan of the newest revision, so that putting a deleted file back costs no compilation.
+func (e *enforcer) compile(w node.Wanted) error {
+	if e.plan != nil && e.compiled == w.Revision {
+		return nil
+	}
+	tags := withFacts(w.Member.Tags, e.facts)
+	plan, err := states.Compile(w.Tree, states.Node{Name: w.Member.Name, Zone: w.Member.Zone, Tags: tags}, functions())
+	if err != nil {
+		return err
+	}
+	e.plan, e.compiled, e.converged = plan, w.Revision, false
+	return nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+)
+
+// home is the operator's folder: the key that signs, the trust chain, and the key that gossip is encrypted with.
+type home struct{ dir string }
+
+const (
+	operatorKeyFile = "operator.key"
+	chainFile       = "chain"
+	gossipKeyFile   = "gossip.key"
+)
+
+// openHome names the folder: dir, or SHOAL_HOME, or the user's configuration folder.
+func openHome(dir string) (home, error) {
+	if dir == "" {
+		dir = os.Getenv("SHOAL_HOME")
+	}
+	if dir == "" {
+		base, err := os.UserConfigDir()
+		if err != nil {
+			return home{}, badInput("where are your keys? set SHOAL_HOME (%v)", err)
+		}
+		dir = filepath.Join(base, "shoal")
+	}
+	return home{dir}, nil
+}
+
+// create makes a new cluster with one operator.
+func (h home) create() (*membership.Chain, error) {
+	if _, err := os.Lstat(filepath.Join(h.dir, chainFile)); err == nil {
+		return nil, badInput("%s holds a cluster already; name another folder with --dir", h.dir)
+	}
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return nil, err
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	secrets := make([]byte, 64) // a nonce for the genesis, the gossip key
+	if _, err := rand.Read(secrets); err != nil {
+		return nil, err
+	}
+	genesis, err := membership.NewGenesis(secrets[:32], 1, key)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := membership.OpenChain([]membership.Signed{genesis})
+	if err != nil {
+		return nil, err
+	}
+	if err := writeKey(filepath.Join(h.dir, operatorKeyFile), key); err != nil {
+		return nil, err
+	}
+	if err := writeFile(filepath.Join(h.dir, gossipKeyFile), secrets[32:], 0o600); err != nil {
+		return nil, err
+	}
+	return chain, h.saveChain(chain) // last: its presence says that the rest is there
+}
+
+func (h home) saveChain(chain *membership.Chain) error {
+	data, err := codec.Marshal(chain.Statements())
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(h.dir, chainFile), data, 0o600)
+}
+
+func (h home) chain() (*membership.Chain, error) {
+	data, err := os.ReadFile(filepath.Join(h.dir, chainFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, badInput("no cluster in %s\n    make one with: shoal init    or name its folder with SHOAL_HOME", h.dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var statements []membership.Signed
+	if err := codec.Unmarshal(data, &statements); err != nil {
+		return nil, fmt.Errorf("trust chain in %s: %w", h.dir, err)
+	}
+	return membership.OpenChain(statements)
+}
+
+func (h home) operatorKey() (ed25519.PrivateKey, error) {
+	return readKey(filepath.Join(h.dir, operatorKeyFile))
+}
+
+func (h home) gossipKey() ([]byte, error) {
+	return os.ReadFile(filepath.Join(h.dir, gossipKeyFile))
+}
+
+// writeKey keeps a private key as PEM (PKCS #8, RFC 5958), readable by its owner alone.
+func writeKey(path string, key ed25519.PrivateKey) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+}
+
+func readKey(path string) (ed25519.PrivateKey, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("%s is not a PEM file", path)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	private, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s holds a %T, an Ed25519 key is needed", path, key)
+	}
+	return private, nil
+}
+
+// writeFile makes a file whole or not at all: beside, synced, renamed.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

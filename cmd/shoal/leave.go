@@ -1,0 +1,77 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"shoal/membership"
+)
+
+func newLeave(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "leave",
+		Short: "Take a node out of the mesh for now: it says goodbye and stops",
+		Args:  cobra.NoArgs,
+	}
+	connect := nodeFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		client := connect()
+		self, err := client.Self(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if err := client.Leave(cmd.Context()); err != nil {
+			return err
+		}
+		t.note("%s is leaving; it comes back when its agent is started again", self.Name)
+		return nil
+	}
+	return cmd
+}
+
+func newEvict(t *terminal) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "evict NAME",
+		Short: "Revoke a node's grant: the mesh drops it, for good",
+		Args:  cobra.ExactArgs(1),
+	}
+	connect := nodeFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client := connect()
+		members, err := client.Members(cmd.Context())
+		if err != nil {
+			return err
+		}
+		for _, m := range members {
+			if m.Name != args[0] && string(m.ID) != args[0] {
+				continue
+			}
+			revocation, err := revoke(m.ID)
+			if err != nil {
+				return err
+			}
+			if err := client.Submit(cmd.Context(), []membership.Signed{revocation}); err != nil {
+				return err
+			}
+			t.note("%s (%s) is evicted", m.Name, m.ID.Short())
+			return nil
+		}
+		return badInput("no member %q; shoal members lists them", args[0])
+	}
+	return cmd
+}
+
+func revoke(id membership.NodeID) (membership.Signed, error) {
+	h, err := openHome("")
+	if err != nil {
+		return membership.Signed{}, err
+	}
+	chain, err := h.chain()
+	if err != nil {
+		return membership.Signed{}, err
+	}
+	key, err := h.operatorKey()
+	if err != nil {
+		return membership.Signed{}, err
+	}
+	return membership.SignRevocation(membership.Revocation{Mesh: chain.Mesh(), Node: id}, key)
+}

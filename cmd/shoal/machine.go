@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"shoal/executor"
+	"shoal/executor/local"
+)
+
+// machine is this host, or the folder that stands for it, with what a run keeps on its disk.
+type machine struct {
+	host   *local.Host
+	data   *local.Data
+	engine *executor.Engine
+}
+
+// openMachine opens the host below root, with its journal and ledger in dataDir. It makes nothing: a plan leaves no trace.
+func openMachine(root, dataDir string) (*machine, error) {
+	host, err := local.New(local.Options{Root: root, DataDir: dataDir})
+	if err != nil {
+		return nil, err
+	}
+	host.Packages = local.NewApt(root)
+	host.Services = local.NewSystemd(root)
+	host.Accounts = local.NewAccounts(root)
+	data := local.OpenData(dataDir)
+	return &machine{host: host, data: data, engine: &executor.Engine{
+		Host: host, Modules: executor.Catalogue(modules()...),
+		Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{},
+	}}, nil
+}
+
+// makeFolders makes the folder that stands for the machine, and the data folder below it, which is for its owner alone.
+func makeFolders(root, dataDir string) error {
+	if root != "" {
+		if err := os.MkdirAll(root, 0o755); err != nil {
+			return badInput("root folder: %v", err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(dataDir), 0o755); err != nil {
+		return badInput("data folder: %v", err)
+	}
+	if err := os.Mkdir(dataDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return badInput("data folder: %v", err)
+	}
+	return nil
+}
+
+// checkMachine is openMachine for a plan. A root folder that is not there yet is looked at as the empty folder that apply
+// would make.
+func checkMachine(root, dataDir string) (m *machine, done func() error, err error) {
+	if _, err := os.Lstat(root); root == "" || !errors.Is(err, fs.ErrNotExist) {
+		m, err := openMachine(root, dataDir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return m, m.close, nil
+	}
+	empty, err := os.MkdirTemp("", "shoal-plan-")
+	if err != nil {
+		return nil, nil, err
+	}
+	if m, err = openMachine(empty, filepath.Join(empty, "data")); err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(empty))
+	}
+	return m, func() error { return errors.Join(m.close(), os.RemoveAll(empty)) }, nil
+}
+
+func (m *machine) close() error { return errors.Join(m.data.Close(), m.host.Close()) }

@@ -1,0 +1,108 @@
+// Command shoal is the one binary: the agent on every machine and the tool in the operator's hand.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"shoal/mesh/api"
+	"shoal/states"
+	"shoal/store"
+)
+
+// shortLived is how much memory a command may fill before the collector runs: most end before, and their start is felt.
+const shortLived = 256 << 20
+
+func main() {
+	collect := debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(shortLived)
+	if len(os.Args) > 1 && os.Args[1] == "agent" {
+		debug.SetGCPercent(collect)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command and maps its error to a message and an exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot(newTerminal(stdout, stderr))
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	var silent *exitError
+	if !errors.As(err, &silent) || silent.err != nil {
+		fmt.Fprintf(stderr, "shoal: %v\n", err)
+	}
+	return exitStatus(err)
+}
+
+// The exit statuses of LANGUAGE.md, section 2.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitBadInput    = 2
+	exitUnavailable = 3
+	exitIncomplete  = 4
+	exitRefused     = 5
+	exitChanges     = 10
+)
+
+// exitError carries an exit status; err nil means that all has been said already.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// badInput is an error that says that nothing was touched since the input was wrong.
+func badInput(format string, args ...any) error {
+	return &exitError{exitBadInput, fmt.Errorf(format, args...)}
+}
+
+// exitStatus finds the status that an error stands for.
+func exitStatus(err error) int {
+	var exit *exitError
+	var problems states.Problems
+	var node *api.Error
+	switch {
+	case errors.As(err, &exit):
+		return exit.status
+	case errors.As(err, &problems):
+		return exitBadInput
+	case errors.Is(err, store.ErrUnpublished):
+		return exitRefused
+	case errors.As(err, &node):
+		return nodeStatus[node.Kind]
+	}
+	return exitFailed
+}
+
+var nodeStatus = map[api.Kind]int{
+	api.BadInput:    exitBadInput,
+	api.NotFound:    exitBadInput,
+	api.Refused:     exitRefused,
+	api.Unavailable: exitUnavailable,
+	api.Internal:    exitFailed,
+}

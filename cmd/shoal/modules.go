@@ -1,0 +1,32 @@
+package main
+
+import (
+	"shoal/executor"
+	cmdmodule "shoal/executor/module/cmd"
+	"shoal/executor/module/file"
+	"shoal/executor/module/group"
+	"shoal/executor/module/pkg"
+	"shoal/executor/module/service"
+	"shoal/executor/module/user"
+	"shoal/states"
+)
+
+// modules is the one list of what states may say.
+func modules() []executor.Module {
+	var all []executor.Module
+	for _, some := range [][]executor.Module{
+		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
+	} {
+		all = append(all, some...)
+	}
+	return all
+}
+
+// functions describes the modules to the compiler.
+func functions() []states.Function {
+	var all []states.Function
+	for _, m := range modules() {
+		all = append(all, m.Function())
+	}
+	return all
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"shoal/executor"
+	"shoal/executor/local"
+	"shoal/mesh/api"
+	"shoal/states"
+	"shoal/states/disk"
+	"shoal/store"
+)
+
+// planOptions are the flags of plan.
+type planOptions struct {
+	env, forName, on, name, zone string
+	tags                         []string
+	root, dataDir, order         string
+	exitCode                     bool
+}
+
+func newPlan(t *terminal) *cobra.Command {
+	var o planOptions
+	cmd := &cobra.Command{
+		Use:   "plan [TREE]",
+		Short: "What would change, with diffs; touches nothing",
+		Long: `What would change, with diffs; touches nothing.
+
+With --tag, or where no agent runs, the plan is for this machine (or the folder of --root) with these tags. With a
+running agent it is for that agent's machine. --for NAME and --on SELECTOR compile the plans of other nodes of the mesh from their tags;
+what their machines look like is unknown here. Without TREE it is the head of the environment that is planned.`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	connect := nodeFlag(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.env, "env", "production", "the environment")
+	f.StringVar(&o.forName, "for", "", "the node of the mesh to plan for")
+	f.StringVar(&o.on, "on", "", "plan for every node of the mesh that this selects, such as role=web")
+	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 10 when there are changes")
+	hereFlags(cmd, &o.name, &o.zone, &o.tags, &o.root, &o.dataDir, &o.order)
+	cmd.MarkFlagsMutuallyExclusive("for", "on", "tag")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkOrder(o.order); err != nil {
+			return err
+		}
+		reports, err := o.plan(cmd.Context(), connect(), cmd.Flags().Changed("node"), args)
+		if err != nil {
+			return err
+		}
+		return t.printPlans(reports, o)
+	}
+	return cmd
+}
+
+// hereFlags are the flags that say what this machine is, for plan and apply.
+func hereFlags(cmd *cobra.Command, name, zone *string, tags *[]string, root, dataDir, order *string) {
+	f := cmd.Flags()
+	f.StringVar(name, "name", "", "the machine's name (default: its host name)")
+	f.StringVar(zone, "zone", "", "the machine's zone")
+	f.StringArrayVar(tags, "tag", nil, "a tag of this machine, k=v (repeatable)")
+	f.StringVar(root, "root", "", "a folder that stands for the machine")
+	f.StringVar(dataDir, "data-dir", "", "journal and ledger (default: ROOT"+defaultDataDir+")")
+	f.StringVar(order, "order", "", "justdoit, ansible or genius (default: the site's policy)")
+}
+
+func checkOrder(order string) error {
+	if order == "" {
+		return nil
+	}
+	return oneOf("--order", order, string(states.JustDoIt), string(states.Ansible), string(states.Genius))
+}
+
+func (t *terminal) printPlans(reports []executor.Report, o planOptions) error {
+	changes, failed := false, false
+	for _, r := range reports {
+		changes = changes || wouldChange(r)
+		failed = failed || r.Result == executor.RunFailed
+	}
+	switch {
+	case t.json && o.on == "":
+		if err := t.printJSON(reports[0]); err != nil {
+			return err
+		}
+	case t.json:
+		if err := t.printJSON(reports); err != nil {
+			return err
+		}
+	default:
+		for _, r := range reports {
+			t.printReport(r, false)
+		}
+		t.note("a plan: nothing was touched")
+	}
+	if failed {
+		return &exitError{status: exitFailed}
+	}
+	if changes && o.exitCode {
+		return &exitError{status: exitChanges}
+	}
+	return nil
+}
+
+func wouldChange(r executor.Report) bool {
+	for _, s := range r.States {
+		if s.Result == executor.WouldChange || s.Result == executor.Unknown {
+			return true
+		}
+	}
+	return false
+}
+
+// plan computes a report for each machine that is asked about.
+func (o planOptions) plan(ctx context.Context, client *api.Client, asked bool, args []string) ([]executor.Report, error) {
+	if o.forName == "" && o.on == "" && (len(o.tags) > 0 || !asked && len(args) > 0 && !agentAnswers(ctx, client)) {
+		if len(args) == 0 {
+			return nil, badInput("which tree? name its folder: shoal plan TREE")
+		}
+		return o.planHere(ctx, args[0])
+	}
+	self, err := client.Self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tree, meta, err := o.wanted(ctx, client, args)
+	if err != nil {
+		return nil, err
+	}
+	if o.forName == "" && o.on == "" || o.forName == self.Name {
+		return o.planSelf(ctx, self, tree, meta)
+	}
+	return o.planOthers(ctx, client, self, tree, meta)
+}
+
+func agentAnswers(ctx context.Context, client *api.Client) bool {
+	_, err := client.Self(ctx)
+	return err == nil
+}
+
+// planHere plans for this machine, with no agent.
+func (o planOptions) planHere(ctx context.Context, dir string) ([]executor.Report, error) {
+	tree, err := disk.Open(dir)
+	if err != nil {
+		return nil, badInput("%v", err)
+	}
+	node, err := hereNode(o.name, o.zone, o.tags, o.root)
+	if err != nil {
+		return nil, err
+	}
+	return o.check(ctx, node, tree, executor.RunMeta{Env: o.env}, o.root, dataDir(o.dataDir, o.root))
+}
+
+// planSelf plans for the machine of the agent that answers; it must be this machine.
+func (o planOptions) planSelf(ctx context.Context, self api.SelfInfo, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
+	node := states.Node{Name: self.Name, Zone: self.Zone, Tags: self.Tags}
+	return o.check(ctx, node, tree, meta, self.Root, self.DataDir)
+}
+
+func (o planOptions) check(ctx context.Context, node states.Node, tree fs.FS, meta executor.RunMeta, root, dataDir string) ([]executor.Report, error) {
+	plan, err := states.CompileOrdered(tree, node, functions(), states.Order(o.order))
+	if err != nil {
+		return nil, err
+	}
+	m, done, err := checkMachine(root, dataDir)
+	if err != nil {
+		return nil, err
+	}
+	report := m.engine.Check(ctx, plan, executor.TreeContents(tree), meta)
+	return []executor.Report{report}, done()
+}
+
+// wanted is the tree that is planned: the one named, or the head of the environment.
+func (o planOptions) wanted(ctx context.Context, client *api.Client, args []string) (fs.FS, executor.RunMeta, error) {
+	meta := executor.RunMeta{Env: o.env}
+	if len(args) == 1 {
+		tree, err := disk.Open(args[0])
+		if err != nil {
+			return nil, meta, badInput("%v", err)
+		}
+		return tree, meta, nil
+	}
+	head, err := client.Head(ctx, o.env)
+	if err != nil {
+		return nil, meta, err
+	}
+	meta.Version, meta.Revision = head.Version, head.Revision.String()
+	_, manifest, err := findRevision(ctx, client, o.env, head.Revision.String())
+	if err != nil {
+		return nil, meta, err
+	}
+	return store.OpenTree(ctx, manifest, client.Get), meta, nil
+}
+
+// planOthers compiles for other nodes. Their machines are not here to be looked at, so that what would change is unknown.
+func (o planOptions) planOthers(ctx context.Context, client *api.Client, self api.SelfInfo, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
+	members, err := client.Members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reports := []executor.Report{}
+	for _, m := range members {
+		node := nodeOf(m, self)
+		if o.forName != "" && m.Name != o.forName {
+			continue
+		}
+		if o.on != "" {
+			selected, err := states.Selects(o.on, node, nil)
+			if err != nil {
+				return nil, badInput("--on: %v", err)
+			}
+			if !selected {
+				continue
+			}
+		}
+		plan, err := states.Compile(tree, node, functions())
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, executor.Unseen(plan, meta))
+	}
+	if len(reports) == 0 {
+		return nil, badInput("no node of the mesh is meant by %q; shoal members lists them", o.forName+o.on)
+	}
+	return reports, nil
+}
+
+// hereNode is this machine as the language knows it: the tags given, and its facts.
+func hereNode(name, zone string, pairs []string, root string) (states.Node, error) {
+	tags, err := parseTags(pairs)
+	if err != nil {
+		return states.Node{}, err
+	}
+	if name == "" {
+		if name, err = os.Hostname(); err != nil {
+			return states.Node{}, badInput("--name is needed: %v", err)
+		}
+	}
+	for k, v := range local.Facts(root) {
+		if _, given := tags[k]; !given {
+			tags[k] = v
+		}
+	}
+	return states.Node{Name: name, Zone: zone, Tags: tags}, nil
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/mesh/api"
+	"shoal/states"
+	"shoal/states/disk"
+	"shoal/store"
+)
+
+func newPush(t *terminal) *cobra.Command {
+	var (
+		env, message string
+		wait         bool
+		patience     time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "push TREE",
+		Short: "Sign a state tree and publish it at any node",
+		Args:  cobra.MaximumNArgs(1),
+	}
+	connect := nodeFlag(cmd)
+	cmd.Flags().StringVar(&env, "env", "production", "the environment to publish to")
+	cmd.Flags().StringVarP(&message, "message", "m", "", "what changed, for the log")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until every node of the environment has reported")
+	cmd.Flags().DurationVar(&patience, "timeout", 5*time.Minute, "how long --wait waits")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		tree, err := disk.Open(treeArg(args))
+		if err != nil {
+			return badInput("%v", err)
+		}
+		p, err := newPublisher(connect())
+		if err != nil {
+			return err
+		}
+		res, err := p.push(cmd.Context(), t, tree, env, message)
+		if err != nil {
+			return err
+		}
+		if wait && res.Status == store.Committed {
+			err = t.await(cmd.Context(), p.client, res, patience)
+		}
+		if t.json {
+			if jsonErr := t.printJSON(res); jsonErr != nil {
+				return jsonErr
+			}
+		}
+		return err
+	}
+	return cmd
+}
+
+func treeArg(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
+// push compiles the tree for every node, sends what the mesh does not have, and publishes.
+func (p publisher) push(ctx context.Context, t *terminal, tree fs.FS, env, message string) (mesh.PushResult, error) {
+	nodes, err := meshNodes(ctx, p.client, env)
+	if err != nil {
+		return mesh.PushResult{}, err
+	}
+	if problems := validateTree(tree, nodes); len(problems) > 0 {
+		return mesh.PushResult{}, problems
+	}
+	head, err := p.head(ctx, env)
+	if err != nil {
+		return mesh.PushResult{}, err
+	}
+	manifest, err := p.upload(ctx, t, tree)
+	if err != nil {
+		return mesh.PushResult{}, err
+	}
+	if same, err := p.unchanged(ctx, head, manifest); err != nil || same {
+		t.note("%s is at this tree already (version %d)", env, head.Version)
+		return mesh.PushResult{Env: env, Version: head.Version, Revision: head.Revision, Status: store.Committed}, err
+	}
+	res, err := p.publish(ctx, head, manifest, store.KindPush, strings.TrimSpace(message))
+	if err != nil {
+		return res, err
+	}
+	return res, t.outcome(res)
+}
+
+// upload reads the tree twice, once for the names of its objects and once for the bytes that the mesh lacks: the memory
+// it needs does not grow with the tree.
+func (p publisher) upload(ctx context.Context, t *terminal, tree fs.FS) (store.Hash, error) {
+	var hashes []store.Hash
+	manifest, _, err := store.Pack(tree, func(object []byte) error {
+		hashes = append(hashes, store.HashOf(object))
+		return nil
+	})
+	if err != nil {
+		return manifest, badInput("%v", err)
+	}
+	missing, err := p.client.Missing(ctx, hashes)
+	if err != nil || len(missing) == 0 {
+		return manifest, err
+	}
+	up := newUploader(ctx, p.client, t.progress("objects", len(missing)), missing)
+	if _, _, err := store.Pack(tree, up.add); err != nil {
+		return manifest, err
+	}
+	return manifest, up.flush()
+}
+
+// unchanged says that head has this manifest, so that a push repeated is no new version.
+func (p publisher) unchanged(ctx context.Context, head store.Head, manifest store.Hash) (bool, error) {
+	if head.Version == 0 {
+		return false, nil
+	}
+	object, err := p.client.Get(ctx, head.Revision)
+	if err != nil {
+		return false, err
+	}
+	revision, err := store.OpenRevision(object, p.chain)
+	return err == nil && revision.Manifest == manifest, err
+}
+
+// maxBatchBytes keeps one upload well below api.MaxBody.
+const maxBatchBytes = 4 << 20
+
+// uploader sends the missing objects in batches.
+type uploader struct {
+	ctx     context.Context // of the one push that this value lives for
+	client  *api.Client
+	bar     *progress
+	missing map[store.Hash]bool
+	batch   [][]byte
+	size    int
+}
+
+func newUploader(ctx context.Context, client *api.Client, bar *progress, missing []store.Hash) *uploader {
+	u := &uploader{ctx: ctx, client: client, bar: bar, missing: map[store.Hash]bool{}}
+	for _, h := range missing {
+		u.missing[h] = true
+	}
+	return u
+}
+
+func (u *uploader) add(object []byte) error {
+	hash := store.HashOf(object)
+	if !u.missing[hash] {
+		return nil
+	}
+	delete(u.missing, hash)
+	u.batch = append(u.batch, append([]byte(nil), object...))
+	if u.size += len(object); len(u.batch) == api.MaxBatch || u.size >= maxBatchBytes {
+		return u.flush()
+	}
+	return nil
+}
+
+func (u *uploader) flush() error {
+	if len(u.batch) == 0 {
+		return nil
+	}
+	if err := u.client.Put(u.ctx, u.batch); err != nil {
+		return err
+	}
+	u.bar.add(len(u.batch))
+	u.batch, u.size = nil, 0
+	return nil
+}
+
+// meshNodes are the members of env as the compiler wants them. The facts of other machines are not known here; those of
+// the node that answers stand in for them.
+func meshNodes(ctx context.Context, client *api.Client, env string) ([]states.Node, error) {
+	self, err := client.Self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	members, err := client.Members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes := []states.Node{}
+	for _, m := range members {
+		if m.Status != membership.Left && envOf(m.Tags) == env {
+			nodes = append(nodes, nodeOf(m, self))
+		}
+	}
+	return nodes, nil
+}
+
+func nodeOf(m mesh.MemberInfo, self api.SelfInfo) states.Node {
+	tags := map[string]string{}
+	for k, v := range self.Tags {
+		if isFact(k) {
+			tags[k] = v
+		}
+	}
+	for k, v := range m.Tags {
+		tags[k] = v
+	}
+	return states.Node{Name: m.Name, Zone: m.Zone, Tags: tags}
+}
+
+func isFact(tag string) bool { return strings.HasPrefix(tag, "os.") || strings.HasPrefix(tag, "hw.") }
+
+// envOf is the environment that a node with these tags follows.
+func envOf(tags map[string]string) string {
+	if env := tags["env"]; env != "" {
+		return env
+	}
+	return "production"
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"shoal/executor"
+)
+
+func newReport(t *terminal) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "report [NAME]",
+		Short: "A node's last run (default: the node that answers)",
+		Args:  cobra.MaximumNArgs(1),
+	}
+	connect := nodeFlag(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "also list what did not change")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		name := ""
+		if len(args) == 1 {
+			name = args[0]
+		}
+		report, err := connect().Report(cmd.Context(), name)
+		if err != nil || t.json {
+			return orJSON(t, report, err)
+		}
+		t.printReport(report, all)
+		return nil
+	}
+	return cmd
+}
+
+// marks stand before a state in a report.
+var marks = map[executor.Result]struct{ sign, color string }{
+	executor.Unchanged:   {"=", dim},
+	executor.Changed:     {"~", green},
+	executor.WouldChange: {"~", yellow},
+	executor.Unknown:     {"?", yellow},
+	executor.Skipped:     {"-", dim},
+	executor.Failed:      {"✗", red},
+	executor.RolledBack:  {"↶", yellow},
+}
+
+// doing are the results of a part that acts or would.
+var doing = []executor.Result{executor.Changed, executor.WouldChange, executor.Unknown}
+
+// maxDiffs is how many diffs a person may want to read at once.
+const maxDiffs = 100
+
+// printReport prints what a run did, or would do: what matters in full, the rest as a count.
+func (t *terminal) printReport(r executor.Report, all bool) {
+	counts := map[executor.Result]int{}
+	many := 0
+	for _, s := range r.States {
+		if s.Diff != "" {
+			many++
+		}
+	}
+	for _, s := range r.States {
+		counts[s.Result]++
+		if many > maxDiffs {
+			s.Diff = ""
+		}
+		quiet := s.Result == executor.Unchanged || s.Result == executor.Skipped
+		if quiet && !all {
+			continue
+		}
+		t.printState(s)
+	}
+	if many > maxDiffs {
+		t.printf("\n%d diffs are left out here; --json has them\n", many)
+	}
+	if r.Error != "" {
+		t.printf("\n%s %s\n", t.paint(red, "✗"), r.Error)
+	}
+	for _, left := range r.Left {
+		t.printf("  %s %s\n", t.paint(red, "left:"), left)
+	}
+	t.printf("\n%s\n", t.summary(r, counts))
+}
+
+func (t *terminal) printState(s executor.StateReport) {
+	mark := marks[s.Result]
+	id := s.ID
+	if s.Invocation > 1 {
+		id = fmt.Sprintf("%s (run %d)", id, s.Invocation)
+	}
+	t.printf("%s %s  %s", t.paint(mark.color, mark.sign), t.paint(bold, id), s.Part)
+	t.printf("  %s", t.paint(mark.color, strings.ReplaceAll(string(s.Result), "_", " ")))
+	if final := !s.Reversible && slices.Contains(doing, s.Result); final {
+		t.printf("  %s", t.paint(red, "cannot be undone"))
+	} else if s.Note != "" && s.Reversible {
+		t.printf("  (%s)", s.Note)
+	}
+	t.printf("\n")
+	if s.Error != "" {
+		t.printf("%s\n", indent(t.paint(red, s.Error), "    "))
+	}
+	if s.Diff != "" {
+		t.printf("%s", t.paintDiff(s.Diff))
+	}
+}
+
+// summary is the one line that people read.
+func (t *terminal) summary(r executor.Report, counts map[executor.Result]int) string {
+	var parts []string
+	for _, c := range []struct {
+		result executor.Result
+		words  string
+	}{
+		{executor.WouldChange, "to change"}, {executor.Unknown, "unknown"}, {executor.Changed, "changed"},
+		{executor.Failed, "failed"}, {executor.RolledBack, "rolled back"}, {executor.Skipped, "skipped"}, {executor.Unchanged, "unchanged"},
+	} {
+		if n := counts[c.result]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, c.words))
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"no states"}
+	}
+	line := strings.Join(parts, ", ")
+	head := r.Node
+	if r.Version > 0 {
+		head = fmt.Sprintf("%s, %s version %d", r.Node, r.Env, r.Version)
+	}
+	result := string(r.Result)
+	if counts[executor.WouldChange]+counts[executor.Unknown] > 0 {
+		result = "plan"
+	}
+	return fmt.Sprintf("%s: %s (%s, %.1f ms)", head, t.paint(wordColors[result], strings.ReplaceAll(result, "_", " ")), line, r.TookMS)
+}
+
+// paintDiff indents a diff and colours its lines.
+func (t *terminal) paintDiff(diff string) string {
+	var b strings.Builder
+	for line := range strings.Lines(diff) {
+		line = strings.TrimSuffix(line, "\n")
+		color := ""
+		switch {
+		case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"):
+			color = dim
+		case strings.HasPrefix(line, "+"):
+			color = green
+		case strings.HasPrefix(line, "-"):
+			color = red
+		case strings.HasPrefix(line, "@@"):
+			color = cyan
+		}
+		if color != "" {
+			line = t.paint(color, line)
+		}
+		b.WriteString("    " + line + "\n")
+	}
+	return b.String()
+}
+
+func indent(s, by string) string { return by + strings.ReplaceAll(s, "\n", "\n"+by) }

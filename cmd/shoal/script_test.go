@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"shoal/mesh/api"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"shoal": main})
+}
+
+// TestScripts runs every command as a user types it.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("SHOAL_HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("SHOAL_NODE", filepath.Join(env.WorkDir, "no-agent.sock"))
+			env.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":   expectStatus,
+			"answers":  waitForAgent,
+			"snapshot": snapshot,
+		},
+	})
+}
+
+// expectStatus runs a command that must end with a given exit status: status N shoal …
+func expectStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N command args...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := err.(*exec.ExitError); ok {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got := args[0]; got != strconv.Itoa(code) {
+		ts.Fatalf("exit status %d, want %s", code, got)
+	}
+}
+
+// waitForAgent waits until an agent answers: answers SOCKET
+func waitForAgent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: answers socket")
+	}
+	client := api.NewClient(ts.MkAbs(args[0]))
+	defer client.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, err := client.Self(context.Background())
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// snapshot writes the paths and contents below a folder, but for the data folder, to a file: snapshot DIR FILE
+func snapshot(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: snapshot dir file")
+	}
+	root := ts.MkAbs(args[0])
+	var out []byte
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if rel == filepath.Join("var", "lib", "shoal") {
+			return filepath.SkipDir
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		out = append(out, info.Mode().String()+" "+rel+"\n"...)
+		if info.Mode().IsRegular() {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			out = append(out, data...)
+		}
+		return nil
+	})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out, 0o644))
+}

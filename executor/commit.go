@@ -1,0 +1,309 @@
+package executor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"shoal/states"
+)
+
+// conclude ends a walk with hands: commit, or roll back.
+func (r *run) conclude(ctx context.Context) {
+	if r.failure == nil {
+		r.failure = r.confirm(ctx)
+	}
+	if r.failure != nil && r.policy == onRollback {
+		r.rollback(ctx)
+		r.failureHandlers(ctx)
+		return
+	}
+	if err := r.commit(); err != nil {
+		r.failure = err
+		r.rollback(ctx)
+		return
+	}
+	r.report.Result = Converged
+	if r.failure != nil {
+		r.report.Result, r.report.Error = RunFailed, r.failure.Error()
+	}
+}
+
+// confirm makes the changes durable, looks at each once more, and asks whoever started the run.
+func (r *run) confirm(ctx context.Context) error {
+	if err := r.e.Host.SyncFiles(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	for i, tasks := range r.tasks {
+		for _, t := range tasks {
+			if err := r.verify(ctx, t); err != nil {
+				t.row.Result, t.row.Error = Failed, err.Error()
+				r.seen[i].failed, r.failed = true, i
+				return fmt.Errorf("%s: %w", t.inv.ID, err)
+			}
+		}
+	}
+	if r.meta.Confirm == nil {
+		return nil
+	}
+	return r.meta.Confirm(ctx)
+}
+
+func (r *run) verify(ctx context.Context, t *task) error {
+	if !t.applied || t.row == nil || t.row.Result != Changed || t.change.Always || r.remade(t) {
+		return nil
+	}
+	change, err := t.module.Check(ctx, r.host, r.contents, t.params)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if change.Needed {
+		return fmt.Errorf("verify: it does not hold after it was applied:\n%s", change.Diff)
+	}
+	return nil
+}
+
+// remade: a later part of the plan makes the same thing once more, as a sequence does.
+func (r *run) remade(t *task) bool {
+	last, ok := r.lastOf(t.key)
+	return ok && last != t
+}
+
+func (r *run) lastOf(key string) (*task, bool) {
+	if r.lasts == nil {
+		r.lasts = map[string]*task{}
+		for _, tasks := range r.tasks {
+			for _, t := range tasks {
+				if !t.reaction && t.inv.Skip == "" {
+					r.lasts[t.key] = t
+				}
+			}
+		}
+	}
+	t, ok := r.lasts[key]
+	return t, ok
+}
+
+// commit writes the ledger, which is the moment at which the run holds, and clears the journal.
+func (r *run) commit() error {
+	r.discardStaged()
+	if err := r.e.Host.SyncFiles(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	next := r.led.clone()
+	gone := map[string]bool{}
+	for key := range r.forgets {
+		gone[key] = true
+	}
+	for _, rm := range r.removals {
+		if rm.row != nil && rm.row.Result == Changed {
+			gone[rm.entry.Key] = true
+		}
+	}
+	next.drop(gone)
+	for _, tasks := range r.tasks {
+		for _, t := range tasks {
+			if err := t.own(next); err != nil {
+				return err
+			}
+			if t.applied && t.saved != nil {
+				next.passBy(t.saved.Folders)
+			}
+		}
+	}
+	r.e.dropFolders(next)
+	next.Pending = r.pending()
+	if err := r.store(next); err != nil && !r.stored(next.Sequence) {
+		return err
+	}
+	// From here on the run holds. What fails now is done by the next one.
+	r.e.prune(next)
+	if err := r.e.Journal.Clear(); err == nil {
+		_ = r.e.collect(next)
+	}
+	return nil
+}
+
+// dropFolders forgets folders that are gone, or have a state of their own now.
+func (e *Engine) dropFolders(l *ledger) {
+	var kept []string
+	for _, dir := range l.Folders {
+		if _, owned := l.index[string(states.ResourcePath)+":"+dir]; owned {
+			continue
+		}
+		if _, err := e.Host.Lstat(dir); err == nil {
+			kept = append(kept, dir)
+		}
+	}
+	slices.SortFunc(kept, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
+	l.Folders = kept
+}
+
+// prune removes folders that were made on the way to something that is gone. It comes after the commit and before the journal
+// is cleared, so that a start after a crash does it as well.
+func (e *Engine) prune(l *ledger) {
+	for _, dir := range l.Folders {
+		if names, err := e.Host.ReadDir(dir); err == nil && len(names) == 0 {
+			_ = e.Host.Remove(dir) // one that is in use, as a mount is, stays
+		}
+	}
+}
+
+// stored looks whether a ledger whose Store failed is there all the same: the file may have moved before its folder could be
+// synced.
+func (r *run) stored(sequence uint64) bool {
+	now, err := r.e.loadLedger()
+	return err == nil && now.Sequence == sequence
+}
+
+// own notes what a task made, and who has it now.
+func (t *task) own(next *ledger) error {
+	if t.inv.Skip != "" || t.reaction {
+		return nil
+	}
+	en := entry{Key: t.key, ID: t.inv.ID, Number: t.inv.Number, Keep: t.inv.OnRemove == "keep"}
+	if _, ok := next.index[t.key]; ok {
+		return next.own(en, saved{})
+	}
+	if !t.applied || t.saved == nil || (t.change.Always || !t.saved.Reversible) && len(t.saved.Undo) == 0 {
+		return nil
+	}
+	return next.own(en, *t.saved)
+}
+
+// pending lists the reactions that are due and did not succeed.
+func (r *run) pending() []trigger {
+	var due []trigger
+	for i := range r.plan.Invocations {
+		inv := &r.plan.Invocations[i]
+		from, _ := r.notifier(i)
+		if from == "" || inv.Skip != "" || !r.reacts(i) {
+			continue
+		}
+		if o := r.seen[i]; o.failed || o.why != "" {
+			due = append(due, trigger{ID: inv.ID, Number: inv.Number, From: from})
+		}
+	}
+	return due
+}
+
+// reacts: the invocation does something when notified that it would not do else.
+func (r *run) reacts(i int) bool {
+	return r.plan.Invocations[i].Lazy || slices.ContainsFunc(r.tasks[i], func(t *task) bool { return t.reaction })
+}
+
+// discardStaged removes what was staged and turned out not to be needed.
+func (r *run) discardStaged() {
+	for _, tasks := range r.tasks {
+		for _, t := range tasks {
+			if t.staged != "" {
+				_ = r.e.Host.Remove(t.staged)
+				t.staged = ""
+			}
+		}
+	}
+}
+
+func (r *run) store(next *ledger) error {
+	next.Sequence = r.led.Sequence + 1
+	return r.e.storeLedger(next)
+}
+
+// collect drops old contents that nothing names any more. The journal is empty when it is called.
+func (e *Engine) collect(l *ledger) error {
+	wanted := map[string]bool{}
+	for _, en := range l.Entries {
+		for _, hash := range en.Blobs {
+			wanted[hash] = true
+		}
+	}
+	return e.Vault.Collect(func(hash string) bool { return wanted[hash] })
+}
+
+// unstarted marks what a run found and did not do.
+func (r *run) unstarted() {
+	for _, tasks := range r.tasks {
+		for _, t := range tasks {
+			if t.row != nil && (t.row.Result == WouldChange || t.row.Result == Unknown) {
+				t.row.Result = Skipped
+				t.row.Note = joinNotes(t.row.Note, "not run: "+r.failedName()+" failed")
+			}
+		}
+	}
+	for _, rm := range r.removals {
+		if rm.row != nil && rm.row.Result == WouldChange {
+			rm.row.Result = Skipped
+		}
+	}
+}
+
+// failureHandlers runs what listens to the failure, after the rollback and in a transaction of its own: what they do (tell
+// someone, write a mark) is to stay.
+func (r *run) failureHandlers(ctx context.Context) {
+	if r.failed < 0 {
+		return
+	}
+	var tasks []*task
+	for i := range r.plan.Invocations {
+		if r.plan.Invocations[i].Skip == "" && r.hears(i, r.failed) {
+			tasks = append(tasks, r.tasks[i]...)
+		}
+	}
+	if len(tasks) == 0 {
+		return
+	}
+	if err := r.handle(context.WithoutCancel(ctx), tasks); err != nil {
+		r.report.Error += "; and " + err.Error()
+	}
+}
+
+func (r *run) hears(i, failed int) bool {
+	for _, edge := range r.incoming[i] {
+		if edge.From == failed && edge.Kind == states.EdgeFailure {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) handle(ctx context.Context, tasks []*task) error {
+	led, err := r.e.loadLedger()
+	if err != nil {
+		return err
+	}
+	r.led = led
+	r.tx = &transaction{finished: map[int]bool{}, changes: map[string]int{}}
+	if err := r.journal(record{Begin: &begin{Sequence: led.Sequence + 1, Env: r.meta.Env, Version: r.meta.Version, Revision: r.meta.Revision}}); err != nil {
+		return err
+	}
+	var failure error
+	for _, t := range tasks {
+		if t.reaction {
+			continue
+		}
+		t.saved, t.staged, t.applied = nil, "", false
+		r.row(t, r.plan.Invocations[r.failed].ID, false)
+		t.row.Note = r.plan.Invocations[r.failed].ID + " failed"
+		if err := r.act(ctx, t); err != nil {
+			t.row.Result, t.row.Error = Failed, err.Error()
+			failure = fmt.Errorf("%s, which was to handle it: %w", t.inv.ID, err)
+		}
+	}
+	if err := r.e.Host.SyncFiles(); err != nil {
+		return err
+	}
+	next := led.clone()
+	for _, t := range tasks {
+		if err := t.own(next); err != nil {
+			return err
+		}
+	}
+	if err := r.store(next); err != nil {
+		return err
+	}
+	if err := r.e.Journal.Clear(); err != nil {
+		return err
+	}
+	return failure
+}

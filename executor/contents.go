@@ -1,0 +1,36 @@
+package executor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"shoal/states"
+)
+
+// ErrContents is returned for contents that are not what the plan says.
+var ErrContents = errors.New("contents do not match the plan")
+
+// TreeContents opens the sources that a plan names in its tree, and verifies them: a tree on disk may have been edited since
+// the plan was made.
+func TreeContents(tree fs.FS) Contents { return treeContents{tree} }
+
+type treeContents struct{ tree fs.FS }
+
+func (t treeContents) Bytes(_ context.Context, c states.Content) ([]byte, error) {
+	if c.Source == "" {
+		return nil, fmt.Errorf("%s: %w: it was not rendered", c.From, ErrContents)
+	}
+	data, err := fs.ReadFile(t.tree, c.Source)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	if "sha256:"+hex.EncodeToString(sum[:]) != c.Hash {
+		return nil, fmt.Errorf("%s: %w", c.From, ErrContents)
+	}
+	return data, nil
+}

@@ -1,0 +1,178 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"shoal/internal/codec"
+	"shoal/states"
+)
+
+// Engine makes one machine match plans. It keeps nothing between runs but which paths the last one looked after.
+type Engine struct {
+	Host    Host
+	Modules map[string]Module // by full name, such as file.managed
+	Journal Journal
+	Ledger  Ledger
+	Vault   Vault
+	Lock    Lock
+	Clock   Clock
+
+	mu      sync.Mutex
+	managed map[string]bool
+}
+
+// Catalogue indexes modules by the names of their functions.
+func Catalogue(modules ...Module) map[string]Module {
+	all := make(map[string]Module, len(modules))
+	for _, m := range modules {
+		all[m.Function().FullName()] = m
+	}
+	return all
+}
+
+// RunMeta says what a run is for.
+type RunMeta struct {
+	Env      string
+	Version  uint64
+	Revision string
+	// Confirm, unless nil, is asked when everything is done and before it is committed: an error rolls back. It is where a
+	// node makes sure that it still reaches its mesh.
+	Confirm func(ctx context.Context) error
+}
+
+// Check says what Apply would do, and touches nothing.
+func (e *Engine) Check(ctx context.Context, plan *states.Plan, contents Contents, meta RunMeta) (report Report) {
+	r := e.newRun(plan, contents, meta)
+	defer func() { report.TookMS = r.took() }()
+	led, err := e.loadLedger()
+	if err != nil {
+		return r.broken(err)
+	}
+	r.led = led
+	r.survey(ctx)
+	r.report.Result = Converged
+	if r.failure != nil {
+		r.report.Result, r.report.Error = RunFailed, r.failure.Error()
+	}
+	r.show()
+	return *r.report
+}
+
+// Apply makes the machine match the plan, all of it or nothing.
+func (e *Engine) Apply(ctx context.Context, plan *states.Plan, contents Contents, meta RunMeta) (report Report) {
+	r := e.newRun(plan, contents, meta)
+	defer func() { report.TookMS = r.took() }()
+	unlock, err := e.Lock.Lock(ctx)
+	if err != nil {
+		return r.broken(err)
+	}
+	defer unlock()
+	if recovered, found, err := e.recover(ctx); err != nil {
+		return r.broken(err)
+	} else if found {
+		r.report.Left = recovered.Left
+	}
+	if r.led, err = e.loadLedger(); err != nil {
+		return r.broken(err)
+	}
+	r.acting = true
+	r.survey(ctx)
+	r.apply(ctx)
+	r.show()
+	if f, ok := e.Host.(interface{ Flush() error }); ok {
+		if err := f.Flush(); err != nil && r.report.Error == "" {
+			r.report.Error = err.Error() // the caches: the machine is as the result says
+		}
+	}
+	return *r.report
+}
+
+// Recover rolls back a run that was cut short, and says whether there was one.
+func (e *Engine) Recover(ctx context.Context) (Report, bool, error) {
+	unlock, err := e.Lock.Lock(ctx)
+	if err != nil {
+		return Report{}, false, err
+	}
+	defer unlock()
+	return e.recover(ctx)
+}
+
+// Managed returns the paths that the last run looked after, and those of the ledger, sorted.
+func (e *Engine) Managed() []string {
+	paths := map[string]bool{}
+	e.mu.Lock()
+	for path := range e.managed {
+		paths[path] = true
+	}
+	e.mu.Unlock()
+	if led, err := e.loadLedger(); err == nil {
+		for _, entry := range led.Entries {
+			if path, ok := entry.path(); ok {
+				paths[path] = true
+			}
+		}
+	}
+	out := make([]string, 0, len(paths))
+	for path := range paths {
+		out = append(out, path)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (e *Engine) loadLedger() (*ledger, error) {
+	data, err := e.Ledger.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	return decodeLedger(data)
+}
+
+func (e *Engine) storeLedger(l *ledger) error {
+	data, err := codec.Marshal(l)
+	if err != nil {
+		return err
+	}
+	if err := e.Ledger.Store(data); err != nil {
+		return fmt.Errorf("write ledger: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) module(name string) (Module, error) {
+	m, ok := e.Modules[name]
+	if !ok {
+		return nil, fmt.Errorf("no function %s on this machine", name)
+	}
+	return m, nil
+}
+
+// planContents opens what the plan itself holds, and asks for the rest.
+type planContents struct {
+	rendered map[string][]byte
+	rest     Contents
+}
+
+func (c planContents) Bytes(ctx context.Context, content states.Content) ([]byte, error) {
+	if data, ok := c.rendered[content.Hash]; ok {
+		return data, nil
+	}
+	if c.rest == nil {
+		return nil, errors.New("no contents " + content.Hash)
+	}
+	return c.rest.Bytes(ctx, content)
+}
+
+// vaultContents opens what was kept for an undo.
+type vaultContents struct{ vault Vault }
+
+func (c vaultContents) Bytes(_ context.Context, content states.Content) ([]byte, error) {
+	return c.vault.Get(content.Hash)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,368 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"shoal/executor"
+)
+
+// aptLockWait is how long to wait for another package manager; refreshAge how long fetched package lists count as fresh for
+// this process.
+const (
+	aptLockWait = 10 * time.Minute
+	refreshAge  = time.Hour
+)
+
+var errPackagesBelowRoot = errors.New("pkg.installed works on the machine itself, not below --root: install it there, or skip the state there with a condition (when)")
+
+// Apt is the package manager of Debian and its kin: it reads dpkg's own database, and changes things through apt-get. Below
+// a root folder it can only read. It is safe for use by several goroutines.
+type Apt struct {
+	root string
+
+	mu        sync.Mutex
+	stamps    [2]stamp // of the status file and the folder of its updates
+	cache     *dpkgDatabase
+	refreshed time.Time // when the lists were last fetched, or it was last tried
+	answers   answers
+}
+
+// NewApt returns the packages of the machine whose root folder that is; "" is "/".
+func NewApt(root string) *Apt {
+	if root == "" {
+		root = "/"
+	}
+	return &Apt{root: filepath.Clean(root)}
+}
+
+func (a *Apt) belowRoot() bool { return a.root != "/" }
+
+// database costs two lstats while nothing has changed.
+func (a *Apt) database() (*dpkgDatabase, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var stamps [2]stamp
+	for i, name := range []string{"var/lib/dpkg/status", "var/lib/dpkg/updates"} {
+		info, err := os.Lstat(filepath.Join(a.root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			stamps[i] = stamp{dev: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
+		}
+	}
+	if a.cache != nil && stamps == a.stamps {
+		return a.cache, nil
+	}
+	db, err := readDpkg(a.root)
+	if err != nil {
+		return nil, fmt.Errorf("read the package database: %w", err)
+	}
+	a.cache, a.stamps = db, stamps
+	return db, nil
+}
+
+// Installed implements executor.Packages.
+func (a *Apt) Installed(_ context.Context, names []string) ([]executor.Package, error) {
+	db, err := a.database()
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return db.all(), nil
+	}
+	var list []executor.Package
+	for _, name := range names {
+		if p, ok := db.find(name); ok {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+// Available implements executor.Packages. Where the lists do not know the package they are fetched, at most once an hour:
+// they are a cache, and on a fresh machine an empty one.
+func (a *Apt) Available(ctx context.Context, name, version string) (candidate string, ok bool, err error) {
+	if err := a.check([]executor.Package{{Name: name, Version: version}}, nil); err != nil {
+		return "", false, err
+	}
+	candidate, ok, err = a.available(ctx, name, version)
+	if err != nil || ok || !a.mayRefresh() {
+		return candidate, ok, err
+	}
+	if err := a.refresh(ctx); err != nil {
+		return candidate, false, nil // what cannot be fetched now is not available now
+	}
+	return a.available(ctx, name, version)
+}
+
+func (a *Apt) available(ctx context.Context, name, version string) (candidate string, ok bool, err error) {
+	output, err := a.ask(ctx, "apt-cache", "policy", name)
+	if err != nil {
+		return "", false, fmt.Errorf("look up package %s: %w", name, err)
+	}
+	db, err := a.database()
+	if err != nil {
+		return "", false, err
+	}
+	p, known := parsePolicy(output, strings.TrimSuffix(name, ":"+db.native))
+	if !known {
+		return "", false, nil
+	}
+	if version == "" {
+		return p.candidate, p.candidate != "", nil
+	}
+	return p.candidate, slices.Contains(p.versions, version), nil
+}
+
+var (
+	// packageName as Debian policy 5.6.1 has it, with an architecture. What apt-get would take for a pattern, an option or
+	// a removal ("name-") is none.
+	packageName    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9-]+)?$`)
+	packageVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+:~-]*$`)
+)
+
+// check says what cannot be done at all.
+func (a *Apt) check(install []executor.Package, remove []string) error {
+	if a.belowRoot() {
+		return errPackagesBelowRoot
+	}
+	for _, p := range install {
+		if p.Version != "" && !packageVersion.MatchString(p.Version) {
+			return fmt.Errorf("package %s: %q is not a version", p.Name, p.Version)
+		}
+		remove = append(slices.Clone(remove), p.Name)
+	}
+	for _, name := range remove {
+		if !packageName.MatchString(name) {
+			return fmt.Errorf("%q is not the name of a package", name)
+		}
+	}
+	return nil
+}
+
+// aptOptions make apt-get decide like a person who has read the plan: old configuration stays, no question is asked, a lock
+// is waited for.
+func aptOptions() []string {
+	return []string{
+		"-y", "-q", "--allow-downgrades", "--allow-change-held-packages",
+		"-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
+		"-o", fmt.Sprintf("DPkg::Lock::Timeout=%d", int(aptLockWait.Seconds())),
+		"-o", "Dpkg::Use-Pty=0", "-o", "APT::Get::AutomaticRemove=false",
+	}
+}
+
+// arguments of apt-get install. Those of install that need nothing and of remove that are not there are left out, so
+// that apt-get neither upgrades the former nor stumbles over the latter; empty: there is nothing to do.
+func (a *Apt) arguments(ctx context.Context, install []executor.Package, remove []string) ([]string, error) {
+	if err := a.check(install, remove); err != nil {
+		return nil, err
+	}
+	db, err := a.database()
+	if err != nil {
+		return nil, err
+	}
+	var args []string
+	for _, p := range install {
+		have, there := db.find(p.Name)
+		if there && (p.Version == "" || p.Version == have.Version) {
+			continue
+		}
+		// apt-get would take a name that it does not know for a pattern.
+		_, known, err := a.available(ctx, p.Name, "")
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return nil, fmt.Errorf("install %s: no repository has it", p.Name)
+		}
+		arg := p.Name
+		if p.Version != "" {
+			arg += "=" + p.Version
+		}
+		args = append(args, arg)
+	}
+	for _, name := range remove {
+		if db.present(name) {
+			args = append(args, name+"-")
+		}
+	}
+	return args, nil
+}
+
+// SimulatePackages implements executor.Packages.
+func (a *Apt) SimulatePackages(ctx context.Context, install []executor.Package, remove []string) ([]executor.PackageChange, error) {
+	args, err := a.arguments(ctx, install, remove)
+	if err != nil || len(args) == 0 {
+		return nil, err
+	}
+	return a.simulate(ctx, args)
+}
+
+func (a *Apt) simulate(ctx context.Context, args []string) ([]executor.PackageChange, error) {
+	output, err := a.ask(ctx, "apt-get", slices.Concat([]string{"install", "--simulate"}, aptOptions(), args)...)
+	if err != nil {
+		return nil, fmt.Errorf("simulate %s: %w", strings.Join(args, " "), err)
+	}
+	changes := parseSimulation(output)
+	db, err := a.database()
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range changes {
+		if have, _ := db.find(c.Name); have.Hold && !names(args, c.Name) {
+			return nil, fmt.Errorf("simulate %s: it would change %s, which is held", strings.Join(args, " "), c.Name)
+		}
+	}
+	return changes, nil
+}
+
+// names: one of the arguments NAME, NAME=VERSION and NAME- is about that package.
+func names(args []string, name string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		arg, _, _ = strings.Cut(strings.TrimSuffix(arg, "-"), "=")
+		arg, _, _ = strings.Cut(arg, ":")
+		base, _, _ := strings.Cut(name, ":")
+		return arg == base
+	})
+}
+
+// ChangePackages implements executor.Packages. Lists that are too old to fetch from are fetched once.
+func (a *Apt) ChangePackages(ctx context.Context, install []executor.Package, remove []string) error {
+	if err := a.check(install, remove); err != nil {
+		return err
+	}
+	if err := a.mend(ctx); err != nil {
+		return err
+	}
+	args, err := a.prepare(ctx, install, remove)
+	if err != nil && a.mayRefresh() && a.refresh(ctx) == nil {
+		args, err = a.prepare(ctx, install, remove)
+	}
+	if err != nil || len(args) == 0 {
+		return err
+	}
+	if _, err := runApt(ctx, nil, "apt-get", slices.Concat([]string{"install"}, aptOptions(), args)...); err != nil {
+		return fmt.Errorf("change packages %s: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}
+
+// prepare simulates and fetches, so that a transaction that begins needs no network and is not refused.
+func (a *Apt) prepare(ctx context.Context, install []executor.Package, remove []string) (args []string, err error) {
+	args, err = a.arguments(ctx, install, remove)
+	if err != nil || len(args) == 0 {
+		return nil, err
+	}
+	changes, err := a.simulate(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(changes, func(c executor.PackageChange) bool { return c.After != "" }) {
+		return args, nil
+	}
+	if err := waitFree(ctx, "/var/cache/apt/archives/lock"); err != nil {
+		return nil, err
+	}
+	if _, err := runApt(ctx, nil, "apt-get", slices.Concat([]string{"install", "--download-only"}, aptOptions(), args)...); err != nil {
+		return nil, fmt.Errorf("fetch packages %s: %w", strings.Join(args, " "), err)
+	}
+	return args, nil
+}
+
+// mend finishes what an interrupted dpkg left, under the lock that all package managers take: apt-get refuses to work
+// before. A dpkg that is running is waited for.
+func (a *Apt) mend(ctx context.Context) error {
+	db, err := a.database()
+	if err != nil || !db.interrupted {
+		return err
+	}
+	lock, err := os.OpenFile("/var/lib/dpkg/lock-frontend", os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	waitCtx, cancel := context.WithTimeout(ctx, aptLockWait)
+	defer cancel()
+	if err := lockRecord(waitCtx, lock); err != nil {
+		return fmt.Errorf("wait for another package manager: %w", err)
+	}
+	if db, err = a.database(); err != nil || !db.interrupted {
+		return err
+	}
+	env := []string{"DPKG_FRONTEND_LOCKED=true"}
+	// A package that fails again is no reason to stop: it may be the one that is to go, and apt-get says so if it is not.
+	_, _ = runApt(ctx, env, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+	return ctx.Err()
+}
+
+// mayRefresh is true once an hour, and counts the asking as the try.
+func (a *Apt) mayRefresh() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.refreshed.IsZero() && time.Since(a.refreshed) < refreshAge {
+		return false
+	}
+	a.refreshed = time.Now()
+	return true
+}
+
+func (a *Apt) refresh(ctx context.Context) error {
+	if err := waitFree(ctx, "/var/lib/apt/lists/lock"); err != nil {
+		return err
+	}
+	args := []string{"update", "-q", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20", "-o", "Acquire::Retries=1"}
+	_, err := runApt(ctx, nil, "apt-get", args...)
+	return err
+}
+
+// waitFree waits for a lock for which apt-get itself does not wait.
+func waitFree(ctx context.Context, path string) error {
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	ctx, cancel := context.WithTimeout(ctx, aptLockWait)
+	defer cancel()
+	if err := lockRecord(ctx, lock); err != nil {
+		return fmt.Errorf("wait for %s: %w", path, err)
+	}
+	return nil
+}
+
+// SetHold implements executor.Packages.
+func (a *Apt) SetHold(ctx context.Context, name string, hold bool) error {
+	if err := a.check(nil, []string{name}); err != nil {
+		return err
+	}
+	db, err := a.database()
+	if err != nil {
+		return err
+	}
+	if _, there := db.find(name); !there {
+		return fmt.Errorf("hold %s: it is not installed", name)
+	}
+	verb := "unhold"
+	if hold {
+		verb = "hold"
+	}
+	if _, err := runApt(ctx, nil, "apt-mark", verb, name); err != nil {
+		return fmt.Errorf("%s %s: %w", verb, name, err)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package local
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"shoal/executor"
+	"shoal/executor/module/group"
+	"shoal/executor/module/pkg"
+	"shoal/executor/module/user"
+	"shoal/executor/moduletest"
+)
+
+// sandbox is the host that a node below --root has.
+func sandbox(t *testing.T) executor.Host {
+	t.Helper()
+	root := machine(t)
+	h, err := New(Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h.Accounts, h.Packages, h.Services = NewAccounts(root), NewApt(root), NewSystemd(root)
+	return h
+}
+
+// accountBytes are the account files, byte by byte. Homes are left out: one that was made stays.
+func accountBytes(t *testing.T, h executor.Host) any {
+	t.Helper()
+	all := map[string]string{}
+	for name := range machineFiles {
+		data, err := os.ReadFile(filepath.Join(h.(*Host).Root(), "etc", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = string(data)
+	}
+	return all
+}
+
+func TestUserModuleOnFiles(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root: a home cannot be given to its user")
+	}
+	moduletest.Run(t, moduletest.Suite{Module: user.Modules()[0], Host: sandbox, Snapshot: accountBytes, Cases: []moduletest.Case{
+		{Name: "new", Params: executor.Params{"name": "bob", "groups": []any{"sudo"}}},
+		{Name: "new of the system", Params: executor.Params{"name": "app", "system": true, "home": "/var/lib/app"}},
+		{Name: "changed", Params: executor.Params{"name": "ann", "uid": int64(1234), "group": "daemon", "groups": []any{}, "shell": "/bin/sh"}},
+		{Name: "as it is", Params: executor.Params{"name": "ann", "uid": int64(1000), "groups": []any{"sudo"}, "create_home": false}, Matches: true},
+		{Name: "a colon", Params: executor.Params{"name": "bob", "gecos": "x:0:0"}, Fails: true},
+	}})
+}
+
+func TestGroupModuleOnFiles(t *testing.T) {
+	moduletest.Run(t, moduletest.Suite{Module: group.Modules()[0], Host: sandbox, Snapshot: accountBytes, Cases: []moduletest.Case{
+		{Name: "new", Params: executor.Params{"name": "app"}},
+		{Name: "changed", Params: executor.Params{"name": "sudo", "gid": int64(2727)}},
+		{Name: "as it is", Params: executor.Params{"name": "sudo", "gid": int64(27)}, Matches: true},
+	}})
+}
+
+func TestUserModuleMakesTheHome(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root: a home cannot be given to its user")
+	}
+	h := sandbox(t)
+	if _, err := user.Modules()[0].Apply(t.Context(), h, nil, executor.Params{"name": "bob"}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := h.Lstat("/home/bob")
+	if err != nil || !st.Mode.IsDir() || st.Mode.Perm() != 0o700 || st.UID != 1001 || st.GID != 1001 {
+		t.Errorf("got %+v, %v", st, err)
+	}
+}
+
+// What is installed can be asked below a root folder, and only that.
+func TestPkgModuleBelowRoot(t *testing.T) {
+	h := sandbox(t)
+	h.(*Host).Packages = NewApt(dpkgRoot(t, statusText))
+	m := pkg.Modules()[0]
+	if change, err := m.Check(t.Context(), h, nil, executor.Params{"name": "held"}); err != nil || change.Needed {
+		t.Errorf("got %+v, %v", change, err)
+	}
+	if _, err := m.Check(t.Context(), h, nil, executor.Params{"name": "gone"}); err == nil {
+		t.Error("planned a change that cannot be made")
+	}
+}
+
+func TestPkgModuleOnApt(t *testing.T) {
+	needApt(t)
+	h := sandbox(t)
+	h.(*Host).Packages = NewApt("/")
+	moduletest.Run(t, moduletest.Suite{
+		Module: pkg.Modules()[0], Host: func(*testing.T) executor.Host { return h },
+		Snapshot: func(t *testing.T, h executor.Host) any {
+			all, err := h.Installed(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return all
+		},
+		Cases: []moduletest.Case{
+			{Name: "held", Params: executor.Params{"name": leaf, "hold": true}},
+			{Name: "there", Params: executor.Params{"names": []any{"dpkg", "apt"}}, Matches: true},
+		},
+	})
+}

@@ -1,0 +1,151 @@
+package local
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"shoal/executor"
+)
+
+// stages names the temporary files of one data folder: another shoal on this machine, with another data folder, sweeps its
+// own alone.
+type stages struct {
+	tag  string
+	last atomic.Uint64
+}
+
+func stageTag(dataDir string) string {
+	sum := sha256.Sum256([]byte(dataDir))
+	return ".shoal-" + hex.EncodeToString(sum[:4]) + "-"
+}
+
+// create calls make with fresh names until one was free.
+func (s *stages) create(make func(name string) error) (string, error) {
+	for {
+		name := fmt.Sprintf("%s%x", s.tag, s.last.Add(1))
+		if err := make(name); !errors.Is(err, unix.EEXIST) {
+			return name, err
+		}
+	}
+}
+
+// folder opens the nearest folder above name that is there.
+func (f *Files) folder(name string) (fd int, dir string, err error) {
+	name, err = clean(name)
+	if err != nil {
+		return -1, "", err
+	}
+	for dir = path.Dir(name); ; dir = path.Dir(dir) {
+		fd, err = f.open(dir)
+		if !errors.Is(err, unix.ENOENT) || dir == "/" {
+			return fd, dir, err
+		}
+	}
+}
+
+// Stage writes a temporary file beside name, or in the nearest folder above it that is there.
+func (f *Files) Stage(name string, data []byte, meta executor.Meta) (string, error) {
+	dirFD, dir, err := f.folder(name)
+	if err != nil {
+		return "", pathError("stage", name, err)
+	}
+	defer unix.Close(dirFD)
+	fd := -1
+	temporary, err := f.stages.create(func(temporary string) (err error) {
+		fd, err = unix.Openat(dirFD, temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	if err != nil {
+		return "", pathError("stage", name, err)
+	}
+	defer unix.Close(fd)
+	f.dirty.add(dirFD)
+	if err := fill(fd, data, meta); err != nil {
+		return "", pathError("stage", name, errors.Join(err, unix.Unlinkat(dirFD, temporary, 0)))
+	}
+	return path.Join(dir, temporary), nil
+}
+
+func fill(fd int, data []byte, meta executor.Meta) error {
+	for len(data) > 0 {
+		n, err := unix.Write(fd, data)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return setMeta(fd, meta)
+}
+
+// Rename moves a staged file to name, over what is there.
+func (f *Files) Rename(staged, name string) error {
+	from, fromBase, err := f.parent(staged)
+	if err != nil {
+		return pathError("rename", staged, err)
+	}
+	defer unix.Close(from)
+	to, toBase := from, path.Base(name)
+	if path.Dir(staged) != path.Dir(name) {
+		if to, toBase, err = f.parent(name); err != nil {
+			return pathError("rename", name, err)
+		}
+		defer unix.Close(to)
+		f.changed(to)
+	}
+	f.changed(from)
+	if err := unix.Renameat(from, fromBase, to, toBase); err != nil {
+		return &os.LinkError{Op: "rename", Old: staged, New: name, Err: err}
+	}
+	return nil
+}
+
+// Unstage sweeps the folders where Stage would put the files of these paths.
+func (f *Files) Unstage(paths []string) error {
+	asked, swept := map[string]bool{}, map[string]bool{}
+	var errs []error
+	for _, name := range paths {
+		if asked[path.Dir(name)] {
+			continue
+		}
+		asked[path.Dir(name)] = true
+		fd, dir, err := f.folder(name)
+		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, executor.ErrUnsafePath) {
+			continue // nothing was staged where nothing can be
+		}
+		if err != nil {
+			errs = append(errs, pathError("unstage", name, err))
+			continue
+		}
+		unix.Close(fd)
+		if !swept[dir] {
+			swept[dir] = true
+			errs = append(errs, f.sweep(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *Files) sweep(dir string) error {
+	names, err := f.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		if strings.HasPrefix(name, f.stages.tag) {
+			errs = append(errs, f.Remove(path.Join(dir, name)))
+		}
+	}
+	return errors.Join(errs...)
+}

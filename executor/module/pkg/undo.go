@@ -1,0 +1,175 @@
+package pkg
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"shoal/executor"
+	"shoal/internal/codec"
+)
+
+// before is what Revert needs: not the whole package database, but what this transaction was to change, so that an undo
+// months later takes nothing else back.
+type before struct {
+	Changes []change `cbor:"1,keyasint"`
+	Named   []string `cbor:"2,keyasint"` // the packages that the state names
+	Held    []string `cbor:"3,keyasint"` // those of them that were held
+}
+
+type change struct {
+	Name   string `cbor:"1,keyasint"`
+	Before string `cbor:"2,keyasint"` // empty: not installed
+	After  string `cbor:"3,keyasint"`
+}
+
+func (installed) Capture(ctx context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
+	t, err := read(ctx, h, p)
+	if err != nil {
+		return executor.Undo{}, err
+	}
+	b := before{Named: namesOf(t.want)}
+	for _, name := range b.Named {
+		// What is there and stays, too: this may be asked before another undo removes it.
+		if q, there := t.have[name]; there && !t.changing(name) {
+			b.Changes = append(b.Changes, change{Name: name, Before: q.Version, After: q.Version})
+		}
+	}
+	var lost []string
+	for _, c := range t.changes {
+		b.Changes = append(b.Changes, change(c))
+		if c.Before == "" {
+			continue
+		}
+		_, ok, err := h.Available(ctx, c.Name, c.Before)
+		if err != nil {
+			return executor.Undo{}, err
+		}
+		if !ok {
+			lost = append(lost, nameVersion(c.Name, c.Before))
+		}
+	}
+	for _, name := range b.Named {
+		if t.have[name].Hold {
+			b.Held = append(b.Held, name)
+		}
+	}
+	data, err := codec.Marshal(b)
+	if err != nil || len(lost) == 0 {
+		return executor.Undo{Reversible: true, Data: data}, err
+	}
+	return executor.Undo{Why: "no repository has these versions any more: " + strings.Join(lost, ", "), Data: data}, nil
+}
+
+func (installed) Revert(ctx context.Context, h executor.Host, _ executor.Params, u executor.Undo) error {
+	var b before
+	if err := codec.Unmarshal(u.Data, &b); err != nil {
+		return err
+	}
+	have, err := now(ctx, h, b.names())
+	if err != nil {
+		return err
+	}
+	install, remove := b.plan(have)
+	if len(install)+len(remove) > 0 {
+		if err := b.takeBack(ctx, h, install, remove); err != nil {
+			return err
+		}
+	}
+	return b.restoreHolds(ctx, h)
+}
+
+// names are all packages that Revert may touch.
+func (b before) names() []string {
+	names := slices.Clone(b.Named)
+	for _, c := range b.Changes {
+		if !slices.Contains(names, c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+func (t target) changing(name string) bool {
+	return slices.ContainsFunc(t.changes, func(c executor.PackageChange) bool { return c.Name == name })
+}
+
+// plan says what leads from have to what was before. What was not there is removed whether it is there or not: a
+// transaction that failed may have left half of it, which does not count as installed.
+func (b before) plan(have map[string]executor.Package) (install []executor.Package, remove []string) {
+	for _, c := range b.Changes {
+		switch {
+		case c.Before == "":
+			remove = append(remove, c.Name)
+		case have[c.Name].Version != c.Before:
+			install = append(install, executor.Package{Name: c.Name, Version: c.Before})
+		}
+	}
+	return install, remove
+}
+
+func (b before) takeBack(ctx context.Context, h executor.Host, install []executor.Package, remove []string) error {
+	remove, err := b.spareOthers(ctx, h, install, remove)
+	if err != nil || len(install)+len(remove) == 0 {
+		return err
+	}
+	return h.ChangePackages(ctx, install, remove)
+}
+
+// spareOthers takes out of remove what others have come to depend on since: a library that came with a package stays
+// when something else needs it by now. A package that the state named is not spared silently.
+func (b before) spareOthers(ctx context.Context, h executor.Host, install []executor.Package, remove []string) ([]string, error) {
+	for _, try := range [][]string{remove, b.namedAmong(remove)} {
+		changes, err := h.SimulatePackages(ctx, install, try)
+		if err != nil {
+			return nil, err
+		}
+		drags := b.drags(changes, remove)
+		if len(drags) == 0 {
+			return try, nil
+		}
+		if len(try) == len(b.namedAmong(remove)) {
+			return nil, fmt.Errorf("remove %s: %s would go with it, which this state did not install",
+				strings.Join(try, ", "), strings.Join(drags, ", "))
+		}
+	}
+	return nil, nil
+}
+
+func (b before) namedAmong(names []string) []string {
+	var named []string
+	for _, name := range names {
+		if slices.Contains(b.Named, name) {
+			named = append(named, name)
+		}
+	}
+	return named
+}
+
+// drags are the packages that a transaction removes beyond what may go.
+func (b before) drags(changes []executor.PackageChange, mayGo []string) []string {
+	var drags []string
+	for _, c := range changes {
+		if c.After == "" && !slices.Contains(mayGo, c.Name) {
+			drags = append(drags, c.Name)
+		}
+	}
+	return drags
+}
+
+func (b before) restoreHolds(ctx context.Context, h executor.Host) error {
+	have, err := now(ctx, h, b.Named)
+	if err != nil {
+		return err
+	}
+	for _, name := range b.Named {
+		q, there := have[name]
+		if held := slices.Contains(b.Held, name); there && q.Hold != held {
+			if err := h.SetHold(ctx, name, held); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"shoal/states"
+)
+
+// undoOf is the undo that a saved one stands for, with its old contents to be had from the vault.
+func (e *Engine) undoOf(s saved) Undo {
+	return Undo{Reversible: s.Reversible, Why: s.Why, Data: s.Data, Old: e.Vault.Get}
+}
+
+// revert takes one part back: by its module, or by the state that undo: named.
+func (e *Engine) revert(ctx context.Context, s saved) error {
+	if !s.Reversible {
+		for _, c := range s.Undo {
+			if err := e.perform(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	m, err := e.module(s.Call.Function)
+	if err != nil {
+		return err
+	}
+	params, err := s.Call.params()
+	if err != nil {
+		return err
+	}
+	return m.Revert(ctx, e.Host, params, e.undoOf(s))
+}
+
+// perform applies a part of an undo state.
+func (e *Engine) perform(ctx context.Context, c call) error {
+	m, err := e.module(c.Function)
+	if err != nil {
+		return err
+	}
+	params, err := c.params()
+	if err != nil {
+		return err
+	}
+	contents := vaultContents{e.Vault}
+	change, err := m.Check(ctx, e.Host, contents, params)
+	if err != nil || !change.Needed {
+		return err
+	}
+	_, err = m.Apply(ctx, e.Host, contents, params)
+	return err
+}
+
+// undone is how the rollback of one intent went.
+type undone struct {
+	intent intent
+	left   string // empty: it is as it was before
+	err    error  // why a revert failed, as opposed to one that cannot be
+}
+
+// unwind takes all intents back, the last change first, whatever of it happened. crashed: the process that wrote them is
+// gone, and no one knows whether the last command ended.
+func (e *Engine) unwind(ctx context.Context, intents []intent, finished map[int]bool, stages []string, crashed bool) []undone {
+	ordered := slices.Clone(intents)
+	slices.SortStableFunc(ordered, func(a, b intent) int { return a.Order - b.Order })
+	_ = e.sweep(ordered, stages) // what it misses, the second one reports
+	var out []undone
+	for _, in := range slices.Backward(ordered) {
+		u := undone{intent: in}
+		name := in.ID + " (" + in.Saved.Call.Function + ")"
+		happened := finished[in.Order]
+		switch {
+		case in.Saved.Reversible:
+			if u.err = e.revert(ctx, in.Saved); u.err != nil {
+				u.left = fmt.Sprintf("%s: could not be undone: %v", name, u.err)
+			}
+		case !happened && !crashed:
+			// It failed, and is taken to have changed nothing.
+		case len(in.Saved.Undo) > 0:
+			if u.err = e.revert(ctx, in.Saved); u.err != nil {
+				u.left = fmt.Sprintf("%s: its undo state failed: %v", name, u.err)
+			}
+		case happened:
+			u.left = fmt.Sprintf("%s: %s", name, in.Saved.Why)
+		default:
+			u.left = fmt.Sprintf("%s: may have run when the machine stopped: %s", name, in.Saved.Why)
+		}
+		out = append(out, u)
+	}
+	if err := e.sweep(ordered, stages); err != nil {
+		out = append(out, undone{left: fmt.Sprintf("temporary files: %v", err)})
+	}
+	return append(out, e.settle(ctx, ordered, finished)...)
+}
+
+// sweep removes what was staged: before, so that a folder can be removed, and after, when the folders are those of before.
+func (e *Engine) sweep(intents []intent, stages []string) error {
+	for _, in := range intents {
+		if in.Staged != "" {
+			_ = e.Host.Remove(in.Staged) // gone when it was renamed
+		}
+		if path, ok := in.path(e); ok {
+			stages = append(stages, path)
+		}
+	}
+	return e.Host.Unstage(stages)
+}
+
+func (in intent) path(e *Engine) (string, bool) {
+	m, err := e.module(in.Saved.Call.Function)
+	if err != nil {
+		return "", false
+	}
+	params, err := in.Saved.Call.params()
+	if err != nil {
+		return "", false
+	}
+	f := m.Function()
+	kind, name, ok := resource(&f, params)
+	return name, ok && kind == states.ResourcePath
+}
+
+// settle lets services see the files that were put back.
+func (e *Engine) settle(ctx context.Context, ordered []intent, finished map[int]bool) []undone {
+	var out []undone
+	for _, in := range ordered {
+		m, err := e.module(in.Saved.Call.Function)
+		if err != nil || !finished[in.Order] {
+			continue
+		}
+		s, ok := m.(Settler)
+		if !ok {
+			continue
+		}
+		params, err := in.Saved.Call.params()
+		if err == nil {
+			err = s.Settle(ctx, e.Host, params)
+		}
+		if err != nil {
+			out = append(out, undone{intent: in, err: err, left: fmt.Sprintf("%s (%s): after the rollback: %v", in.ID, in.Saved.Call.Function, err)})
+		}
+	}
+	return out
+}
+
+// recover rolls back the run that the journal still holds open. The lock is held.
+func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
+	began := e.Clock.Now()
+	frames, err := e.Journal.Records()
+	if err != nil {
+		return Report{}, false, fmt.Errorf("read journal: %w", err)
+	}
+	if len(frames) == 0 {
+		return Report{}, false, nil
+	}
+	first, intents, finished, err := decodeJournal(frames)
+	if err != nil {
+		return Report{}, false, err
+	}
+	led, err := e.loadLedger()
+	if err != nil {
+		return Report{}, false, err
+	}
+	if led.Sequence >= first.Sequence { // committed, and stopped before the journal was cleared
+		e.prune(led)
+		return Report{}, false, e.Journal.Clear()
+	}
+	all := e.unwind(context.WithoutCancel(ctx), intents, finished, first.Stages, true)
+	report := Report{Env: first.Env, Version: first.Version, Revision: first.Revision, Result: RolledBackRun, Error: "the run was cut short"}
+	for _, u := range all {
+		if u.left != "" {
+			report.Left, report.Result = append(report.Left, u.left), RollbackIncomplete
+		}
+		if u.intent.ID == "" {
+			continue
+		}
+		row := StateReport{
+			ID: u.intent.ID, Part: u.intent.Saved.Call.Function, Invocation: u.intent.Number, Result: RolledBack,
+			Reversible: u.left == "", Outputs: map[string]any{}, Note: u.intent.Note,
+		}
+		if u.left != "" {
+			row.Result, row.Error = Failed, u.left
+		}
+		report.States = append(report.States, row)
+	}
+	err = e.closeRollback(led, all)
+	report.TookMS = milliseconds(e.Clock.Now().Sub(began))
+	return report, true, err
+}
+
+// closeRollback makes the rollback durable and only then forgets the journal. What could not be undone though it should
+// have been goes to the ledger, so that it is known as shoal's when its state leaves the tree.
+func (e *Engine) closeRollback(led *ledger, all []undone) error {
+	if err := e.Host.SyncFiles(); err != nil {
+		return err
+	}
+	next := led.clone()
+	for _, u := range slices.Backward(all) {
+		if u.err == nil || !u.intent.Saved.Reversible {
+			continue
+		}
+		key := u.intent.ID
+		if path, ok := u.intent.path(e); ok {
+			key = string(states.ResourcePath) + ":" + path
+		}
+		if err := next.own(entry{Key: key, ID: u.intent.ID, Number: u.intent.Number}, u.intent.Saved); err != nil {
+			return err
+		}
+	}
+	if len(next.Entries) != len(led.Entries) {
+		if err := e.storeLedger(next); err != nil {
+			return err
+		}
+	}
+	return errors.Join(e.Journal.Clear(), e.collect(next))
+}
+
+// rollback undoes everything that this run changed.
+func (r *run) rollback(ctx context.Context) {
+	r.report.Result, r.report.Error = RolledBackRun, r.failure.Error()
+	all := r.e.unwind(context.WithoutCancel(ctx), r.tx.intents, r.tx.finished, r.tx.stages, false)
+	left := map[int]string{}
+	for _, u := range all {
+		if u.left != "" {
+			if u.intent.ID != "" {
+				left[u.intent.Order] = u.left
+			}
+			r.report.Left = append(r.report.Left, u.left)
+			r.report.Result = RollbackIncomplete
+		}
+	}
+	for _, rm := range r.removals {
+		rolledBack(rm.row, left[rm.order])
+	}
+	for _, tasks := range r.tasks {
+		for _, t := range tasks {
+			rolledBack(t.row, left[t.order])
+		}
+	}
+	if err := r.e.closeRollback(r.led, all); err != nil {
+		r.report.Result = RollbackIncomplete
+		r.report.Left = append(r.report.Left, "closing the rollback: "+err.Error())
+	}
+}
+
+func rolledBack(row *StateReport, left string) {
+	switch {
+	case row == nil:
+	case left != "" && row.Result == Changed:
+		row.Error = left
+	case left != "":
+		row.Error = joinNotes(row.Error, left)
+	case row.Result == Changed:
+		row.Result = RolledBack
+	case row.Result == WouldChange || row.Result == Unknown:
+		row.Result = Skipped
+	}
+}

@@ -1,0 +1,38 @@
+package executor
+
+import "shoal/states"
+
+// Unseen is the plan of a machine that is not here to be looked at: what is asked of it, with every answer unknown.
+func Unseen(plan *states.Plan, meta RunMeta) Report {
+	r := Report{
+		Node: plan.Node.Name, Env: meta.Env, Version: meta.Version, Revision: meta.Revision,
+		Order: string(plan.Policy.Order), Result: Converged, States: []StateReport{},
+	}
+	for _, inv := range plan.Invocations {
+		for _, part := range inv.Parts {
+			r.States = append(r.States, unseenPart(plan, inv, part))
+		}
+	}
+	return r
+}
+
+func unseenPart(plan *states.Plan, inv states.Invocation, part states.Part) StateReport {
+	s := StateReport{
+		ID: inv.ID, Part: part.FullName(), Invocation: inv.Number, Result: Unknown, Reversible: true,
+		Outputs: map[string]any{}, Note: "that machine is not looked at from here",
+	}
+	switch {
+	case inv.Skip != "":
+		s.Result, s.Note = Skipped, inv.Skip
+	case inv.Lazy:
+		s.Result, s.Note = Skipped, "lazy: runs when notified"
+	}
+	for _, v := range part.Params {
+		if c, ok := v.(states.Content); ok && s.Result == Unknown {
+			if data, ok := plan.Rendered[c.Hash]; ok {
+				s.Diff = TextDiff(c.From, nil, data)
+			}
+		}
+	}
+	return s
+}

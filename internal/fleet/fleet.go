@@ -1,0 +1,219 @@
+// Package fleet runs real agents of the built binary on loopback addresses, each with its own data folder and its own
+// root, for the demonstration and for the end-to-end tests. It knows the command line alone, as a user would.
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Fleet is a folder with an operator's home and the nodes that run from it.
+type Fleet struct {
+	Binary string
+	Dir    string
+	Nodes  []*Node
+	port   int
+}
+
+// Node is one agent and the folder that it keeps in shape.
+type Node struct {
+	Name string
+	Addr string // IP:port, of gossip and streams
+	Root string
+	Tags []string
+	Args []string // more flags for the agent
+
+	fleet *Fleet
+	cmd   *exec.Cmd
+	done  chan struct{} // closed when the process has ended
+}
+
+// New makes a fleet in dir, with a port that is free on every loopback address it will use.
+func New(binary, dir string) (*Fleet, error) {
+	port, err := freePort()
+	return &Fleet{Binary: binary, Dir: dir, port: port}, err
+}
+
+func freePort() (int, error) {
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		u, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+		l.Close()
+		if err == nil {
+			u.Close()
+			return port, nil
+		}
+	}
+	return 0, errors.New("no port is free for both TCP and UDP")
+}
+
+// Add describes a node on the next loopback address; it is not started.
+func (f *Fleet) Add(name string, tags ...string) *Node {
+	n := &Node{
+		Name: name, Tags: tags, fleet: f,
+		Addr: fmt.Sprintf("127.0.0.%d:%d", len(f.Nodes)+1, f.port),
+		Root: filepath.Join(f.Dir, name),
+	}
+	f.Nodes = append(f.Nodes, n)
+	return n
+}
+
+// Result of one command.
+type Result struct {
+	Stdout, Stderr string
+	Status         int
+}
+
+// Shoal runs the binary with the fleet's home.
+func (f *Fleet) Shoal(ctx context.Context, args ...string) (Result, error) {
+	cmd := exec.CommandContext(ctx, f.Binary, args...)
+	cmd.Env, cmd.Dir = f.Env(), f.Dir
+	var out, diag bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &diag
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return Result{}, err
+	}
+	return Result{out.String(), diag.String(), cmd.ProcessState.ExitCode()}, nil
+}
+
+// JSON runs the binary with --json and decodes what it prints; a status other than 0 is an error.
+func (f *Fleet) JSON(ctx context.Context, v any, args ...string) error {
+	res, err := f.Shoal(ctx, append(args, "--json")...)
+	if err != nil {
+		return err
+	}
+	if res.Status != 0 {
+		return fmt.Errorf("shoal %s: exit status %d: %s", strings.Join(args, " "), res.Status, res.Stderr)
+	}
+	return json.Unmarshal([]byte(res.Stdout), v)
+}
+
+// Env is the environment that commands of this fleet run in.
+func (f *Fleet) Env() []string {
+	return append(os.Environ(), "SHOAL_HOME="+filepath.Join(f.Dir, "home"))
+}
+
+// Close ends every agent, and fails if one had to be killed.
+func (f *Fleet) Close() error {
+	var errs []error
+	for _, n := range f.Nodes {
+		errs = append(errs, n.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// Socket is where the node's API listens, seen from the fleet's folder.
+func (n *Node) Socket() string { return filepath.Join(n.Name, "var/lib/shoal/api.sock") }
+
+// Path is a file of the machine that the node keeps.
+func (n *Node) Path(path string) string { return filepath.Join(n.Root, path) }
+
+// Log is what the agent wrote.
+func (n *Node) Log() string { return n.Root + ".log" }
+
+// Join starts the node for the first time with a fresh ticket, through peer; nil for the first of all.
+func (n *Node) Join(ctx context.Context, peer *Node) error {
+	args := []string{"ticket", "--ttl", "10m"}
+	for _, tag := range n.Tags {
+		args = append(args, "--tag", tag)
+	}
+	res, err := n.fleet.Shoal(ctx, args...)
+	if err != nil || res.Status != 0 {
+		return fmt.Errorf("ticket for %s: %v %s", n.Name, err, res.Stderr)
+	}
+	flags := []string{"--ticket", strings.TrimSpace(res.Stdout)}
+	if peer != nil {
+		flags = append(flags, "--join", peer.Addr)
+	}
+	return n.Start(flags...)
+}
+
+// Start runs the agent; after the first time it needs no flags to find its mesh.
+func (n *Node) Start(flags ...string) error {
+	if err := os.MkdirAll(n.Root, 0o755); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(n.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the child has its own
+	args := append([]string{"agent", "--name", n.Name, "--bind", n.Addr, "--root", n.Root}, n.Args...)
+	n.cmd = exec.Command(n.fleet.Binary, append(args, flags...)...)
+	n.cmd.Env = n.fleet.Env()
+	n.cmd.Stdout, n.cmd.Stderr = log, log
+	// An own process group, so that an interrupt of the demonstration reaches it before it reaches its agents.
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := n.cmd.Start(); err != nil {
+		return err
+	}
+	n.done = make(chan struct{})
+	go func(cmd *exec.Cmd, done chan struct{}) {
+		_ = cmd.Wait() // Stop and Kill look at the state
+		close(done)
+	}(n.cmd, n.done)
+	return nil
+}
+
+// PID is the agent's process id.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
+
+// Kill ends the agent with SIGKILL, as a power cut would.
+func (n *Node) Kill() {
+	_ = n.cmd.Process.Kill() // it may have ended by itself
+	<-n.done
+	n.cmd = nil
+}
+
+// Stop asks the agent to leave cleanly and waits the five seconds that it may take.
+func (n *Node) Stop() error {
+	if n.cmd == nil {
+		return nil
+	}
+	_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-n.done:
+	case <-time.After(5 * time.Second):
+		n.Kill()
+		return fmt.Errorf("%s did not leave within 5 s; its log is %s", n.Name, n.Log())
+	}
+	state := n.cmd.ProcessState
+	n.cmd = nil
+	if !state.Success() {
+		return fmt.Errorf("%s ended with %s; its log is %s", n.Name, state, n.Log())
+	}
+	return nil
+}
+
+// Eventually tries until it succeeds or the time is over, and then returns its last error.
+func Eventually(ctx context.Context, limit time.Duration, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %s: %w", limit, err)
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"shoal/executor"
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// Client talks to one node.
+type Client struct {
+	addr string
+	http *http.Client
+}
+
+// NewClient returns a client for addr, as Network reads it. It dials on the first request.
+func NewClient(addr string) *Client {
+	network, address := Network(addr)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	}
+	return &Client{addr: addr, http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 4}}}
+}
+
+// Close gives up idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Self asks who answers.
+func (c *Client) Self(ctx context.Context) (out SelfInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/self", nil, &out)
+}
+
+// Members lists the roster with what gossip says of each.
+func (c *Client) Members(ctx context.Context) (out []mesh.MemberInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/members", nil, &out)
+}
+
+// Ring tells who owns what.
+func (c *Client) Ring(ctx context.Context) (out mesh.RingInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/ring", nil, &out)
+}
+
+// Status tells what each node has applied.
+func (c *Client) Status(ctx context.Context) (out mesh.StatusInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/status", nil, &out)
+}
+
+// Log lists an environment's revisions, the newest last.
+func (c *Client) Log(ctx context.Context, env string) (out []mesh.RevisionInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/log?env="+url.QueryEscape(env), nil, &out)
+}
+
+// Report returns a node's last run; an empty name is the node that answers.
+func (c *Client) Report(ctx context.Context, name string) (out executor.Report, err error) {
+	return out, c.call(ctx, "GET", "/v1/report?name="+url.QueryEscape(name), nil, &out)
+}
+
+// Head returns what an environment is at; an *Error of kind NotFound when it has no revision.
+func (c *Client) Head(ctx context.Context, env string) (out store.Head, err error) {
+	return out, c.call(ctx, "GET", "/v1/head?env="+url.QueryEscape(env), nil, &out)
+}
+
+// Missing returns those of hashes that the mesh does not have.
+func (c *Client) Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error) {
+	var missing []store.Hash
+	for len(hashes) > 0 {
+		n := min(len(hashes), MaxHashes)
+		var out listOf
+		if err := c.call(ctx, "POST", "/v1/missing", listOf{Hashes: hashes[:n]}, &out); err != nil {
+			return nil, err
+		}
+		missing, hashes = append(missing, out.Hashes...), hashes[n:]
+	}
+	return missing, nil
+}
+
+// Put stores at most MaxBatch objects; when it returns nil they are on the write quorum's disks.
+func (c *Client) Put(ctx context.Context, objects [][]byte) error {
+	var body bytes.Buffer
+	for _, o := range objects {
+		var size [4]byte
+		binary.BigEndian.PutUint32(size[:], uint32(len(o)))
+		body.Write(size[:])
+		body.Write(o)
+	}
+	return c.send(ctx, "POST", "/v1/objects", &body, nil)
+}
+
+// Get returns one object, verified against its hash.
+func (c *Client) Get(ctx context.Context, hash store.Hash) ([]byte, error) {
+	var body bytes.Buffer
+	if err := c.send(ctx, "GET", "/v1/objects/"+hash.String(), nil, &body); err != nil {
+		return nil, err
+	}
+	if store.HashOf(body.Bytes()) != hash {
+		return nil, fmt.Errorf("object %s: %w", hash.Short(), store.ErrCorrupt)
+	}
+	return body.Bytes(), nil
+}
+
+// Push asks to make a revision the head of its environment.
+func (c *Client) Push(ctx context.Context, req PushRequest) (out mesh.PushResult, err error) {
+	return out, c.call(ctx, "POST", "/v1/push", req, &out)
+}
+
+// Submit hands in signed membership records.
+func (c *Client) Submit(ctx context.Context, records []membership.Signed) error {
+	return c.call(ctx, "POST", "/v1/records", records, &struct{}{})
+}
+
+// Leave asks the node to leave the mesh for good.
+func (c *Client) Leave(ctx context.Context) error {
+	return c.call(ctx, "POST", "/v1/leave", struct{}{}, &struct{}{})
+}
+
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(data)
+	}
+	var answer bytes.Buffer
+	if err := c.send(ctx, method, path, body, &answer); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer.Bytes(), out); err != nil {
+		return fmt.Errorf("answer of %s: %w", c.addr, err)
+	}
+	return nil
+}
+
+// send does one request and copies the answer's body to out; an answer that is not a success becomes an *Error.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, out *bytes.Buffer) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set(header, "1")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(ctx, err)
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		out = &bytes.Buffer{}
+	}
+	if _, err := io.Copy(out, io.LimitReader(resp.Body, MaxBody*4)); err != nil {
+		return c.unreachable(ctx, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	e := &Error{Kind: Internal}
+	if json.Unmarshal(out.Bytes(), e) != nil || e.Message == "" {
+		e.Message = fmt.Sprintf("%s answered %s", c.addr, resp.Status)
+	}
+	return e
+}
+
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &Error{Unavailable, fmt.Sprintf("no node answers at %s: %v\n    is the agent running? name another node with --node ADDR or SHOAL_NODE", c.addr, rootCause(err))}
+}
+
+// rootCause leaves out the made-up URL that net/http puts before the reason.
+func rootCause(err error) error {
+	if u, ok := err.(*url.Error); ok {
+		return u.Err
+	}
+	return err
+}

@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"shoal/executor"
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// Backend is the node behind the API.
+type Backend interface {
+	Self() SelfInfo
+	Members() []mesh.MemberInfo
+	Ring(ctx context.Context) (mesh.RingInfo, error)
+	Status(ctx context.Context) (mesh.StatusInfo, error)
+	Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
+	// Report returns the last run of the named node; an empty name is this node.
+	Report(ctx context.Context, name string) (executor.Report, error)
+	Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error)
+	Push(ctx context.Context, revision store.Hash) (mesh.PushResult, error)
+	// AdoptChain gives a node without a mesh its operators; a node that has a chain ignores it.
+	AdoptChain(statements []membership.Signed) error
+	// Submit adds signed membership records, such as an eviction.
+	Submit(ctx context.Context, records []membership.Signed) error
+	// Leave begins the planned departure of this node.
+	Leave()
+	Store() store.Store
+}
+
+// NewHandler serves b.
+func NewHandler(b Backend, log *slog.Logger) http.Handler {
+	s := server{b: b, log: log}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/self", s.get(func(*http.Request) (any, error) { return b.Self(), nil }))
+	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return membersAnswer(b.Members()), nil }))
+	mux.HandleFunc("GET /v1/ring", s.get(func(r *http.Request) (any, error) { return b.Ring(r.Context()) }))
+	mux.HandleFunc("GET /v1/status", s.get(func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
+	mux.HandleFunc("GET /v1/log", s.get(func(r *http.Request) (any, error) {
+		return b.Log(r.Context(), r.URL.Query().Get("env"))
+	}))
+	mux.HandleFunc("GET /v1/report", s.get(func(r *http.Request) (any, error) {
+		return b.Report(r.Context(), r.URL.Query().Get("name"))
+	}))
+	mux.HandleFunc("GET /v1/head", s.get(func(r *http.Request) (any, error) {
+		return b.Store().Head(r.Context(), r.URL.Query().Get("env"))
+	}))
+	mux.HandleFunc("POST /v1/missing", s.get(s.missing))
+	mux.HandleFunc("POST /v1/push", s.get(s.push))
+	mux.HandleFunc("POST /v1/records", s.get(s.records))
+	mux.HandleFunc("POST /v1/leave", s.get(func(*http.Request) (any, error) { b.Leave(); return struct{}{}, nil }))
+	mux.HandleFunc("POST /v1/objects", s.get(s.putObjects))
+	mux.HandleFunc("GET /v1/objects/{hash}", s.object)
+	return guard(mux)
+}
+
+type server struct {
+	b   Backend
+	log *slog.Logger
+}
+
+// guard lets only those in that a browser on another site cannot be.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(header) == "" {
+			writeError(w, &Error{Refused, "the header " + header + " is missing: this is the API of a shoal node, use the shoal command"})
+			return
+		}
+		if r.Host != host {
+			writeError(w, &Error{Refused, fmt.Sprintf("the host %q is not this node's API", r.Host)})
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// get makes a handler of a function that answers with something to print as JSON.
+func (s server) get(answer func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v, err := answer(r)
+		if err != nil {
+			e := errorOf(err)
+			if e.Kind == Internal {
+				s.log.Warn("api request failed", "path", r.URL.Path, "error", err)
+			}
+			writeError(w, e)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) // the client is gone, or will see the cut
+	}
+}
+
+func writeError(w http.ResponseWriter, e *Error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(httpStatus[e.Kind])
+	_ = json.NewEncoder(w).Encode(e)
+}
+
+func decode(r *http.Request, v any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return badInput("read request: %v", err)
+	}
+	return nil
+}
+
+func (s server) missing(r *http.Request) (any, error) {
+	var in listOf
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if len(in.Hashes) > MaxHashes {
+		return nil, badInput("%d hashes in one request, at most %d", len(in.Hashes), MaxHashes)
+	}
+	missing, err := s.b.Missing(r.Context(), in.Hashes)
+	return listOf{Hashes: missing}, err
+}
+
+func (s server) push(r *http.Request) (any, error) {
+	var in PushRequest
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if err := s.b.AdoptChain(in.Chain); err != nil {
+		return nil, &Error{Refused, err.Error()}
+	}
+	return s.b.Push(r.Context(), in.Revision)
+}
+
+func (s server) records(r *http.Request) (any, error) {
+	var in []membership.Signed
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if err := s.b.Submit(r.Context(), in); err != nil {
+		return nil, &Error{Refused, err.Error()}
+	}
+	return struct{}{}, nil
+}
+
+// putObjects reads objects as a length of four bytes, big endian, and that many bytes each.
+func (s server) putObjects(r *http.Request) (any, error) {
+	var objects [][]byte
+	for {
+		object, err := readObject(r.Body)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if objects = append(objects, object); len(objects) > MaxBatch {
+			return nil, badInput("more than %d objects in one request", MaxBatch)
+		}
+	}
+	return struct{}{}, s.b.Store().Put(r.Context(), objects)
+}
+
+func readObject(r io.Reader) ([]byte, error) {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		return nil, badInput("read object: %v", err)
+	}
+	n := binary.BigEndian.Uint32(size[:])
+	if n > store.MaxObject {
+		return nil, badInput("an object of %d bytes, at most %d", n, store.MaxObject)
+	}
+	object := make([]byte, n)
+	if _, err := io.ReadFull(r, object); err != nil {
+		return nil, badInput("read object: %v", err)
+	}
+	return object, nil
+}
+
+func (s server) object(w http.ResponseWriter, r *http.Request) {
+	hash, err := store.ParseHash(r.PathValue("hash"))
+	if err != nil {
+		writeError(w, badInput("%v", err))
+		return
+	}
+	object, err := s.b.Store().Get(r.Context(), hash)
+	if err != nil {
+		writeError(w, errorOf(err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = w.Write(object) // the client is gone, or will see the cut
+}
+
+// Serve answers on l until ctx ends, and then lets requests finish for a second.
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	ctx, cancel := context.WithCancel(ctx)
+	down := make(chan struct{})
+	go func() {
+		defer close(down)
+		<-ctx.Done()
+		grace, done := context.WithTimeout(context.Background(), time.Second)
+		defer done()
+		if srv.Shutdown(grace) != nil {
+			_ = srv.Close() // what is left of the requests is cut off
+		}
+	}()
+	err := srv.Serve(l)
+	cancel()
+	<-down
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

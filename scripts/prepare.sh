@@ -1,0 +1,26 @@
+#!/bin/sh
+# Installs what the tests use beside Go, where this is root on Debian. Elsewhere it says what is missing: the tests that
+# need it are skipped, and say so.
+set -eu
+
+command -v go >/dev/null || { echo "prepare: Go 1.26 or newer is needed: put it into PATH" >&2; exit 1; }
+
+# command:package
+wanted="git:git gcc:gcc dbus-daemon:dbus-daemon"
+missing=""
+for pair in $wanted; do
+    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+done
+# Headers for the race detector.
+[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "prepare: installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # shellcheck disable=SC2086  # a list of words
+    apt-get install -qq -y --no-install-recommends $missing >/dev/null
+else
+    echo "prepare: not root on Debian; without$missing some tests are skipped" >&2
+fi

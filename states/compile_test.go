@@ -1,0 +1,104 @@
+package states_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"shoal/states"
+)
+
+// treeOf makes a tree of one component "app" that every node has.
+func treeOf(statesYAML string, more map[string]string) fstest.MapFS {
+	fsys := fstest.MapFS{
+		"site.yaml":                  {Data: []byte("targets:\n  - on: \"*\"\n    components: [app]\n")},
+		"components/app/states.yaml": {Data: []byte(statesYAML)},
+	}
+	for name, data := range more {
+		fsys[name] = &fstest.MapFile{Data: []byte(data)}
+	}
+	return fsys
+}
+
+func web() states.Node {
+	return states.Node{Name: "web-1", Zone: "a", Tags: map[string]string{"role": "web", "dc": "fra"}}
+}
+
+func mustCompile(t testing.TB, fsys fstest.MapFS, n states.Node) *states.Plan {
+	t.Helper()
+	plan, err := states.Compile(fsys, n, functions())
+	if err != nil {
+		t.Fatalf("compile:\n%v", err)
+	}
+	return plan
+}
+
+// show prints a plan as lines: each invocation with its parts, and the edges that end in it.
+func show(p *states.Plan) string {
+	var b strings.Builder
+	for i, in := range p.Invocations {
+		fmt.Fprintf(&b, "%s", in.ID)
+		for _, part := range in.Parts {
+			fmt.Fprintf(&b, " %s", part.FullName())
+		}
+		if in.Skip != "" {
+			fmt.Fprintf(&b, " skip(%s)", in.Skip)
+		}
+		b.WriteByte('\n')
+		for _, e := range p.Edges {
+			if e.To == i {
+				fmt.Fprintf(&b, "  <- %s %s: %s\n", p.Invocations[e.From].ID, e.Kind, e.Reason)
+			}
+		}
+	}
+	return b.String()
+}
+
+func TestExampleOfTheContract(t *testing.T) {
+	plan := mustCompile(t, treeOf(`
+states:
+  app:
+    user.present: {name: app}
+    file.directory: {path: /srv/app, owner: app}
+  nginx:
+    pkg.installed: {name: nginx}
+  nginx-conf:
+    file.managed:
+      path: /etc/nginx/nginx.conf
+      template: templates/nginx.conf.j2
+      mode: "0644"
+      validate: nginx -t -c {path}
+    require: [nginx]
+    notify: [nginx-reload]
+  nginx-service:
+    service.running: {name: nginx, enabled: true}
+    require: [nginx-conf]
+    listen: [nginx]
+  nginx-reload:
+    lazy: true
+    service.reloaded: {name: nginx}
+    after: [nginx-service]
+`, map[string]string{
+		"components/app/templates/nginx.conf.j2": "workers {{ vars.workers }};\n{% for s in vars.servers %}\nserver {{ s }};\n{% endfor %}\n# {{ name }} {{ tags.role }}\n",
+		"components/app/defaults.yaml":           "workers: 4\nservers: [a, b]\n",
+	}), web())
+	want := `app/app user.present file.directory
+app/nginx pkg.installed
+app/nginx-conf file.managed
+  <- app/nginx require: require in app/nginx-conf
+app/nginx-service service.running
+  <- app/nginx notify: listen in app/nginx-service
+  <- app/nginx-conf require: require in app/nginx-service
+app/nginx-reload service.reloaded
+  <- app/nginx-conf notify: notify in app/nginx-conf
+  <- app/nginx-service after: after in app/nginx-reload
+`
+	if got := show(plan); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	c := plan.Invocations[2].Parts[0].Params["contents"].(states.Content)
+	if got, want := string(plan.Rendered[c.Hash]), "workers 4;\nserver a;\nserver b;\n# web-1 web\n"; got != want {
+		t.Errorf("rendered %q, want %q", got, want)
+	}
+}

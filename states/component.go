@@ -1,0 +1,261 @@
+package states
+
+import (
+	"path"
+	"strings"
+	"time"
+)
+
+// component is components/NAME as far as it is the same for every node.
+type component struct {
+	name      string
+	dir       string
+	file      string // its states file
+	templated bool   // rendered for each node before it is parsed
+	defaults  *docNode
+	states    []*stateDecl // of one that is not templated
+}
+
+// stateDecl is one State as written.
+type stateDecl struct {
+	id         string
+	place      Place
+	parts      []partDecl
+	requisites []requisite
+	lazy       bool
+	when       *docNode
+	forEach    *docNode
+	order      string // first, last or nothing
+	retry      Retry
+	timeout    time.Duration
+	onRemove   string
+	undo       named
+	barrier    bool
+	members    []named // of a meta.group
+	group      bool
+}
+
+type partDecl struct {
+	fn     *Function
+	place  Place
+	params []docEntry
+}
+
+// requisite is one relation as written, such as require: [a, b].
+type requisite struct {
+	key   string
+	names []named
+}
+
+var requisiteKeys = []string{"require", "require_in", "after", "before", "notify", "listen", "listen_in", "notify_failure", "listen_failure"}
+
+var stateKeys = append([]string{"lazy", "when", "for_each", "order", "retry", "timeout", "on_remove", "undo"}, requisiteKeys...)
+
+var metaFunctions = []string{"meta.group", "meta.block", "meta.sequence", "meta.barrier"}
+
+// component reads components/NAME once; nil when it cannot be used.
+func (l *library) component(n named) *component {
+	if c, ok := l.components[n.name]; ok {
+		if c == nil {
+			l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no components/%s", n.name, n.name)
+		}
+		return c
+	}
+	l.components[n.name] = nil
+	if !validName(n.name) {
+		l.problems.add(n.place, "letters, digits, -, . and _ only", "%q cannot be the name of a component", n.name)
+		return nil
+	}
+	dir := path.Join("components", n.name)
+	if !l.tree.exists(dir) {
+		l.unknown[n.name] = suggest(n.name, l.tree.list("components"))
+		l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no components/%s", n.name, n.name)
+		return nil
+	}
+	c := &component{name: n.name, dir: dir}
+	l.components[n.name] = c
+	if name := l.oneForm(path.Join(dir, "defaults"), ".yaml", ".json"); name != "" {
+		c.defaults = l.document(name)
+		l.problems.mapOf(c.defaults, "defaults")
+	}
+	l.readStates(c)
+	return c
+}
+
+func (l *library) readStates(c *component) {
+	c.file = l.oneForm(path.Join(c.dir, "states"), ".yaml", ".yaml.j2", ".json", ".star")
+	switch {
+	case c.file == "":
+		l.problems.add(Place{File: c.dir}, "", "a component needs a states.yaml, states.yaml.j2 or states.json")
+	case strings.HasSuffix(c.file, ".star"):
+		l.problems.add(Place{File: c.file}, "write states.yaml or states.yaml.j2", "Starlark states files come later")
+	case strings.HasSuffix(c.file, ".j2"):
+		c.templated = true
+	default:
+		c.states = l.declare(l.document(c.file))
+	}
+}
+
+// declare takes a states file apart.
+func (l *library) declare(doc *docNode) []*stateDecl {
+	var decls []*stateDecl
+	for _, top := range l.problems.mapOf(doc, "a states file") {
+		if top.key != "states" {
+			l.problems.unknownKey(top, "a states file", []string{"states"})
+			continue
+		}
+		for _, e := range l.problems.mapOf(top.value, "states") {
+			if len(decls) >= MaxStates {
+				l.problems.add(e.place, "", "more than %d states", MaxStates)
+				return decls
+			}
+			if !validName(e.key) {
+				l.problems.add(e.place, "letters, digits, -, . and _ only", "%q cannot be the id of a state", e.key)
+				continue
+			}
+			decls = append(decls, l.declareState(e))
+		}
+	}
+	return decls
+}
+
+func (l *library) declareState(e docEntry) *stateDecl {
+	d := &stateDecl{id: e.key, place: e.place}
+	for _, k := range l.problems.mapOf(e.value, "a state") {
+		switch {
+		case strings.HasPrefix(k.key, "meta."):
+			l.declareMeta(d, k)
+		case strings.Contains(k.key, "."):
+			l.declarePart(d, k)
+		default:
+			l.declareKey(d, k)
+		}
+	}
+	if len(d.parts) == 0 && !d.barrier && !d.group && !l.saidWrong(d, e) {
+		l.problems.add(e.place, "", "state %q does nothing: it names no function", e.key)
+	}
+	return d
+}
+
+// saidWrong is true when a part of the state was refused already.
+func (l *library) saidWrong(_ *stateDecl, e docEntry) bool {
+	if e.value == nil || e.value.kind != kindMap {
+		return e.value != nil && e.value.kind != kindNull
+	}
+	for _, k := range e.value.entries {
+		if strings.Contains(k.key, ".") {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *library) declareMeta(d *stateDecl, k docEntry) {
+	switch k.key {
+	case "meta.group":
+		d.group = true
+		d.members = l.problems.namesOf(k.value, "meta.group")
+	case "meta.barrier":
+		d.barrier = true
+		for _, e := range l.problems.mapOf(k.value, "meta.barrier") {
+			l.problems.unknownKey(e, "meta.barrier", nil)
+		}
+	case "meta.block", "meta.sequence":
+		l.problems.add(k.place, "", "%s is not supported yet", k.key)
+	default:
+		l.problems.add(k.place, suggest(k.key, metaFunctions), "unknown function %q", k.key)
+	}
+}
+
+func (l *library) declarePart(d *stateDecl, k docEntry) {
+	fn, ok := l.functions[k.key]
+	if !ok {
+		l.unknownFunction(k)
+		return
+	}
+	p := partDecl{fn: fn, place: k.place, params: l.problems.mapOf(k.value, k.key)}
+	if k.value.kind == kindMap || k.value.kind == kindNull {
+		l.checkNames(p)
+	}
+	d.parts = append(d.parts, p)
+}
+
+func (l *library) unknownFunction(k docEntry) {
+	module, _, _ := strings.Cut(k.key, ".")
+	if !l.modules[module] {
+		l.problems.add(k.place, suggest(k.key, keysOf(l.functions)), "unknown module %q", module)
+		return
+	}
+	l.problems.add(k.place, suggest(k.key, keysOf(l.functions)), "unknown function %q", k.key)
+}
+
+func (l *library) declareKey(d *stateDecl, k docEntry) {
+	c := l.problems
+	switch k.key {
+	case "lazy":
+		d.lazy = c.boolOf(k.value, "lazy")
+	case "when":
+		if k.value.kind != kindString && k.value.kind != kindBool {
+			c.add(k.value.place, "", "when must be an expression, not %s", k.value.describe())
+			return
+		}
+		d.when = k.value
+	case "for_each":
+		if k.value.kind != kindString && k.value.kind != kindList && k.value.kind != kindMap {
+			c.add(k.value.place, "", "for_each must be a list, a map or an expression, not %s", k.value.describe())
+			return
+		}
+		d.forEach = k.value
+	case "order":
+		d.order = c.oneOf(k.value, "order", "first", "last")
+	case "retry":
+		d.retry = l.retryOf(k.value)
+	case "timeout":
+		d.timeout = l.durationOf(k.value, "timeout")
+	case "on_remove":
+		d.onRemove = c.oneOf(k.value, "on_remove", "restore", "keep")
+	case "undo":
+		if s, ok := c.stringOf(k.value, "undo"); ok {
+			d.undo = named{s, k.value.place}
+		}
+	default:
+		for _, known := range requisiteKeys {
+			if k.key == known {
+				d.requisites = append(d.requisites, requisite{k.key, c.namesOf(k.value, k.key)})
+				return
+			}
+		}
+		c.unknownKey(k, "a state", append(keysOf(l.functions), stateKeys...))
+	}
+}
+
+func (l *library) retryOf(n *docNode) Retry {
+	r := Retry{Attempts: 1}
+	for _, e := range l.problems.mapOf(n, "retry") {
+		switch e.key {
+		case "attempts":
+			if e.value.kind != kindInt || e.value.integer < 1 || e.value.integer > 1000 {
+				l.problems.add(e.value.place, "", "attempts must be a number from 1 to 1000, not %s", e.value.describe())
+				continue
+			}
+			r.Attempts = int(e.value.integer)
+		case "delay":
+			r.Delay = l.durationOf(e.value, "delay")
+		default:
+			l.problems.unknownKey(e, "retry", []string{"attempts", "delay"})
+		}
+	}
+	return r
+}
+
+func (l *library) durationOf(n *docNode, what string) time.Duration {
+	if n.kind != kindString {
+		l.problems.add(n.place, `write a number and a unit, such as "30s"`, "%s must be a duration, not %s", what, n.describe())
+		return 0
+	}
+	d, err := time.ParseDuration(n.text)
+	if err != nil || d < 0 {
+		l.problems.add(n.place, `write a number and a unit, such as "30s"`, "%s must be a duration, not %q", what, n.text)
+	}
+	return d
+}

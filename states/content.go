@@ -1,0 +1,112 @@
+package states
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path"
+	"strings"
+)
+
+// content evaluates template:, source: or content:.
+func (c *compilation) content(e docEntry, s *scope, dir string) (Content, bool) {
+	v, ok := c.evaluate(e.value, s)
+	if !ok {
+		return Content{}, false
+	}
+	text, ok := v.(string)
+	if !ok {
+		c.problems.add(e.value.place, "", "%s must be a string, not %s", e.key, typeName(v))
+		return Content{}, false
+	}
+	if e.key == "content" {
+		return c.keep([]byte(text), "content", e.value.place)
+	}
+	name, err := within(dir, text)
+	if err != nil {
+		c.problems.add(e.value.place, "", "%s %s", e.key, err)
+		return Content{}, false
+	}
+	if e.key == "source" {
+		return c.source(name, text, e)
+	}
+	return c.template(name, text, e, s)
+}
+
+func (c *compilation) source(name, text string, e docEntry) (Content, bool) {
+	hash, size, err := c.lib.tree.hash(name)
+	if err != nil {
+		c.problems.add(e.value.place, c.closeFile(name), "source %s: %s %s", text, name, reason(err))
+		return Content{}, false
+	}
+	return Content{Hash: hash, Size: size, Source: name, From: "source " + text}, true
+}
+
+func (c *compilation) template(name, text string, e docEntry, s *scope) (Content, bool) {
+	engine := c.lib.engines[path.Ext(name)]
+	if engine == nil {
+		c.problems.add(e.value.place, "write source: for a file that is copied as it is", "template %s: its name must end in .j2 (Jinja2) or .tmpl (Go)", text)
+		return Content{}, false
+	}
+	if _, err := c.lib.tree.read(name, MaxTemplateBytes); err != nil {
+		c.problems.add(e.value.place, c.closeFile(name), "template %s: %s %s", text, name, reason(err))
+		return Content{}, false
+	}
+	data, problem := engine.render(name, s)
+	if problem != nil {
+		c.problems.add(problem.place, problem.hint, "%s", problem.message)
+		return Content{}, false
+	}
+	return c.keep(data, "template "+text, e.value.place)
+}
+
+// keep puts rendered bytes into the plan.
+func (c *compilation) keep(data []byte, from string, p Place) (Content, bool) {
+	sum := sha256.Sum256(data)
+	hash := "sha256:" + hex.EncodeToString(sum[:])
+	if _, has := c.plan.Rendered[hash]; !has {
+		if !c.spend(int64(len(data)), p) {
+			return Content{}, false
+		}
+		c.plan.Rendered[hash] = data
+	}
+	return Content{Hash: hash, Size: int64(len(data)), From: from}, true
+}
+
+// closeFile suggests a file of the same folder.
+func (c *compilation) closeFile(name string) string {
+	return suggest(path.Base(name), c.lib.tree.list(path.Dir(name)))
+}
+
+// engine renders templates of one dialect. A problem's place is in the template.
+type engine interface {
+	render(name string, s *scope) ([]byte, *placedError)
+}
+
+// templateData is what a template sees.
+func (s *scope) templateData() map[string]any {
+	data := map[string]any{"vars": s.vars, "tags": s.tags, "name": s.node.Name, "zone": s.node.Zone}
+	if s.vars == nil {
+		data["vars"] = map[string]any{}
+	}
+	if s.each != nil {
+		data["each"] = s.each
+	}
+	return data
+}
+
+// wordPlace finds the name that a template's error complains about: on the line that the engine says, or a little above,
+// since gonja gives a loop the place of its body.
+func (l *library) wordPlace(p Place, word string) Place {
+	for up := p; word != "" && up.Line > 0 && p.Line-up.Line < 20; up.Line-- {
+		if i := wordIndex(l.tree.line(up), word); i >= 0 {
+			up.Column = i + 1
+			return up
+		}
+	}
+	if p.Line == 0 {
+		return p
+	}
+	line := l.tree.line(p)
+	p.Column = len(line) - len(strings.TrimLeft(line, " \t")) + 1
+	return p
+}

@@ -1,0 +1,106 @@
+package states_test
+
+import (
+	"encoding/json"
+	"testing"
+	"testing/fstest"
+
+	"shoal/states"
+)
+
+// checkProblems compiles, and looks at what an error must be whatever the input.
+func checkProblems(t *testing.T, fsys fstest.MapFS) {
+	t.Helper()
+	plan, err := states.Compile(fsys, web(), functions())
+	if err == nil {
+		if _, err := states.EncodePlan(plan); err != nil {
+			t.Errorf("a plan has no encoding: %v", err)
+		}
+		return
+	}
+	problems, ok := err.(states.Problems)
+	if !ok || len(problems) == 0 {
+		t.Fatalf("not Problems: %v", err)
+	}
+	for _, p := range problems {
+		if p.Message == "" || p.Place.File == "" {
+			t.Errorf("a problem without message or place: %+v", p)
+		}
+	}
+}
+
+func FuzzCompile(f *testing.F) {
+	for _, s := range []string{
+		"states:\n  a: {cmd.run: {shell: x}, require: [b], when: \"true\"}\n  b: {for_each: [1], file.managed: {path: /a, content: x}}\n",
+		"states:\n  a: {meta.group: [a]}\n  b: {meta.barrier: {}}\n", "states: {a: {lazy: 1}}\n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) { checkProblems(t, treeOf(s, nil)) })
+}
+
+func FuzzJinja(f *testing.F) {
+	for _, s := range []string{
+		"{{ vars.a }}", "{% for x in vars.l %}{{ loop.index }}{{ x }}{% else %}-{% endfor %}", "{% macro m(a, b=1) %}{{ a }}{% endmacro %}{{ m(1) }}",
+		"{% set x = 1 %}{{ x * 3 ~ 'a' }}", "{{ [1,2]|map('string')|join(',') }}", "{% if name is defined and zone == 'a' %}y{% elif 1 %}n{% endif %}",
+		"{# c #}{% raw %}{{ x }}{% endraw %}", "{{ 'a\\.b' | regex_replace('\\.', '-') }}", "{% include 'x.j2' %}", "{{ vars['m'].k | default('d') }}", "{% call m() %}x{% endcall %}",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 2048 {
+			return
+		}
+		checkProblems(t, treeOf("states:\n  a: {file.managed: {path: /a, template: x.j2}}\n", map[string]string{
+			"components/app/x.j2": s, "components/app/defaults.yaml": "a: 1\nl: [1, 2]\nm: {k: v}\n",
+		}))
+	})
+}
+
+func FuzzGoTemplate(f *testing.F) {
+	for _, s := range []string{"{{ .vars.a }}", "{{ range .vars.l }}{{ . }}{{ end }}", "{{ define \"x\" }}{{ . }}{{ end }}{{ template \"x\" .name }}", "{{ printf \"%5d\" 3 | upper }}", "{{ with .vars.m }}{{ .k }}{{ end }}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 2048 {
+			return
+		}
+		checkProblems(t, treeOf("states:\n  a: {file.managed: {path: /a, template: x.tmpl}}\n", map[string]string{
+			"components/app/x.tmpl": s, "components/app/defaults.yaml": "a: 1\nl: [1, 2]\nm: {k: v}\n",
+		}))
+	})
+}
+
+func FuzzSelector(f *testing.F) {
+	for _, s := range []string{"*", "role=web,dc!=fra", "group.edge", `tags.role in ["a"]`, "has(tags.x)", "group.a || group.b"} {
+		f.Add(s)
+	}
+	groups := map[string]string{"edge": `role=web`, "a": "group.b", "b": "group.a"}
+	f.Fuzz(func(t *testing.T, s string) {
+		ok, err := states.Selects(s, web(), groups)
+		if ok && err != nil {
+			t.Errorf("selected, and %v", err)
+		}
+	})
+}
+
+func FuzzExpression(f *testing.F) {
+	for _, s := range []string{"${vars.a}", "x ${ name + zone } $${y}", "${ {'a': [1, 2.0, null, b'x']} }", "${ vars.l.map(x, x * 2) }", "${ 'a'.split('') }", "${", "${ duration('1s') }"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		checkProblems(t, fstest.MapFS{
+			"site.json":                    {Data: []byte(`{"targets": [{"on": "*", "components": ["app"]}]}`)},
+			"components/app/states.json":   {Data: []byte(`{"states": {"a": {"cmd.run": {"shell": "x", "env": {"x": ` + quote(s) + `}}}}}`)},
+			"components/app/defaults.json": {Data: []byte(`{"a": 1, "l": [1, 2]}`)},
+		})
+	})
+}
+
+func quote(s string) string {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return `""`
+	}
+	return string(data)
+}

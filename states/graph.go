@@ -1,0 +1,398 @@
+package states
+
+import (
+	"container/heap"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// link is an edge on its way into the plan, between instances as they were made.
+type link struct {
+	from, to int
+	kind     EdgeKind
+	reason   string
+	place    Place
+}
+
+type linkKey struct {
+	from, to int
+	kind     EdgeKind
+}
+
+// graph gathers the edges of a plan.
+type graph struct {
+	links []link
+	seen  map[linkKey]bool
+	out   [][]int // indices into links, by from
+	full  bool
+	tries int // calls of add: edges that are there already cost time too
+}
+
+func newGraph(n int) *graph {
+	return &graph{seen: map[linkKey]bool{}, out: make([][]int, n)}
+}
+
+// add adds an edge once. It is false when the graph is full.
+func (g *graph) add(l link) bool {
+	k := linkKey{l.from, l.to, l.kind}
+	if g.tries++; g.tries > 4*MaxEdges {
+		g.full = true
+	}
+	if g.seen[k] || g.full {
+		return !g.full
+	}
+	if len(g.links) >= MaxEdges {
+		g.full = true
+		return false
+	}
+	g.seen[k] = true
+	g.out[l.from] = append(g.out[l.from], len(g.links))
+	g.links = append(g.links, l)
+	return true
+}
+
+// connect turns the requisites of all instances into edges.
+func (c *compilation) connect() {
+	for at := range c.instances {
+		in := &c.instances[at]
+		c.connectOne(in.decl, in.component, &in.scope, []int{at})
+		in.Undo = c.undo(in)
+	}
+	for _, id := range keysOf(c.groups) {
+		d := c.groups[id]
+		component, _, _ := strings.Cut(id, "/")
+		s := newScope(c.node, nil)
+		c.connectOne(d, component, &s, c.membersOf(id, nil))
+	}
+	c.connectBarriers()
+	if c.graph.full {
+		c.problems.add(Place{File: "site.yaml"}, "", "more than %d edges between states", MaxEdges)
+	}
+}
+
+func (c *compilation) connectOne(d *stateDecl, component string, s *scope, sources []int) {
+	for _, r := range d.requisites {
+		for _, n := range r.names {
+			targets := c.resolve(n, component, s, r.key)
+			for _, self := range sources {
+				for _, other := range targets {
+					if !c.graph.add(linkOf(r.key, self, other, c.instances[self].ID, n.place)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// linkOf is the edge of one requisite of self that names other.
+func linkOf(key string, self, other int, id string, p Place) link {
+	l := link{from: other, to: self, reason: key + " in " + id, place: p}
+	switch key {
+	case "require_in", "before", "notify", "listen_in", "notify_failure":
+		l.from, l.to = self, other
+	}
+	switch key {
+	case "require", "require_in":
+		l.kind = EdgeRequire
+	case "after", "before":
+		l.kind = EdgeAfter
+	case "notify", "listen", "listen_in":
+		l.kind = EdgeNotify
+	default:
+		l.kind = EdgeFailure
+	}
+	return l
+}
+
+// resolve finds the invocations that a requisite names: one, all of a for_each, or the members of a group.
+func (c *compilation) resolve(n named, component string, s *scope, key string) []int {
+	name := n.name
+	if strings.Contains(name, "${") {
+		v, ok := c.interpolate(&docNode{kind: kindString, place: n.place, text: name}, s)
+		if !ok {
+			return nil
+		}
+		name = asText(v)
+	}
+	if !strings.Contains(name, "/") {
+		name = component + "/" + name
+	}
+	if _, ok := c.groups[name]; ok {
+		return c.membersOf(name, nil)
+	}
+	if at, ok := c.known[name]; ok {
+		return at
+	}
+	c.unknownState(n.place, name, component, key)
+	return nil
+}
+
+func (c *compilation) unknownState(p Place, name, component, key string) {
+	home, id, _ := strings.Cut(name, "/")
+	if home != component && !slices.Contains(c.chosen.components, home) && c.lib.tree.exists("components/"+home) {
+		c.problems.add(p, "", "%s names %q, and the component %q is not selected for node %q", key, name, home, c.node.Name)
+		return
+	}
+	shown := name
+	known := append(keysOf(c.known), keysOf(c.groups)...)
+	if home == component {
+		shown = id
+		for i, k := range known {
+			known[i] = strings.TrimPrefix(k, component+"/")
+		}
+	}
+	c.problems.add(p, suggest(shown, known), "%s names %q, and there is no such state", key, shown)
+}
+
+// membersOf lists a group's invocations, groups within groups too.
+func (c *compilation) membersOf(id string, stack []string) []int {
+	if slices.Contains(stack, id) {
+		c.problems.add(c.groups[id].place, "", "cycle of groups: %s", strings.Join(append(stack, id), " → "))
+		return nil
+	}
+	if at, ok := c.members[id]; ok {
+		return at
+	}
+	component, _, _ := strings.Cut(id, "/")
+	s := newScope(c.node, nil)
+	var all []int
+	for _, n := range c.groups[id].members {
+		name := n.name
+		if !strings.Contains(name, "/") {
+			name = component + "/" + name
+		}
+		if _, ok := c.groups[name]; ok {
+			all = append(all, c.membersOf(name, append(stack, id))...)
+			continue
+		}
+		all = append(all, c.resolve(n, component, &s, "meta.group")...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	c.members[id] = all
+	return all
+}
+
+func (c *compilation) undo(in *instance) string {
+	n := in.decl.undo
+	if n.name == "" {
+		return ""
+	}
+	found := c.resolve(n, in.component, &in.scope, "undo")
+	switch {
+	case len(found) == 1:
+		return c.instances[found[0]].ID
+	case len(found) > 1:
+		c.problems.add(n.place, "", "undo must name one state, and %q stands for %d", n.name, len(found))
+	}
+	return ""
+}
+
+// connectBarriers puts what its file has above a barrier before it, and what is below after it.
+func (c *compilation) connectBarriers() {
+	for at := range c.instances {
+		b := &c.instances[at]
+		if !b.decl.barrier {
+			continue
+		}
+		for other := range c.instances {
+			o := &c.instances[other]
+			if o.component != b.component || o.decl == b.decl {
+				continue
+			}
+			l := link{from: other, to: at, kind: EdgeAfter, reason: "barrier " + b.ID, place: b.Place}
+			if other > at {
+				l.from, l.to = at, other
+			}
+			if !c.graph.add(l) {
+				return
+			}
+		}
+	}
+}
+
+// connectOrder adds the edges of order: first and last, but none that a requisite contradicts.
+func (c *compilation) connectOrder() {
+	for at := range c.instances {
+		order := c.instances[at].decl.order
+		if order == "" {
+			continue
+		}
+		if c.graph.tries += len(c.graph.links); c.graph.full || c.graph.tries > 4*MaxEdges {
+			c.graph.full = true
+			break
+		}
+		contradicted := c.graph.reach(at, order == "first")
+		for other := range c.instances {
+			if contradicted[other] || c.instances[other].decl.order == order {
+				continue
+			}
+			l := link{from: at, to: other, kind: EdgeAfter, reason: "order: " + order + " in " + c.instances[at].ID}
+			if order == "last" {
+				l.from, l.to = other, at
+			}
+			if c.instances[other].decl.order != "" && order == "last" {
+				continue // first before last has its edge already
+			}
+			c.graph.add(l)
+		}
+	}
+	if c.graph.full {
+		c.problems.add(Place{File: "site.yaml"}, "", "more than %d edges between states", MaxEdges)
+	}
+}
+
+// reach marks what comes before (backwards) or after an instance, itself included.
+func (g *graph) reach(from int, backwards bool) []bool {
+	next := make([][]int, len(g.out))
+	for _, l := range g.links {
+		if backwards {
+			next[l.to] = append(next[l.to], l.from)
+		} else {
+			next[l.from] = append(next[l.from], l.to)
+		}
+	}
+	seen := make([]bool, len(g.out))
+	seen[from] = true
+	for queue := []int{from}; len(queue) > 0; {
+		at := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		for _, n := range next[at] {
+			if !seen[n] {
+				seen[n] = true
+				queue = append(queue, n)
+			}
+		}
+	}
+	return seen
+}
+
+// cycle finds one cycle through each strongly connected knot of states that no earlier one touched, as links in order.
+func (g *graph) cycles() [][]link {
+	const white, grey, black = 0, 1, 2
+	colour := make([]uint8, len(g.out))
+	var found [][]link
+	type frame struct{ at, next int }
+	for start := range g.out {
+		if colour[start] != white {
+			continue
+		}
+		var path []link
+		stack := []frame{{at: start}}
+		colour[start] = grey
+		for len(stack) > 0 {
+			top := &stack[len(stack)-1]
+			if top.next == len(g.out[top.at]) {
+				colour[top.at] = black
+				stack = stack[:len(stack)-1]
+				if len(path) > 0 {
+					path = path[:len(path)-1]
+				}
+				continue
+			}
+			l := g.links[g.out[top.at][top.next]]
+			top.next++
+			switch colour[l.to] {
+			case white:
+				colour[l.to] = grey
+				path = append(path, l)
+				stack = append(stack, frame{at: l.to})
+			case grey:
+				found = append(found, cycleOf(path, l))
+			}
+			if len(found) >= 10 {
+				return found
+			}
+		}
+	}
+	return found
+}
+
+// cycleOf cuts the cycle that last closes out of the path to it.
+func cycleOf(path []link, last link) []link {
+	from := len(path)
+	for i, l := range path {
+		if l.from == last.to {
+			from = i
+			break
+		}
+	}
+	return append(slices.Clone(path[from:]), last)
+}
+
+func (c *compilation) reportCycles(cycles [][]link) {
+	for _, cycle := range cycles {
+		first := 0
+		for i, l := range cycle { // begin at the smallest id, so that the message does not depend on the search
+			if c.instances[l.from].ID < c.instances[cycle[first].from].ID {
+				first = i
+			}
+		}
+		cycle = append(slices.Clone(cycle[first:]), cycle[:first]...)
+		var b strings.Builder
+		b.WriteString("cycle: " + c.instances[cycle[0].from].ID)
+		for _, l := range cycle {
+			fmt.Fprintf(&b, " → %s (%s", c.instances[l.to].ID, l.reason)
+			if l.place.Line > 0 {
+				fmt.Fprintf(&b, ", line %d", l.place.Line)
+			}
+			b.WriteString(")")
+		}
+		at := cycle[len(cycle)-1].place
+		if at.Line == 0 {
+			at = c.instances[cycle[0].from].Place
+		}
+		c.problems.add(at, "each arrow reads: runs before", "%s", b.String())
+	}
+}
+
+// sorted is a topological order of the instances: of those that are free to run, first the one with the smallest rank, then
+// the one written first. A graph with a cycle gives fewer than all.
+func (g *graph) sorted(rank func(int) int) []int {
+	waits := make([]int, len(g.out))
+	for _, l := range g.links {
+		waits[l.to]++
+	}
+	ready := &byRank{rank: rank}
+	for i, n := range waits {
+		if n == 0 {
+			ready.items = append(ready.items, i)
+		}
+	}
+	heap.Init(ready)
+	order := make([]int, 0, len(g.out))
+	for ready.Len() > 0 {
+		at := heap.Pop(ready).(int)
+		order = append(order, at)
+		for _, i := range g.out[at] {
+			to := g.links[i].to
+			if waits[to]--; waits[to] == 0 {
+				heap.Push(ready, to)
+			}
+		}
+	}
+	return order
+}
+
+type byRank struct {
+	items []int
+	rank  func(int) int
+}
+
+func (h *byRank) Len() int { return len(h.items) }
+func (h *byRank) Less(i, j int) bool {
+	a, b := h.items[i], h.items[j]
+	if ra, rb := h.rank(a), h.rank(b); ra != rb {
+		return ra < rb
+	}
+	return a < b
+}
+func (h *byRank) Swap(i, j int) { h.items[i], h.items[j] = h.items[j], h.items[i] }
+func (h *byRank) Push(x any)    { h.items = append(h.items, x.(int)) }
+func (h *byRank) Pop() any {
+	last := h.items[len(h.items)-1]
+	h.items = h.items[:len(h.items)-1]
+	return last
+}

@@ -1,0 +1,361 @@
+package states
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/nikolalohinski/gonja/v2/builtins"
+	"github.com/nikolalohinski/gonja/v2/config"
+	"github.com/nikolalohinski/gonja/v2/exec"
+	"github.com/nikolalohinski/gonja/v2/loaders"
+	"github.com/nikolalohinski/gonja/v2/parser"
+)
+
+// jinja renders Jinja2 templates: each is parsed once. As Ansible has it, the newline after a block tag is removed and the
+// one at the end of the file is kept; unlike both, undefined is always an error. A template sees the scope and the files of
+// the tree (include, import, extends), and neither clock nor dice.
+type jinja struct {
+	lib       *library
+	env       *exec.Environment
+	config    *config.Config
+	templates map[string]jinjaTemplate
+	budget    *budget
+	failed    *placedError // what is wrong with an included file
+}
+
+type jinjaTemplate struct {
+	t       *exec.Template
+	err     *placedError
+	mutates bool // it may change a map or list that it was given
+}
+
+func newJinja(l *library) *jinja {
+	j := &jinja{lib: l, templates: map[string]jinjaTemplate{}, budget: &budget{}}
+	j.config = config.New()
+	j.config.StrictUndefined = true
+	j.config.TrimBlocks = true
+	j.config.KeepTrailingNewline = true
+	globals := map[string]any{}
+	for _, name := range []string{"cycler", "dict", "joiner", "namespace"} {
+		if f, ok := builtins.GlobalFunctions.Get(name); ok {
+			globals[name] = f
+		}
+	}
+	globals["none"], globals["None"] = nil, nil
+	globals["range"] = j.budget.rangeFunction
+	j.env = &exec.Environment{
+		Context:           exec.NewContext(globals),
+		Filters:           jinjaFilters(j.budget),
+		Tests:             builtins.Tests,
+		ControlStructures: j.structures(),
+		Methods:           jinjaMethods(j.budget),
+	}
+	return j
+}
+
+// mutating finds what a template could change its variables with; those get a copy.
+var mutating = regexp.MustCompile(`\b(update|pop|append|setdefault|clear|reverse|attr|include|import|extends|from)\b|\bset\s+\w+\s*[.\[]`)
+
+func (j *jinja) parse(name string) jinjaTemplate {
+	if t, ok := j.templates[name]; ok {
+		return t
+	}
+	var t jinjaTemplate
+	data, err := j.lib.tree.read(name, MaxTemplateBytes)
+	if err == nil {
+		err = guarded(func() error {
+			if err := checkNesting(string(pythonEscapes(data)), j.config); err != nil {
+				return err
+			}
+			var err error
+			t.t, err = exec.NewTemplate("/"+name, j.config, treeLoader{j, name, 0}, j.env)
+			if err == nil {
+				j.budget.guard(t.t.Root())
+			}
+			return err
+		})
+		t.mutates = mutating.Match(data)
+	}
+	if err != nil {
+		t.err = j.problem(name, err, nil)
+	}
+	j.templates[name] = t
+	return t
+}
+
+func (j *jinja) render(name string, s *scope) ([]byte, *placedError) {
+	j.budget.reset()
+	t := j.parse(name)
+	if t.err != nil {
+		return nil, t.err
+	}
+	data := s.templateData()
+	if t.mutates {
+		data = deepCopy(data).(map[string]any)
+	}
+	j.budget.reset()
+	j.failed = nil
+	out := limitedBuffer{limit: MaxRenderedBytes}
+	err := guarded(func() error { return t.t.Execute(&out, exec.NewContext(data)) })
+	if err == nil {
+		err = j.budget.err
+	}
+	if j.failed != nil {
+		return nil, j.failed
+	}
+	if err != nil {
+		return nil, j.problem(name, err, s)
+	}
+	return out.Bytes(), nil
+}
+
+// guarded turns a panic of a template engine into an error: they panic on a division by zero, for one.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("cannot be evaluated: %v", r)
+		}
+	}()
+	return f()
+}
+
+func deepCopy(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, item := range v {
+			m[k] = deepCopy(item)
+		}
+		return m
+	case []any:
+		list := make([]any, len(v))
+		for i, item := range v {
+			list[i] = deepCopy(item)
+		}
+		return list
+	}
+	return v
+}
+
+// limitedBuffer refuses to grow beyond its limit.
+type limitedBuffer struct {
+	bytes.Buffer
+	limit int
+}
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > b.limit {
+		return 0, fmt.Errorf("renders to more than %s", sizeText(int64(b.limit)))
+	}
+	return b.Buffer.Write(p)
+}
+
+func (b *limitedBuffer) WriteString(s string) (int, error) { return b.Write([]byte(s)) }
+
+// ReadFrom keeps io.Copy from going around the limit.
+func (b *limitedBuffer) ReadFrom(r io.Reader) (int64, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(b.limit)+1))
+	if err != nil {
+		return 0, err
+	}
+	n, err := b.Write(data)
+	return int64(n), err
+}
+
+// treeLoader finds what a template includes: beside the template, else in its component's folder.
+type treeLoader struct {
+	j     *jinja
+	from  string
+	depth int // includes within each other
+}
+
+// Read reads what Resolve found, or what an extends names as it is written.
+func (l treeLoader) Read(name string) (io.Reader, error) {
+	name, err := l.path(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := l.j.lib.tree.read(name, MaxTemplateBytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s", name, reason(err))
+	}
+	if err := l.j.budget.read(len(data)); err != nil {
+		return nil, err
+	}
+	data = pythonEscapes(data)
+	if l.depth > 0 || name != l.from { // parse has checked the template itself
+		if err := checkNesting(string(data), l.j.config); err != nil {
+			return nil, err
+		}
+	}
+	return bytes.NewReader(data), nil
+}
+
+// path is the path in the tree: of a name from Resolve what follows its slash.
+func (l treeLoader) path(name string) (string, error) {
+	found, ok := strings.CutPrefix(name, "/")
+	if !ok {
+		var err error
+		if name, err = l.Resolve(name); err != nil {
+			return "", err
+		}
+		found = name[1:]
+	}
+	return found, nil
+}
+
+// Resolve finds a name as a template writes it. It marks what it found with a slash, since gonja resolves some names and
+// others not.
+func (l treeLoader) Resolve(name string) (string, error) {
+	beside, err := within(path.Dir(l.from), name)
+	if err != nil {
+		return "", &includeError{err}
+	}
+	if l.j.lib.tree.exists(beside) {
+		return "/" + beside, nil
+	}
+	parts := strings.SplitN(l.from, "/", 3)
+	if len(parts) == 3 && parts[0] == "components" {
+		if below, err := within(parts[0]+"/"+parts[1], name); err == nil && l.j.lib.tree.exists(below) {
+			return "/" + below, nil
+		}
+	}
+	return "", &includeError{fmt.Errorf("%s does not exist", beside)}
+}
+
+// includeError is an include that names nothing. gonja flattens it to text, so the text is marked.
+type includeError struct{ err error }
+
+const includeFailed = "include: "
+
+func (e *includeError) Error() string { return includeFailed + e.err.Error() }
+
+func (l treeLoader) Inherit(from string) (loaders.Loader, error) {
+	if l.depth >= maxCalls {
+		return nil, &includeError{fmt.Errorf("more than %d files within each other", maxCalls)}
+	}
+	found, err := l.path(from)
+	if err != nil {
+		return nil, err
+	}
+	return treeLoader{l.j, found, l.depth + 1}, nil
+}
+
+var (
+	jinjaLine    = regexp.MustCompile(`(?i)at line (\d+)`)
+	jinjaMissing = []*regexp.Regexp{
+		regexp.MustCompile(`attribute '([^']*)' not found`),
+		regexp.MustCompile(`item ''?([^']*?)''? not found`),
+		regexp.MustCompile(`Unable to evaluate name "([^"]*)"`),
+	}
+	jinjaFilter = regexp.MustCompile(`(?i)filter '([^']*)' not found|unknown filter:? '?([\w.]+)`)
+)
+
+// problem finds place, message and hint in gonja's error: the innermost line that it names, and the last thing it says.
+func (j *jinja) problem(name string, err error, s *scope) *placedError {
+	text := err.Error()
+	p := placedError{place: Place{File: j.included(name, text)}}
+	var syntax *parser.SyntaxError
+	if errors.As(err, &syntax) && syntax.Line > 0 {
+		p.place.Line, p.place.Column = syntax.Line, max(1, syntax.Column)
+		p.message = "template: " + lowerFirst(strings.TrimSuffix(syntax.Message, "."))
+		return &p
+	}
+	for _, m := range jinjaLine.FindAllStringSubmatch(text, -1) {
+		if n, err := strconv.Atoi(m[1]); err == nil && n > 0 {
+			p.place.Line, p.place.Column = n, 1
+		}
+	}
+	for _, re := range jinjaMissing {
+		if m := re.FindStringSubmatch(text); m != nil {
+			p.message = fmt.Sprintf("undefined variable %q", m[1])
+			if s != nil {
+				p.hint = suggest(m[1], s.names())
+			}
+			if m[1] == "states" {
+				p.message, p.hint = "outputs are not available yet", ""
+			}
+			p.place = j.lib.wordPlace(p.place, m[1])
+			return &p
+		}
+	}
+	if m := jinjaFilter.FindStringSubmatch(text); m != nil {
+		word := m[1] + m[2]
+		p.message, p.hint = fmt.Sprintf("unknown filter %q", word), suggest(word, jinjaFilterNames())
+		p.place = j.lib.wordPlace(p.place, word)
+		return &p
+	}
+	p.message = "template: " + lastSaid(text)
+	word := ""
+	if strings.Contains(text, includeFailed) || strings.Contains(text, tooManyIncludes) {
+		word = "include"
+	}
+	if m := jinjaTag.FindAllStringSubmatch(text, -1); m != nil && p.place.Line == 0 {
+		p.place.Line = j.onlyLine(p.place.File, m[len(m)-1][1])
+	}
+	p.place = j.lib.wordPlace(p.place, word)
+	return &p
+}
+
+var jinjaTag = regexp.MustCompile(`Unable to parse controlStructure "(\w+)"`)
+
+// onlyLine is the line of the one tag of a name in a template; 0 when there are more: gonja does not say which it means.
+func (j *jinja) onlyLine(file, tag string) int {
+	data, err := j.lib.tree.read(file, MaxTemplateBytes)
+	if err != nil {
+		return 0
+	}
+	found := regexp.MustCompile(`\{%[-+]?\s*`+tag+`\b`).FindAllIndex(data, 2)
+	if len(found) != 1 {
+		return 0
+	}
+	return 1 + bytes.Count(data[:found[0][0]], []byte("\n"))
+}
+
+var jinjaInclude = regexp.MustCompile(`Include\(Filename='([^']*)'`)
+
+// included is the file that an error is in: the innermost include that goes on to name a line of its own.
+func (j *jinja) included(name, text string) string {
+	for {
+		m := jinjaInclude.FindStringSubmatchIndex(text)
+		if m == nil || strings.Contains(text, includeFailed) || !jinjaLine.MatchString(text[m[1]:]) {
+			return name
+		}
+		inner, err := treeLoader{j, name, 0}.Resolve(text[m[2]:m[3]])
+		if err != nil {
+			return name
+		}
+		name, text = inner[1:], text[m[1]:]
+	}
+}
+
+var invalidCall = regexp.MustCompile(`tick: |invalid call to (?:filter|function|method|test) '[^']*': `)
+
+// lastSaid is the innermost of an error's wrapped messages, in one short line.
+func lastSaid(text string) string {
+	text = strings.TrimPrefix(strings.TrimRight(text, "\n"), "': ")
+	text = invalidCall.ReplaceAllString(text, "")
+	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
+		text = strings.TrimPrefix(text[i+1:], "': ")
+	}
+	for {
+		i := strings.Index(text, ": ")
+		if i < 0 || !strings.Contains(text[:i], "(") && !strings.HasPrefix(strings.ToLower(text), "unable") && !strings.HasPrefix(text, "failed") {
+			break
+		}
+		text = text[i+2:]
+	}
+	if i := strings.LastIndex(text, ": "); i >= 0 && strings.HasPrefix(text, "invalid call to method") {
+		text = text[i+2:] // what is left out is the whole string that the method was called on
+	}
+	if len(text) > 200 {
+		text = text[:200] + "…"
+	}
+	return lowerFirst(text)
+}

@@ -1,0 +1,209 @@
+package states
+
+import (
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// site is site.yaml as read: what does not depend on a node.
+type site struct {
+	groups    map[string]string
+	targets   []target
+	policy    Policy
+	selectors *selectors
+}
+
+type target struct {
+	on         named
+	components []named
+	roles      []named
+	variables  *docNode
+	from       []named // variable files
+}
+
+func defaultPolicy() Policy {
+	return Policy{Order: Genius, OnFailure: "rollback", OnRemove: "restore", Drift: "enforce", CommandOutputs: "deny"}
+}
+
+var (
+	siteKeys   = []string{"groups", "targets", "policy", "modules"}
+	targetKeys = []string{"on", "components", "roles", "variables", "variables_from"}
+	policyKeys = []string{"order", "on_failure", "on_remove", "drift", "command_outputs"}
+)
+
+// document reads name as YAML or JSON by its suffix. It reports what is wrong and returns nil then.
+func (l *library) document(name string) *docNode {
+	if n, ok := l.documents[name]; ok {
+		return n
+	}
+	l.documents[name] = nil
+	data, err := l.tree.read(name, MaxDocumentBytes)
+	if err != nil {
+		l.problems.add(Place{File: name}, "", "%s %s", path.Base(name), reason(err))
+		return nil
+	}
+	n := l.parse(name, data)
+	l.documents[name] = n
+	return n
+}
+
+func (l *library) parse(name string, data []byte) *docNode {
+	read := readYAML
+	if strings.HasSuffix(name, ".json") {
+		read = readJSON
+	}
+	n, errs := read(name, data)
+	l.problems.addAll(errs)
+	return n
+}
+
+// oneForm finds which of a document's forms is there; more than one is a problem.
+func (l *library) oneForm(stem string, suffixes ...string) string {
+	found := ""
+	for _, suffix := range suffixes {
+		name := stem + suffix
+		if !l.tree.exists(name) {
+			continue
+		}
+		if found != "" {
+			l.problems.add(Place{File: name}, "keep one of them", "%s and %s are two forms of one document", path.Base(found), path.Base(name))
+			continue
+		}
+		found = name
+	}
+	return found
+}
+
+func (l *library) readSite() site {
+	s := site{groups: map[string]string{}, policy: defaultPolicy()}
+	name := l.oneForm("site", ".yaml", ".json")
+	if name == "" {
+		hint := ""
+		if _, err := fs.Stat(l.tree.fsys, "."); err != nil {
+			hint = "the tree cannot be read: " + reason(err)
+		}
+		l.problems.add(Place{File: "site.yaml"}, hint, "a tree needs a site.yaml or site.json")
+		return s
+	}
+	for _, e := range l.problems.mapOf(l.document(name), path.Base(name)) {
+		switch e.key {
+		case "groups":
+			l.readGroups(&s, e.value)
+		case "targets":
+			for _, item := range l.problems.listOf(e.value, "targets") {
+				s.targets = append(s.targets, l.readTarget(item))
+			}
+		case "policy":
+			l.readPolicy(&s.policy, e.value)
+		case "modules":
+			for _, m := range l.problems.mapOf(e.value, "modules") {
+				l.problems.add(m.place, "", "extension modules come later: %q cannot be loaded yet", m.key)
+			}
+		default:
+			l.problems.unknownKey(e, "a site", siteKeys)
+		}
+	}
+	l.checkSelectors(&s)
+	return s
+}
+
+func (l *library) readGroups(s *site, n *docNode) {
+	for _, e := range l.problems.mapOf(n, "groups") {
+		if !groupName.MatchString(e.key) {
+			l.problems.add(e.place, "letters, digits and _ only: it is used as group."+"NAME in expressions", "%q cannot be the name of a group", e.key)
+			continue
+		}
+		if text, ok := l.problems.stringOf(e.value, "a group"); ok {
+			s.groups[e.key] = text
+			l.groupPlaces[e.key] = e.value.place
+		}
+	}
+}
+
+func (l *library) readTarget(n *docNode) target {
+	var t target
+	for _, e := range l.problems.mapOf(n, "a target") {
+		switch e.key {
+		case "on":
+			if text, ok := l.problems.stringOf(e.value, "on"); ok {
+				t.on = named{text, e.value.place}
+			}
+		case "components":
+			t.components = l.problems.namesOf(e.value, "components")
+		case "roles":
+			t.roles = l.problems.namesOf(e.value, "roles")
+		case "variables":
+			l.problems.mapOf(e.value, "variables")
+			t.variables = e.value
+		case "variables_from":
+			t.from = l.problems.namesOf(e.value, "variables_from")
+		default:
+			l.problems.unknownKey(e, "a target", targetKeys)
+		}
+	}
+	if n.kind == kindMap && n.get("on") == nil {
+		l.problems.add(n.place, `write on: "*" for every node`, "a target needs on:")
+	}
+	return t
+}
+
+func (l *library) readPolicy(p *Policy, n *docNode) {
+	c := l.problems
+	set := func(field *string, e docEntry, allowed ...string) {
+		if s := c.oneOf(e.value, e.key, allowed...); s != "" {
+			*field = s
+		}
+	}
+	for _, e := range c.mapOf(n, "policy") {
+		switch e.key {
+		case "order":
+			set((*string)(&p.Order), e, string(JustDoIt), string(Ansible), string(Genius))
+		case "on_failure":
+			set(&p.OnFailure, e, "rollback", "stop", "continue")
+		case "on_remove":
+			set(&p.OnRemove, e, "restore", "keep")
+		case "drift":
+			set(&p.Drift, e, "enforce", "report")
+		case "command_outputs":
+			set(&p.CommandOutputs, e, "deny", "allow")
+		default:
+			c.unknownKey(e, "policy", policyKeys)
+		}
+	}
+}
+
+// checkSelectors finds what is wrong with selectors whatever the node.
+func (l *library) checkSelectors(s *site) {
+	var err error
+	if s.selectors, err = newSelectors(s.groups); err != nil {
+		l.problems.add(Place{File: "site.yaml"}, "", "%s", err)
+		return
+	}
+	for _, g := range keysOf(s.groups) {
+		if e := s.selectors.check(s.groups[g]); e != nil {
+			l.problems.add(l.inString(l.groupPlaces[g], e.offset), e.hint, "group %s: %s", g, e.message)
+		}
+	}
+	for _, t := range s.targets {
+		if t.on.name == "" && t.on.place.Line == 0 {
+			continue
+		}
+		if e := s.selectors.check(t.on.name); e != nil {
+			l.problems.add(l.inString(t.on.place, e.offset), e.hint, "selector %q: %s", t.on.name, e.message)
+		}
+	}
+}
+
+// inString is the place of a byte of a plain or quoted string that is written at p.
+func (l *library) inString(p Place, offset int) Place {
+	if offset < 0 {
+		return p
+	}
+	line := l.tree.line(p)
+	if p.Column <= len(line) && p.Column > 0 && (line[p.Column-1] == '"' || line[p.Column-1] == '\'') {
+		offset++
+	}
+	p.Column += offset
+	return p
+}

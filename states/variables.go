@@ -1,0 +1,175 @@
+package states
+
+import (
+	"path"
+	"strings"
+)
+
+// merge lays the later map over the earlier: maps merge by key, everything else replaces. Neither is changed.
+func merge(earlier, later map[string]any) map[string]any {
+	out := make(map[string]any, len(earlier)+len(later))
+	for k, v := range earlier {
+		out[k] = v
+	}
+	for k, v := range later {
+		below, isMap := out[k].(map[string]any)
+		above, alsoMap := v.(map[string]any)
+		if isMap && alsoMap {
+			out[k] = merge(below, above)
+			continue
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// selection of one node: its components in order, each once, and the variables that lie over their defaults.
+type chosen struct {
+	components []string
+	variables  map[string]any
+}
+
+// choose evaluates the targets for a node. Later wins: roles, then variables of targets as written, then variable files.
+func (c *compilation) choose() chosen {
+	var roles, inline, files []map[string]any
+	out := chosen{}
+	seen := map[string]bool{}
+	add := func(components []named) {
+		for _, n := range components {
+			if !seen[n.name] && c.lib.component(n) != nil {
+				seen[n.name] = true
+				out.components = append(out.components, n.name)
+			}
+		}
+	}
+	for _, t := range c.lib.site.targets {
+		if !c.targets(t) {
+			continue
+		}
+		for _, n := range t.roles {
+			role := c.lib.role(n)
+			add(role.components)
+			roles = append(roles, c.variableValues(role.variables))
+		}
+		add(t.components)
+		inline = append(inline, c.variableValues(t.variables))
+		for _, n := range t.from {
+			files = append(files, c.variableValues(c.lib.variableFile(n)))
+		}
+	}
+	for _, layers := range [][]map[string]any{roles, inline, files} {
+		for _, layer := range layers {
+			out.variables = merge(out.variables, layer)
+		}
+	}
+	return out
+}
+
+func (c *compilation) targets(t target) bool {
+	if t.on.place.Line == 0 || c.lib.site.selectors == nil || c.lib.site.selectors.check(t.on.name) != nil {
+		return false // reported when the site was read
+	}
+	ok, err := c.lib.site.selectors.selects(t.on.name, c.node)
+	if err != nil {
+		c.problems.add(t.on.place, err.hint, "selector %q: %s", t.on.name, err.message)
+	}
+	return ok
+}
+
+// variableValues evaluates the ${ … } of a variable layer, which may use tags, name and zone.
+func (c *compilation) variableValues(n *docNode) map[string]any {
+	if n == nil || n.kind != kindMap {
+		return nil
+	}
+	s := newScope(c.node, nil)
+	v, _ := c.evaluate(n, &s)
+	m, _ := v.(map[string]any)
+	return m
+}
+
+type role struct {
+	components []named
+	variables  *docNode
+}
+
+// role reads roles/NAME.yaml once.
+func (l *library) role(n named) role {
+	if r, ok := l.roles[n.name]; ok {
+		return r
+	}
+	l.roles[n.name] = role{}
+	name := l.namedFile("roles", "role", n)
+	if name == "" {
+		return role{}
+	}
+	var r role
+	for _, e := range l.problems.mapOf(l.document(name), "a role") {
+		switch e.key {
+		case "components":
+			r.components = l.problems.namesOf(e.value, "components")
+		case "variables":
+			l.problems.mapOf(e.value, "variables")
+			r.variables = e.value
+		default:
+			l.problems.unknownKey(e, "a role", []string{"components", "variables"})
+		}
+	}
+	l.roles[n.name] = r
+	return r
+}
+
+// variableFile reads what variables_from names: NAME for variables/NAME.yaml, or a path in the tree.
+func (l *library) variableFile(n named) *docNode {
+	name := ""
+	if strings.Contains(n.name, "/") || strings.HasSuffix(n.name, ".yaml") || strings.HasSuffix(n.name, ".json") {
+		p, err := within("", n.name)
+		if err != nil {
+			l.problems.add(n.place, "", "%s", err)
+			return nil
+		}
+		if !l.tree.exists(p) {
+			l.problems.add(n.place, suggest(path.Base(p), l.tree.list(path.Dir(p))), "variable file %s does not exist", p)
+			return nil
+		}
+		name = p
+	} else if name = l.namedFile("variables", "variable file", n); name == "" {
+		return nil
+	}
+	doc := l.document(name)
+	l.problems.mapOf(doc, "a variable file")
+	return doc
+}
+
+// namedFile finds DIR/NAME.yaml or .json; a name that is not there is a problem at its place.
+func (l *library) namedFile(dir, what string, n named) string {
+	if !validName(n.name) {
+		l.problems.add(n.place, "letters, digits, - and _ only", "%q cannot be the name of a %s", n.name, what)
+		return ""
+	}
+	name := l.oneForm(path.Join(dir, n.name), ".yaml", ".json")
+	if name == "" {
+		l.problems.add(n.place, suggest(n.name, stems(l.tree.list(dir))), "unknown %s %q: there is no %s/%s.yaml", what, n.name, dir, n.name)
+	}
+	return name
+}
+
+func stems(files []string) []string {
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = strings.TrimSuffix(f, path.Ext(f))
+	}
+	return names
+}
+
+// validName is what components, roles and states may be called.
+func validName(s string) bool {
+	if s == "" || len(s) > 128 || s[0] == '.' || s[0] == '-' {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if !wordByte(s[i]) && s[i] != '-' && s[i] != '.' {
+			return false
+		}
+	}
+	return true
+}
