@@ -73,7 +73,7 @@ func startReal(t *testing.T, name, dir, bind string, roster *membership.Roster, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.Attach(transport, talk)
+	n.Attach(transport, talk, transport.Addr())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
