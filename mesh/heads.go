@@ -82,25 +82,28 @@ func (c *Core) Applied() (h store.Head, ok bool) {
 	return store.Head{Env: c.Env(), Version: a.Version, Revision: a.Revision}, ok
 }
 
-// openSaved verifies what was loaded, as if a peer had sent it: the disk may be that of somebody else.
-func (c *Core) openSaved() error {
+// openSaved verifies what was loaded, as if a peer had sent it: since then a publisher may have lost the right, and the disk
+// may be that of somebody else. What does not hold any more is left out and the node starts all the same: it has a revision to
+// enforce.
+func (c *Core) openSaved() {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.unopened)) {
 		record := c.heads.unopened[env]
 		acceptors, err := record.Open(c.granted)
 		if err != nil {
-			return err
+			c.note("a saved creation does not hold any more", "", env, err)
+			continue
 		}
 		c.heads.creations[env] = creation{record, acceptors}
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.saved)) {
 		h, err := c.openHead(c.heads.saved[env])
 		if err != nil {
-			return err
+			c.note("a saved head does not hold any more", "", env, err)
+			continue
 		}
 		c.heads.current[env] = h
 	}
 	c.heads.unopened, c.heads.saved = nil, nil
-	return nil
 }
 
 func (c *Core) openHead(record store.HeadRecord) (head, error) {
