@@ -313,6 +313,8 @@ func (o *outbox) count(e *entry, by int) {
 func (c *Core) onPut(from membership.NodeID, m *Put) {
 	var keep [][]byte
 	var have []store.Hash
+	c.objects.fetches.heard[from] = c.now
+	delete(c.objects.fetches.silent, from)
 	for _, o := range m.Objects {
 		if store.HashOf(o.Data) != o.Hash {
 			c.note("refused a corrupt object", from, "", store.ErrCorrupt)
