@@ -43,6 +43,7 @@ func (n *fakeNode) Status(context.Context) (mesh.StatusInfo, error) {
 func (n *fakeNode) Log(_ context.Context, env string) ([]mesh.RevisionInfo, error) {
 	return []mesh.RevisionInfo{{Env: env, Version: 1}}, nil
 }
+func (n *fakeNode) Staged() []mesh.RevisionInfo { return nil }
 func (n *fakeNode) Report(_ context.Context, name string) (executor.Report, error) {
 	if name == "nobody" {
 		return executor.Report{}, store.ErrNotFound

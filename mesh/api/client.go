@@ -61,6 +61,11 @@ func (c *Client) Log(ctx context.Context, env string) (out []mesh.RevisionInfo, 
 	return out, c.call(ctx, "GET", "/v1/log?env="+url.QueryEscape(env), nil, &out)
 }
 
+// Staged lists the revisions that wait at this node.
+func (c *Client) Staged(ctx context.Context) (out []mesh.RevisionInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/staged", nil, &out)
+}
+
 // Report returns a node's last run; an empty name is the node that answers.
 func (c *Client) Report(ctx context.Context, name string) (out executor.Report, err error) {
 	return out, c.call(ctx, "GET", "/v1/report?name="+url.QueryEscape(name), nil, &out)

@@ -25,6 +25,8 @@ type Backend interface {
 	Ring(ctx context.Context) (mesh.RingInfo, error)
 	Status(ctx context.Context) (mesh.StatusInfo, error)
 	Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
+	// Staged are the revisions that are kept here until enough of the mesh can be reached.
+	Staged() []mesh.RevisionInfo
 	// Report returns the last run of the named node; an empty name is this node.
 	Report(ctx context.Context, name string) (executor.Report, error)
 	Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error)
@@ -49,6 +51,7 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/log", s.get(func(r *http.Request) (any, error) {
 		return b.Log(r.Context(), r.URL.Query().Get("env"))
 	}))
+	mux.HandleFunc("GET /v1/staged", s.get(func(*http.Request) (any, error) { return b.Staged(), nil }))
 	mux.HandleFunc("GET /v1/report", s.get(func(r *http.Request) (any, error) {
 		return b.Report(r.Context(), r.URL.Query().Get("name"))
 	}))
