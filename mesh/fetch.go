@@ -13,9 +13,10 @@ import (
 
 // Limits of fetching.
 const (
-	maxFlight    = 128 // objects asked for and not yet here
-	getTimeout   = 3 * time.Second
-	fetchAgain   = time.Second // until all sources are tried anew
+	maxFlight    = 128              // objects asked for and not yet here
+	getTimeout   = 2 * time.Second  // without an object from the one that was asked
+	silentTime   = 15 * time.Second // that such a one is asked only when nobody else is left
+	fetchAgain   = time.Second      // until all sources are tried anew
 	fetchTimeout = 20 * time.Second
 )
 
@@ -28,9 +29,16 @@ type fetches struct {
 	queue  []store.Hash // those of open that wait for a source
 	flight int
 	round  uint64
+	heard  map[membership.NodeID]time.Time // when an object last came from a peer
+	silent map[membership.NodeID]time.Time // when one did not answer: it may be dead, and the gossip not know it yet
 }
 
-func newFetches() fetches { return fetches{open: map[store.Hash]*fetching{}} }
+func newFetches() fetches {
+	return fetches{
+		open:  map[store.Hash]*fetching{},
+		heard: map[membership.NodeID]time.Time{}, silent: map[membership.NodeID]time.Time{},
+	}
+}
 
 // fetching is one object and who was asked for it.
 type fetching struct {
@@ -152,14 +160,36 @@ func (c *Core) ask(from membership.NodeID, batch []store.Hash) {
 		f.open[h].round = round
 	}
 	c.send(from, &Get{Hashes: batch})
-	c.after(getTimeout, func() {
-		for _, h := range batch {
-			if one := f.open[h]; one != nil && one.from == from && one.round == round && !c.isStoring(h) {
-				c.fetchFailed(from, h)
-			}
+	c.after(getTimeout, func() { c.getTimedOut(from, batch, round) })
+}
+
+// getTimedOut waits on while objects still come, else asks others for the rest.
+func (c *Core) getTimedOut(from membership.NodeID, batch []store.Hash, round uint64) {
+	f := &c.objects.fetches
+	var open []store.Hash
+	for _, h := range batch {
+		if one := f.open[h]; one != nil && one.from == from && one.round == round && !c.isStoring(h) {
+			open = append(open, h)
 		}
-		c.pumpFetches()
-	})
+	}
+	if len(open) == 0 {
+		return
+	}
+	if c.now.Sub(f.heard[from]) < getTimeout {
+		c.after(getTimeout, func() { c.getTimedOut(from, open, round) })
+		return
+	}
+	f.silent[from] = c.now
+	for _, h := range open {
+		c.fetchFailed(from, h)
+	}
+	c.pumpFetches()
+}
+
+// isSilent tells whether a peer lately did not answer.
+func (c *Core) isSilent(id membership.NodeID) bool {
+	at, ok := c.objects.fetches.silent[id]
+	return ok && c.now.Sub(at) < silentTime
 }
 
 func (c *Core) isStoring(h store.Hash) bool {
@@ -168,12 +198,11 @@ func (c *Core) isStoring(h store.Hash) bool {
 }
 
 // source is the next one to ask: the owners in a random order, those of the placement before, then any member that is
-// alive, since all that follow an environment keep its objects.
+// alive, since all that follow an environment keep its objects. Those that were silent come last.
 func (c *Core) source(h store.Hash, tried []membership.NodeID) membership.NodeID {
-	usable := func(ids []membership.NodeID) []membership.NodeID {
-		var out []membership.NodeID
+	usable := func(ids []membership.NodeID) (out []membership.NodeID) {
 		for _, id := range ids {
-			if id != c.self && c.alive(id) && !slices.Contains(tried, id) {
+			if id != c.self && c.alive(id) && !slices.Contains(tried, id) && !c.isSilent(id) {
 				out = append(out, id)
 			}
 		}
@@ -187,6 +216,11 @@ func (c *Core) source(h store.Hash, tried []membership.NodeID) membership.NodeID
 		from = usable(c.people.ids)
 	}
 	if len(from) == 0 {
+		for _, id := range c.alivePeers() {
+			if !slices.Contains(tried, id) {
+				return id
+			}
+		}
 		return ""
 	}
 	return from[c.dice.below(len(from))]

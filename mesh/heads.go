@@ -82,25 +82,28 @@ func (c *Core) Applied() (h store.Head, ok bool) {
 	return store.Head{Env: c.Env(), Version: a.Version, Revision: a.Revision}, ok
 }
 
-// openSaved verifies what was loaded, as if a peer had sent it: the disk may be that of somebody else.
-func (c *Core) openSaved() error {
+// openSaved verifies what was loaded, as if a peer had sent it: since then a publisher may have lost the right, and the disk
+// may be that of somebody else. What does not hold any more is left out and the node starts all the same: it has a revision to
+// enforce.
+func (c *Core) openSaved() {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.unopened)) {
 		record := c.heads.unopened[env]
 		acceptors, err := record.Open(c.granted)
 		if err != nil {
-			return err
+			c.note("a saved creation does not hold any more", "", env, err)
+			continue
 		}
 		c.heads.creations[env] = creation{record, acceptors}
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.saved)) {
 		h, err := c.openHead(c.heads.saved[env])
 		if err != nil {
-			return err
+			c.note("a saved head does not hold any more", "", env, err)
+			continue
 		}
 		c.heads.current[env] = h
 	}
 	c.heads.unopened, c.heads.saved = nil, nil
-	return nil
 }
 
 func (c *Core) openHead(record store.HeadRecord) (head, error) {
@@ -223,30 +226,37 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 	return nil
 }
 
-// hint is what gossip carries of a head: enough to ask for it.
+// hint is what gossip carries of a head: enough to ask for it. Gossip does not say who began a rumour, so the hint does;
+// nobody has to believe it.
 type hint struct {
 	_       struct{} `cbor:",toarray"`
 	Env     string
 	Version uint64
 	Hash    [8]byte
+	From    membership.NodeID
 }
 
 // sendHint tells all members that there is something to ask for.
 func (c *Core) sendHint(h store.Head) {
-	data, err := codec.Marshal(hint{Env: h.Env, Version: h.Version, Hash: [8]byte(h.Revision[:8])})
+	data, err := codec.Marshal(hint{Env: h.Env, Version: h.Version, Hash: [8]byte(h.Revision[:8]), From: c.self})
 	if err == nil && len(data) <= membership.MaxHint {
 		c.emit(Hint{Data: data})
 	}
 }
 
-// hinted asks whoever hinted, if it is news.
+// hinted asks whoever has the news, or anybody when that one cannot be reached.
 func (c *Core) hinted(ev membership.Event) {
 	var h hint
-	if len(ev.Hint) > membership.MaxHint || codec.Unmarshal(ev.Hint, &h) != nil || !c.isMember(ev.Node) || ev.Node == c.self {
+	if len(ev.Hint) > membership.MaxHint || codec.Unmarshal(ev.Hint, &h) != nil || h.From == c.self {
 		return
 	}
-	if h.Version > c.heads.current[h.Env].value.Version {
-		c.askHeads(ev.Node)
+	if h.Version <= c.heads.current[h.Env].value.Version {
+		return
+	}
+	if c.alive(h.From) {
+		c.askHeads(h.From)
+	} else if peers := c.alivePeers(); len(peers) > 0 {
+		c.askHeads(peers[c.dice.below(len(peers))])
 	}
 }
 

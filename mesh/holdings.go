@@ -16,6 +16,7 @@ type holdings struct {
 	xor   [ring.Partitions][16]byte
 	count int
 	bytes int64
+	added uint64 // objects that ever came
 }
 
 func (h *holdings) add(k Kept) {
@@ -28,6 +29,7 @@ func (h *holdings) add(k Kept) {
 	}
 	h.parts[p][k.Hash] = k.Size
 	h.flip(p, k.Hash)
+	h.added++
 	h.count++
 	h.bytes += int64(k.Size)
 }

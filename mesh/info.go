@@ -81,6 +81,14 @@ type RevisionInfo struct {
 	Manifest store.Hash `json:"manifest"`
 }
 
+// InfoOf shows a revision.
+func InfoOf(hash store.Hash, r store.Revision) RevisionInfo {
+	return RevisionInfo{
+		Env: r.Env, Version: r.Version, Revision: hash, Parent: r.Parent, Author: r.Author, Message: r.Message, Kind: r.Kind,
+		Time: time.Unix(r.Time, 0).UTC(), Manifest: r.Manifest,
+	}
+}
+
 // PushResult is the answer to a push.
 type PushResult struct {
 	Env      string        `json:"env"`

@@ -79,7 +79,7 @@ type job struct {
 
 // need is an object that does not have its quorum yet.
 type need struct {
-	owners []membership.NodeID
+	owners []membership.NodeID // or who stands in for one, see holders
 	acked  []membership.NodeID
 }
 
@@ -106,7 +106,7 @@ func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(err
 	return j
 }
 
-// assign asks the ring for the owners of what is still needed, and offers it to them. It is done again from time to time,
+// assign asks the ring who is to hold what is still needed, and offers it to them. It is done again from time to time,
 // since owners come, go and forget.
 func (c *Core) assign(j *job) {
 	if j.closed {
@@ -115,7 +115,7 @@ func (c *Core) assign(j *job) {
 	j.order = slices.DeleteFunc(j.order, func(h store.Hash) bool { return j.needs[h] == nil })
 	for _, h := range slices.Clone(j.order) {
 		n := j.needs[h]
-		n.owners = c.owners(h)
+		n.owners = c.holders(h)
 		if slices.Contains(n.owners, c.self) && c.objects.held.has(h) {
 			c.ack(j, h, c.self)
 		}
@@ -313,6 +313,8 @@ func (o *outbox) count(e *entry, by int) {
 func (c *Core) onPut(from membership.NodeID, m *Put) {
 	var keep [][]byte
 	var have []store.Hash
+	c.objects.fetches.heard[from] = c.now
+	delete(c.objects.fetches.silent, from)
 	for _, o := range m.Objects {
 		if store.HashOf(o.Data) != o.Hash {
 			c.note("refused a corrupt object", from, "", store.ErrCorrupt)

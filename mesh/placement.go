@@ -16,6 +16,7 @@ type placement struct {
 	now, old ring.Ring
 	digest   [32]byte
 	shared   map[membership.NodeID][]ring.Partition // with a peer; made when first asked for
+	swept    map[membership.NodeID]sweep
 }
 
 // Ring is the placement as this node sees it.
@@ -35,7 +36,7 @@ func (c *Core) place() {
 	made := c.cfg.Place(nodes)
 	c.placement = placement{
 		nodes: nodes, now: made, old: c.placement.now, digest: placementDigest(made),
-		shared: map[membership.NodeID][]ring.Partition{},
+		shared: map[membership.NodeID][]ring.Partition{}, swept: map[membership.NodeID]sweep{},
 	}
 	c.people.changes++
 	if c.placement.old != nil {
@@ -67,6 +68,31 @@ func placementDigest(r ring.Ring) [32]byte {
 // owners of an object, the first owner first.
 func (c *Core) owners(h store.Hash) []membership.NodeID {
 	return c.placement.now.Owners(ring.PartitionOf(h[:]), c.cfg.Replicas)
+}
+
+// standIns is how many nodes after the owners may take the place of those that are not there.
+const standIns = 6
+
+// holders are to take an object that is written now: its owners, and for each of those that is not there the next healthy
+// node of the preference list (the sloppy quorum of DeCandia et al., "Dynamo", 2007, section 4.6). What a stand-in took is
+// found by its hash like any other copy, and is handed to the owner when that returns. Without enough stand-ins the absent
+// owners stay: the quorum never becomes smaller.
+func (c *Core) holders(h store.Hash) []membership.NodeID {
+	owners := c.owners(h)
+	present := func(id membership.NodeID) bool { return id == c.self || c.alive(id) }
+	if !slices.ContainsFunc(owners, func(id membership.NodeID) bool { return !present(id) }) {
+		return owners
+	}
+	preferred := c.placement.now.Owners(ring.PartitionOf(h[:]), len(owners)+standIns)
+	var healthy, absent []membership.NodeID
+	for _, id := range preferred {
+		if present(id) {
+			healthy = append(healthy, id)
+		} else {
+			absent = append(absent, id)
+		}
+	}
+	return append(healthy, absent...)[:len(owners)]
 }
 
 // logOwners keep the log of a node.

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -78,18 +79,15 @@ func (c *Core) loadStaged(name string, value []byte) error {
 }
 
 // Staged are the revisions that wait for a majority, sorted by environment and version.
-func (c *Core) Staged() []store.Revision {
-	var out []store.Revision
+func (c *Core) Staged() []RevisionInfo {
+	var out []RevisionInfo
 	for _, h := range sortedHashes(c.pushes.open) {
 		if p := c.pushes.open[h]; p.staged {
-			out = append(out, p.revision)
+			out = append(out, InfoOf(h, p.revision))
 		}
 	}
-	slices.SortStableFunc(out, func(a, b store.Revision) int {
-		if a.Env != b.Env {
-			return strings.Compare(a.Env, b.Env)
-		}
-		return int(a.Version) - int(b.Version)
+	slices.SortStableFunc(out, func(a, b RevisionInfo) int {
+		return cmp.Or(strings.Compare(a.Env, b.Env), cmp.Compare(a.Version, b.Version))
 	})
 	return out
 }
@@ -370,6 +368,7 @@ func (c *Core) stage(p *push) {
 	c.stop(p)
 	if !p.staged {
 		p.staged = true
+		c.people.changes++
 		c.save(keyStaged+p.hash.String(), stagedPush{Object: p.object})
 	}
 	h := store.Head{Env: p.revision.Env}
@@ -400,6 +399,7 @@ func (c *Core) dropPush(p *push) {
 	delete(c.pushes.open, p.hash)
 	if p.staged {
 		p.staged = false
+		c.people.changes++
 		c.emit(Save{Key: keyStaged + p.hash.String()})
 	}
 }

@@ -18,6 +18,9 @@ import (
 //	A ◀── Hashes(answer) ─ B        A fetches what it lacks
 //
 // The next exchange goes on where this one stopped.
+//
+// Objects may also be where no owner is: with those who stood in for absent owners. So whoever holds what it does not own
+// offers it to the owners, once for each change, when they return and now and then.
 
 // Limits of one exchange.
 const (
@@ -29,9 +32,50 @@ const (
 func (c *Core) startRepair() {
 	c.every(8*time.Second, 12*time.Second, func() {
 		if peers := c.alivePeers(); len(peers) > 0 {
-			c.compareWith(peers[c.dice.below(len(peers))])
+			peer := peers[c.dice.below(len(peers))]
+			c.compareWith(peer)
+			c.handBack(peer)
 		}
 	})
+}
+
+// sweepAgain is how long a peer is taken to have got what it was offered.
+const sweepAgain = 10 * time.Minute
+
+// sweep is how far this node has offered a peer what that owns and this node does not.
+type sweep struct {
+	next  ring.Partition
+	added uint64 // holdings.added when the sweep began
+	ended time.Time
+}
+
+// handBack offers a peer what it owns of that which this node holds for others, at most maxOffer objects at a time. Most of it
+// the peer has: an offer names only hashes.
+func (c *Core) handBack(peer membership.NodeID) {
+	s := c.placement.swept[peer]
+	idle := s.next == 0 && s.added == c.objects.held.added && c.now.Sub(s.ended) < sweepAgain
+	if idle || !c.alive(peer) || c.objects.outbox[peer] != nil {
+		return
+	}
+	if s.next == 0 {
+		s.added = c.objects.held.added
+	}
+	for offered := 0; s.next < ring.Partitions && offered < maxOffer; s.next++ {
+		hashes := c.objects.held.in(s.next)
+		if len(hashes) == 0 {
+			continue
+		}
+		owners := c.placement.now.Owners(s.next, c.cfg.Replicas)
+		if slices.Contains(owners, peer) && !slices.Contains(owners, c.self) {
+			c.enqueue(peer, hashes...)
+			offered += len(hashes)
+		}
+	}
+	if s.next == ring.Partitions {
+		s.next, s.ended = 0, c.now
+	}
+	c.placement.swept[peer] = s
+	c.pumpOutbox(peer)
 }
 
 // common are the partitions that both this node and a peer own, in order.

@@ -2,6 +2,7 @@ package states
 
 import (
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strings"
 
@@ -12,6 +13,18 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 )
+
+// Groups returns the named selectors of a tree's site, for Selects. A site that does not parse is Problems.
+func Groups(fsys fs.FS) (map[string]string, error) {
+	l, err := newLibrary(fsys, nil)
+	if err != nil {
+		return nil, err
+	}
+	if ps := l.problems.sorted(); len(ps) > 0 {
+		return nil, ps
+	}
+	return l.site.groups, nil
+}
 
 // Selects tells whether a selector selects a node: "*", the shorthand "role=db,dc!=ams" (comma is AND; name and zone are
 // the node's own), or a CEL expression over tags, name, zone and group. In a selector a tag that the node does not have

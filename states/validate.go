@@ -2,27 +2,42 @@ package states
 
 import (
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 )
 
-// Validate compiles a tree for each of the nodes and returns all problems, each once. Without nodes it makes them up: one
-// for each combination of the tag values that the selectors mention, with a value that none mentions for each tag, up to
-// MaxCombinations; and it reads every component of the tree, used or not.
+// Validate compiles a tree for each of the nodes and returns all problems, each once. Without nodes it makes them up, as
+// ValidateLike does.
 func Validate(fsys fs.FS, nodes []Node, functions []Function) Problems {
+	if len(nodes) == 0 {
+		return ValidateLike(fsys, Node{Name: "node"}, functions)
+	}
 	l, err := newLibrary(fsys, functions)
 	if err != nil {
 		return Problems{{Message: err.Error()}}
 	}
-	if len(nodes) == 0 {
-		nodes = l.likelyNodes()
-		for _, name := range l.tree.list("components") {
-			if !strings.HasPrefix(name, ".") {
-				l.component(named{name: name, place: Place{File: path.Join("components", name)}})
-			}
+	return l.validate(nodes)
+}
+
+// ValidateLike compiles a tree for nodes that it makes up from base, whose tags are the facts that any machine has: one for
+// each combination of the tag values that the selectors mention, with a value that none mentions for each tag, up to
+// MaxCombinations; and it reads every component of the tree, used or not.
+func ValidateLike(fsys fs.FS, base Node, functions []Function) Problems {
+	l, err := newLibrary(fsys, functions)
+	if err != nil {
+		return Problems{{Message: err.Error()}}
+	}
+	for _, name := range l.tree.list("components") {
+		if !strings.HasPrefix(name, ".") {
+			l.component(named{name: name, place: Place{File: path.Join("components", name)}})
 		}
 	}
+	return l.validate(l.likelyNodes(base))
+}
+
+func (l *library) validate(nodes []Node) Problems {
 	for _, n := range nodes {
 		l.compile(n)
 	}
@@ -30,7 +45,7 @@ func Validate(fsys fs.FS, nodes []Node, functions []Function) Problems {
 }
 
 // likelyNodes makes up nodes that between them meet the selectors' terms.
-func (l *library) likelyNodes() []Node {
+func (l *library) likelyNodes(base Node) []Node {
 	values := map[string][]string{}
 	note := func(key, value string) {
 		if !slices.Contains(values[key], value) {
@@ -50,7 +65,7 @@ func (l *library) likelyNodes() []Node {
 			}
 		}
 	}
-	nodes := []Node{{Name: "node", Tags: map[string]string{}}}
+	nodes := []Node{{Name: base.Name, Zone: base.Zone, Tags: maps.Clone(base.Tags)}}
 	for _, key := range keysOf(values) {
 		nodes = l.vary(nodes, key, values[key])
 	}
@@ -65,9 +80,7 @@ func (l *library) vary(nodes []Node, key string, values []string) []Node {
 				return out
 			}
 			with := Node{Name: n.Name, Zone: n.Zone, Tags: map[string]string{}}
-			for k, old := range n.Tags {
-				with.Tags[k] = old
-			}
+			maps.Copy(with.Tags, n.Tags)
 			switch key {
 			case "name":
 				with.Name = v

@@ -42,7 +42,10 @@ func gather(ctx context.Context, f *fleet.Fleet) error {
 	var last *fleet.Node
 	for i := range 5 {
 		n := f.Add(fmt.Sprintf("n%d", i+1), "role=bench")
-		if err := n.Join(ctx, last); err != nil {
+		if _, err := n.Ticket(ctx); err != nil {
+			return err
+		}
+		if _, err := n.Join(ctx, last); err != nil {
 			return err
 		}
 		last = n

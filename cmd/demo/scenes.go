@@ -30,16 +30,21 @@ func (w *show) gather(ctx context.Context) error {
 	if _, err := w.shoal(ctx, 0, "init"); err != nil {
 		return err
 	}
-	w.typed("shoal ticket --tag role=web --tag dc=fra > ticket && shoal agent --ticket @ticket --bind " + w.node(1).Addr)
 	for i, n := range w.fleet.Nodes {
 		var peer *fleet.Node
 		if i > 0 {
 			peer = w.fleet.Nodes[i-1]
-			w.typed(fmt.Sprintf("shoal agent --ticket @ticket --bind %s --join %s    # through %s", n.Addr, peer.Addr, peer.Name))
 		}
-		if err := n.Join(ctx, peer); err != nil {
+		ticket, err := n.Ticket(ctx)
+		if err != nil {
 			return err
 		}
+		agent, err := n.Join(ctx, peer)
+		if err != nil {
+			return err
+		}
+		w.typed(ticket)
+		w.typedNext(agent)
 		if err := w.check(ctx, fmt.Sprintf("%s is up", n.Name), func() error { return w.sees(ctx, n, min(i+1, 2)) }); err != nil {
 			return err
 		}
@@ -158,10 +163,11 @@ func (w *show) editAndCrash(ctx context.Context) error {
 		return err
 	}
 	w.say("web-2 comes back. Nobody tells it anything: not whom to join, not what it missed.")
-	w.typed("shoal agent --bind " + w.node(2).Addr)
-	if err := w.node(2).Start(); err != nil {
+	agent, err := w.node(2).Start()
+	if err != nil {
 		return err
 	}
+	w.typed(agent)
 	err = w.check(ctx, "web-2 caught up by itself", func() error { return w.holds(2, "etc/motd", "Looked after by") })
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (w *show) run(ctx context.Context) error {
 
 // shoal types a command and shows its answer; it fails unless the command ends with status want.
 func (w *show) shoal(ctx context.Context, want int, args ...string) (string, error) {
-	w.typed("shoal " + strings.Join(args, " "))
+	w.typed(fleet.Typed(args))
 	if w.live {
 		return "", w.attached(ctx, want, args)
 	}

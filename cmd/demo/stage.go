@@ -48,7 +48,13 @@ func (s *stage) say(format string, args ...any) {
 	}
 }
 
-func (s *stage) typed(command string) { s.line("\n    %s", s.paint("1;33", "$ "+command)) }
+func (s *stage) typed(command string) {
+	s.line("")
+	s.typedNext(command)
+}
+
+// typedNext is a command right below another.
+func (s *stage) typedNext(command string) { s.line("    %s", s.paint("1;33", "$ "+command)) }
 
 // answer prints what a command said, without blank lines at its ends.
 func (s *stage) answer(text string) {

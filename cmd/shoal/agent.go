@@ -131,6 +131,9 @@ func (a *agent) openDisk() (err error) {
 	if a.id.standing == nil && len(a.config.Join) > 0 {
 		return badInput("--join needs a ticket; an operator makes one with: shoal ticket --tag role=web")
 	}
+	if network, _ := api.Network(a.config.API); network == "tcp" && a.id.standing == nil {
+		return badInput("--api %s: a node without a mesh takes its operators from the first push, so that TCP would make any user of this machine its operator; use the socket", a.config.API)
+	}
 	form := a.config.Store
 	if form == "" {
 		form = map[bool]string{true: "disk", false: "replicated"}[a.id.standing == nil]

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,7 +47,7 @@ func loadConfig(path string) (agentConfig, error) {
 		return c, badInput("%v", err)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
-	if err := dec.Decode(&c); err != nil && len(bytes.TrimSpace(data)) > 0 {
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) { // EOF: nothing but comments
 		return c, badInput("%s: %s", path, yaml.FormatError(err, false, true))
 	}
 	return c, nil

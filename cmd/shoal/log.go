@@ -16,17 +16,26 @@ import (
 )
 
 func newLog(t *terminal) *cobra.Command {
-	var env string
+	var (
+		env    string
+		staged bool
+	)
 	cmd := &cobra.Command{Use: "log", Short: "The history of an environment, newest last", Args: cobra.NoArgs}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment")
+	cmd.Flags().BoolVar(&staged, "staged", false, "what waits at the node that answers, until enough of the mesh can be reached")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, err := history(cmd.Context(), connect(), env)
+		client := connect()
+		list := history
+		if staged {
+			list = waiting
+		}
+		log, err := list(cmd.Context(), client, env)
 		if err != nil || t.json {
 			return orJSON(t, log, err)
 		}
 		if len(log) == 0 {
-			t.note("nothing has been pushed to %s yet", env)
+			t.note("%s", map[bool]string{false: "nothing has been pushed to " + env + " yet", true: "nothing is staged here"}[staged])
 			return nil
 		}
 		var rows [][]string
@@ -47,6 +56,18 @@ func history(ctx context.Context, client *api.Client, env string) ([]mesh.Revisi
 		return []mesh.RevisionInfo{}, nil
 	}
 	return log, err
+}
+
+// waiting are the staged revisions of an environment.
+func waiting(ctx context.Context, client *api.Client, env string) ([]mesh.RevisionInfo, error) {
+	all, err := client.Staged(ctx)
+	list := []mesh.RevisionInfo{}
+	for _, r := range all {
+		if r.Env == env {
+			list = append(list, r)
+		}
+	}
+	return list, err
 }
 
 func newShow(t *terminal) *cobra.Command {

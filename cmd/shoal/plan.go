@@ -200,6 +200,12 @@ func (o planOptions) planOthers(ctx context.Context, client *api.Client, self ap
 	if err != nil {
 		return nil, err
 	}
+	var groups map[string]string
+	if o.on != "" {
+		if groups, err = states.Groups(tree); err != nil {
+			return nil, err
+		}
+	}
 	reports := []executor.Report{}
 	for _, m := range members {
 		node := nodeOf(m, self)
@@ -207,7 +213,7 @@ func (o planOptions) planOthers(ctx context.Context, client *api.Client, self ap
 			continue
 		}
 		if o.on != "" {
-			selected, err := states.Selects(o.on, node, nil)
+			selected, err := states.Selects(o.on, node, groups)
 			if err != nil {
 				return nil, badInput("--on: %v", err)
 			}

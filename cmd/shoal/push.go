@@ -63,7 +63,7 @@ func (p publisher) push(ctx context.Context, t *terminal, tree fs.FS, env, messa
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	if problems := states.Validate(tree, nodes, functions()); len(problems) > 0 {
+	if problems := validateTree(tree, nodes); len(problems) > 0 {
 		return mesh.PushResult{}, problems
 	}
 	head, err := p.head(ctx, env)

@@ -128,6 +128,9 @@ func (t *terminal) summary(r executor.Report, counts map[executor.Result]int) st
 		head = fmt.Sprintf("%s, %s version %d", r.Node, r.Env, r.Version)
 	}
 	result := string(r.Result)
+	if counts[executor.WouldChange]+counts[executor.Unknown] > 0 {
+		result = "plan"
+	}
 	return fmt.Sprintf("%s: %s (%s, %.1f ms)", head, t.paint(wordColors[result], strings.ReplaceAll(result, "_", " ")), line, r.TookMS)
 }
 

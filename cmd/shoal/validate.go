@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
+	"shoal/executor/local"
 	"shoal/mesh/api"
 	"shoal/states"
 	"shoal/states/disk"
@@ -29,7 +31,7 @@ func newValidate(t *terminal) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		problems := states.Validate(tree, nodes, functions())
+		problems := validateTree(tree, nodes)
 		if t.json {
 			return t.problemsJSON(problems)
 		}
@@ -44,6 +46,14 @@ func newValidate(t *terminal) *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// validateTree compiles a tree for nodes; for all that its targets mention, on machines like this one, where there are none.
+func validateTree(tree fs.FS, nodes []states.Node) states.Problems {
+	if len(nodes) > 0 {
+		return states.Validate(tree, nodes, functions())
+	}
+	return states.ValidateLike(tree, states.Node{Name: "node", Tags: local.Facts("/")}, functions())
 }
 
 // nodesIfAny returns the nodes of the mesh; none when no agent answers, unless one was asked for by name.

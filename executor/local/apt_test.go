@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"shoal/executor"
 	"shoal/executor/hosttest"
 )
@@ -26,6 +28,20 @@ func TestApt(t *testing.T) {
 	})
 }
 
+// lockMachine keeps two runs of these tests from each other: they compare all packages before and after. A lock on the
+// folder leaves no file behind, and is not the one that dpkg takes.
+func lockMachine(t *testing.T) {
+	t.Helper()
+	folder, err := os.Open("/var/lib/dpkg")
+	if err != nil {
+		t.Skipf("no dpkg here: %v", err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // needApt skips unless this is root on a machine with apt, the leaf is not installed, and it can be fetched. What the test
 // does is undone at its end.
 func needApt(t *testing.T) {
@@ -39,6 +55,7 @@ func needApt(t *testing.T) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		t.Skip("no apt-get on this machine")
 	}
+	lockMachine(t)
 	a := NewApt("/")
 	list, err := a.Installed(t.Context(), []string{leaf})
 	if err != nil {

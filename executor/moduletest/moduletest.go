@@ -3,11 +3,14 @@
 package moduletest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"shoal/executor"
@@ -178,6 +181,27 @@ func (s Suite) revert(t *testing.T, h executor.Host, c Case, u executor.Undo, be
 func (s Suite) same(t *testing.T, h executor.Host, before any, message string) {
 	t.Helper()
 	if after := s.Snapshot(t, h); !reflect.DeepEqual(before, after) {
-		t.Fatalf("%s:\nbefore %+v\nafter  %+v", message, before, after)
+		t.Fatalf("%s:\n%s", message, executor.TextDiff("machine", lines(before), lines(after)))
 	}
+}
+
+// lines writes a snapshot with one line for each element, so that a failure shows what differs and not the whole machine.
+func lines(snapshot any) []byte {
+	var b bytes.Buffer
+	switch v := reflect.ValueOf(snapshot); v.Kind() {
+	case reflect.Slice:
+		for i := range v.Len() {
+			fmt.Fprintf(&b, "%+v\n", v.Index(i))
+		}
+	case reflect.Map:
+		var all []string
+		for _, key := range v.MapKeys() {
+			all = append(all, fmt.Sprintf("%v: %+v\n", key, v.MapIndex(key)))
+		}
+		slices.Sort(all)
+		b.WriteString(strings.Join(all, ""))
+	default:
+		fmt.Fprintf(&b, "%+v\n", snapshot)
+	}
+	return b.Bytes()
 }

@@ -126,12 +126,23 @@ func (w *world) mesh(count int, extra ...string) {
 		if i > 0 {
 			peer = w.Nodes[i-1]
 		}
-		if err := n.Join(w.ctx, peer); err != nil {
+		if _, err := n.Ticket(w.ctx); err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := n.Join(w.ctx, peer); err != nil {
 			w.t.Fatal(err)
 		}
 		w.answers(n)
 	}
 	w.together(w.Nodes...)
+}
+
+// start runs an agent that has been here before, or with the flags of its first time.
+func (w *world) start(n *fleet.Node, flags ...string) {
+	w.t.Helper()
+	if _, err := n.Start(flags...); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) answers(n *fleet.Node) {

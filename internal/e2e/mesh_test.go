@@ -79,9 +79,7 @@ func (w *world) minority() {
 	staging.Wait()
 	w.holds("etc/motd", "two\n", n1, n2)
 	for _, n := range w.Nodes[2:] {
-		if err := n.Start(); err != nil {
-			w.t.Fatal(err)
-		}
+		w.start(n)
 	}
 	w.eventually("a staged push is committed by itself", func() error {
 		if got := w.head(n1); got != parent+1 {
@@ -193,9 +191,7 @@ func (w *world) alone() {
 	if err := os.Remove(n1.Path("etc/motd")); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := n1.Start(); err != nil {
-		w.t.Fatal(err)
-	}
+	w.start(n1)
 	w.holds("etc/motd", string(before), n1)
 }
 
@@ -203,9 +199,7 @@ func (w *world) alone() {
 func (w *world) restart() {
 	w.Nodes[0].Kill()
 	for _, n := range w.Nodes {
-		if err := n.Start(); err != nil {
-			w.t.Fatal(err)
-		}
+		w.start(n)
 	}
 	w.together(w.Nodes...)
 	var versions []int
@@ -237,9 +231,7 @@ func (w *world) goodbye() {
 	}
 	w.sees(n1, "n4", "left")
 	w.ok("push", w.motd("few", "three are left\n"), "--wait", "--node", n1.Socket())
-	if err := n5.Start(); err != nil {
-		w.t.Fatal(err)
-	}
+	w.start(n5)
 	w.holds("etc/motd", "three are left\n", append(w.Nodes[:3:3], n5)...)
 	w.sees(n1, "n5", "alive")
 }

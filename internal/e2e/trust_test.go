@@ -84,11 +84,7 @@ func (w *world) strangersTicket(t *testing.T, peer *fleet.Node) {
 
 func (w *world) ticket(t *testing.T, flags ...string) string {
 	t.Helper()
-	ticket, err := w.Ticket(w.ctx, flags...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ticket
+	return strings.TrimSpace(w.in(t).ok(append([]string{"ticket"}, flags...)...).Stdout)
 }
 
 // refusedJoin starts an agent that must not get in, waits until it says why, and sees that the mesh has not taken it.
@@ -97,9 +93,7 @@ func (w *world) refusedJoin(t *testing.T, name string, peer *fleet.Node, ticket,
 	w = w.in(t)
 	n := w.Add(name)
 	n.Args = flags
-	if err := n.Start("--ticket", ticket, "--join", peer.Addr); err != nil {
-		t.Fatal(err)
-	}
+	w.start(n, "--ticket", ticket, "--join", peer.Addr)
 	w.says(n, "level=WARN", "could not join", why)
 	if err := n.Stop(); err != nil {
 		t.Error(err)
@@ -110,9 +104,7 @@ func (w *world) usedTicket(t *testing.T, peer *fleet.Node) {
 	ticket := w.ticket(t, "--tag", "role=spare")
 	w = w.in(t)
 	first := w.Add("first")
-	if err := first.Start("--ticket", ticket, "--join", peer.Addr); err != nil {
-		t.Fatal(err)
-	}
+	w.start(first, "--ticket", ticket, "--join", peer.Addr)
 	w.sees(peer, "first", "alive")
 	w.refusedJoin(t, "second", peer, ticket, "used up")
 	w.ok("evict", "first", "--node", peer.Socket())
@@ -130,9 +122,7 @@ func (w *world) expiredTicket(t *testing.T, peer *fleet.Node) {
 	w = w.in(t)
 	ticket := w.ticket(t, "--ttl", "1ms")
 	late := w.Add("late")
-	if err := late.Start("--ticket", ticket, "--join", peer.Addr); err != nil {
-		t.Fatal(err)
-	}
+	w.start(late, "--ticket", ticket, "--join", peer.Addr)
 	if status, err := late.Ended(w.ctx); err != nil || status != 5 {
 		t.Errorf("exit status %d, %v", status, err)
 	}
@@ -148,9 +138,7 @@ func (w *world) claims(t *testing.T, peer *fleet.Node) {
 	} {
 		n := w.Add(name)
 		flags := append([]string{"--ticket", w.ticket(t, "--tag", "role=web"), "--join", peer.Addr}, c.flags...)
-		if err := n.Start(flags...); err != nil {
-			t.Fatal(err)
-		}
+		w.start(n, flags...)
 		status, err := n.Ended(w.ctx)
 		if err != nil || status != 5 {
 			t.Errorf("%s: exit status %d, %v", name, status, err)
@@ -167,9 +155,7 @@ func (w *world) evicted(t *testing.T, n1, n2, n3 *fleet.Node) {
 	w.ok("evict", "n3", "--node", n1.Socket())
 	w.sees(n1, "n3", "")
 	w.sees(n2, "n3", "")
-	if err := n3.Start(); err != nil {
-		t.Fatal(err)
-	}
+	w.start(n3)
 	w.says(n3, "level=WARN", "could not join", "an operator has evicted this node")
 	w.ok("push", w.motd("after", "without n3\n"), "--wait", "--node", n2.Socket())
 	w.holds("etc/motd", "without n3\n", n1, n2)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -137,57 +138,70 @@ func (n *Node) Path(path string) string { return filepath.Join(n.Root, path) }
 // Log is what the agent wrote.
 func (n *Node) Log() string { return n.Root + ".log" }
 
-// Ticket makes a ticket with the fleet's home.
-func (f *Fleet) Ticket(ctx context.Context, flags ...string) (string, error) {
-	res, err := f.Shoal(ctx, append([]string{"ticket"}, flags...)...)
-	if err == nil && res.Status != 0 {
-		err = fmt.Errorf("ticket: %s", res.Stderr)
-	}
-	return strings.TrimSpace(res.Stdout), err
-}
-
-// Join starts the node for the first time with a fresh ticket, through peer; nil for the first of all.
-func (n *Node) Join(ctx context.Context, peer *Node) error {
-	args := []string{"--ttl", "10m"}
+// Ticket makes the ticket of the node, in a file of the fleet's folder, and returns what would be typed for it.
+func (n *Node) Ticket(ctx context.Context) (typed string, err error) {
+	args := []string{"ticket", "--ttl", "10m"}
 	for _, tag := range n.Tags {
 		args = append(args, "--tag", tag)
 	}
-	ticket, err := n.fleet.Ticket(ctx, args...)
-	if err != nil {
-		return fmt.Errorf("%s: %w", n.Name, err)
+	res, err := n.fleet.Shoal(ctx, args...)
+	if err == nil && res.Status != 0 {
+		err = errors.New(res.Stderr)
 	}
-	flags := []string{"--ticket", ticket}
+	if err != nil {
+		return "", fmt.Errorf("ticket for %s: %w", n.Name, err)
+	}
+	file := n.Name + ".ticket"
+	return Typed(args) + " > " + file, os.WriteFile(filepath.Join(n.fleet.Dir, file), []byte(res.Stdout), 0o600)
+}
+
+// Join starts the node for the first time, with its ticket, through peer; nil for the first of all.
+func (n *Node) Join(ctx context.Context, peer *Node) (typed string, err error) {
+	flags := []string{"--ticket", "@" + n.Name + ".ticket"}
 	if peer != nil {
 		flags = append(flags, "--join", peer.Addr)
 	}
 	return n.Start(flags...)
 }
 
-// Start runs the agent; after the first time it needs no flags to find its mesh.
-func (n *Node) Start(flags ...string) error {
+// Start runs the agent, and returns what would be typed for it; after the first time it needs no flags to find its mesh.
+func (n *Node) Start(flags ...string) (typed string, err error) {
 	if err := os.MkdirAll(n.Root, 0o755); err != nil {
-		return err
+		return "", err
 	}
 	log, err := os.OpenFile(n.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer log.Close() // the child has its own
-	args := append([]string{"agent", "--name", n.Name, "--bind", n.Addr, "--root", n.Root}, n.Args...)
-	n.cmd = exec.Command(n.fleet.Binary, append(args, flags...)...)
-	n.cmd.Env = n.fleet.Env()
+	args := append([]string{"agent", "--name", n.Name, "--root", n.Name, "--bind", n.Addr}, n.Args...)
+	args = append(args, flags...)
+	n.cmd = exec.Command(n.fleet.Binary, args...)
+	n.cmd.Env, n.cmd.Dir = n.fleet.Env(), n.fleet.Dir
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	// An own process group, so that an interrupt of the demonstration reaches it before it reaches its agents.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := n.cmd.Start(); err != nil {
-		return err
+		return "", err
 	}
 	n.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) {
 		_ = cmd.Wait() // Stop and Kill look at the state
 		close(done)
 	}(n.cmd, n.done)
-	return nil
+	return Typed(args), nil
+}
+
+// Typed is a command of the binary as a person would type it.
+func Typed(args []string) string {
+	words := []string{"shoal"}
+	for _, arg := range args {
+		if strings.ContainsAny(arg, " '") {
+			arg = strconv.Quote(arg)
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
 }
 
 // PID is the agent's process id.

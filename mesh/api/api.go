@@ -23,6 +23,10 @@ const (
 // nobody here answers that question.
 const header = "X-Shoal"
 
+// host is what every request calls us, whatever the address: a page whose own name was made to point at a loopback address
+// (DNS rebinding) calls us by that name.
+const host = "node"
+
 // SelfInfo says who answers.
 type SelfInfo struct {
 	Name    string            `json:"name"`
@@ -110,9 +114,3 @@ func badInput(format string, args ...any) *Error {
 type listOf struct {
 	Hashes []store.Hash `json:"hashes"`
 }
-
-// answer names the JSON of each endpoint in one place, so that server and client cannot drift apart.
-type (
-	membersAnswer []mesh.MemberInfo
-	logAnswer     []mesh.RevisionInfo
-)

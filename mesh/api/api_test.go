@@ -43,6 +43,7 @@ func (n *fakeNode) Status(context.Context) (mesh.StatusInfo, error) {
 func (n *fakeNode) Log(_ context.Context, env string) ([]mesh.RevisionInfo, error) {
 	return []mesh.RevisionInfo{{Env: env, Version: 1}}, nil
 }
+func (n *fakeNode) Staged() []mesh.RevisionInfo { return nil }
 func (n *fakeNode) Report(_ context.Context, name string) (executor.Report, error) {
 	if name == "nobody" {
 		return executor.Report{}, store.ErrNotFound
@@ -189,13 +190,25 @@ func TestForeignPagesAreRefused(t *testing.T) {
 	_, path := serve(t, n)
 	tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}
 	defer tr.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: tr}).Post("http://node/v1/leave", "text/plain", strings.NewReader("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusForbidden || n.left {
-		t.Errorf("status %d, left %v", resp.StatusCode, n.left)
+	for name, c := range map[string]struct{ host, header string }{
+		"simple request": {"node", ""},
+		"DNS rebinding":  {"evil.example", "1"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+c.host+"/v1/leave", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.header != "" {
+			req.Header.Set("X-Shoal", c.header)
+		}
+		resp, err := (&http.Client{Transport: tr}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden || n.left {
+			t.Errorf("%s: status %d, left %v", name, resp.StatusCode, n.left)
+		}
 	}
 }
 

@@ -61,6 +61,11 @@ func (c *Client) Log(ctx context.Context, env string) (out []mesh.RevisionInfo, 
 	return out, c.call(ctx, "GET", "/v1/log?env="+url.QueryEscape(env), nil, &out)
 }
 
+// Staged lists the revisions that wait at this node.
+func (c *Client) Staged(ctx context.Context) (out []mesh.RevisionInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/staged", nil, &out)
+}
+
 // Report returns a node's last run; an empty name is the node that answers.
 func (c *Client) Report(ctx context.Context, name string) (out executor.Report, err error) {
 	return out, c.call(ctx, "GET", "/v1/report?name="+url.QueryEscape(name), nil, &out)
@@ -145,7 +150,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 
 // send does one request and copies the answer's body to out; an answer that is not a success becomes an *Error.
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader, out *bytes.Buffer) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, body)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -24,6 +25,8 @@ type Backend interface {
 	Ring(ctx context.Context) (mesh.RingInfo, error)
 	Status(ctx context.Context) (mesh.StatusInfo, error)
 	Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
+	// Staged are the revisions that are kept here until enough of the mesh can be reached.
+	Staged() []mesh.RevisionInfo
 	// Report returns the last run of the named node; an empty name is this node.
 	Report(ctx context.Context, name string) (executor.Report, error)
 	Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error)
@@ -42,12 +45,13 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	s := server{b: b, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/self", s.get(func(*http.Request) (any, error) { return b.Self(), nil }))
-	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return membersAnswer(b.Members()), nil }))
+	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return b.Members(), nil }))
 	mux.HandleFunc("GET /v1/ring", s.get(func(r *http.Request) (any, error) { return b.Ring(r.Context()) }))
 	mux.HandleFunc("GET /v1/status", s.get(func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
 	mux.HandleFunc("GET /v1/log", s.get(func(r *http.Request) (any, error) {
 		return b.Log(r.Context(), r.URL.Query().Get("env"))
 	}))
+	mux.HandleFunc("GET /v1/staged", s.get(func(*http.Request) (any, error) { return b.Staged(), nil }))
 	mux.HandleFunc("GET /v1/report", s.get(func(r *http.Request) (any, error) {
 		return b.Report(r.Context(), r.URL.Query().Get("name"))
 	}))
@@ -73,6 +77,10 @@ func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(header) == "" {
 			writeError(w, &Error{Refused, "the header " + header + " is missing: this is the API of a shoal node, use the shoal command"})
+			return
+		}
+		if r.Host != host {
+			writeError(w, &Error{Refused, fmt.Sprintf("the host %q is not this node's API", r.Host)})
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)

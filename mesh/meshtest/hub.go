@@ -160,7 +160,7 @@ func (p *Port) Hint(data []byte) error {
 	defer p.hub.mu.Unlock()
 	for _, other := range p.hub.ports {
 		if other != p && !p.hub.isCut(p.id, other.id) {
-			other.tell(membership.Event{Node: p.id, Hint: data})
+			other.tell(membership.Event{Hint: data})
 		}
 	}
 	return nil

@@ -369,7 +369,7 @@ func (n *Node) do(a mesh.Action) {
 func (w *Network) hint(from, to *Node, data []byte) {
 	w.at(w.now.Add(time.Duration(50+w.dice.IntN(400))*time.Millisecond), func() {
 		if w.reach(from, to) && w.dice.IntN(100) >= w.Faults.Loss {
-			to.step(mesh.Gossiped{Event: membership.Event{Node: from.ID, Hint: data}})
+			to.step(mesh.Gossiped{Event: membership.Event{Hint: data}}) // a rumour: nobody knows who began it
 		}
 	})
 }

@@ -86,6 +86,11 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 	return info, nil
 }
 
+// Staged are the revisions that were pushed at this node and wait for a majority.
+func (n *Node) Staged() []mesh.RevisionInfo {
+	return append([]mesh.RevisionInfo(nil), n.shown.Load().staged...)
+}
+
 // Log is the history of an environment, newest last; only what can be obtained.
 func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error) {
 	head, ok := n.shown.Load().heads[env]
@@ -102,20 +107,13 @@ func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
 		if err != nil {
 			return nil, fmt.Errorf("log of %s: %w", env, err)
 		}
-		out = append(out, infoOf(hash, r))
+		out = append(out, mesh.InfoOf(hash, r))
 		hash = r.Parent
 	}
 	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
 		out[i], out[j] = out[j], out[i]
 	}
 	return out, nil
-}
-
-func infoOf(hash store.Hash, r store.Revision) mesh.RevisionInfo {
-	return mesh.RevisionInfo{
-		Env: r.Env, Version: r.Version, Revision: hash, Parent: r.Parent, Author: r.Author, Message: r.Message, Kind: r.Kind,
-		Time: time.Unix(r.Time, 0).UTC(), Manifest: r.Manifest,
-	}
 }
 
 // Report is a node's last run; an empty name is this node. It comes from the node itself or, when that is gone, from the

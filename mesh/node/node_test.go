@@ -318,6 +318,9 @@ func TestACutOffNodeStagesAndKeepsEnforcing(t *testing.T) {
 	if two.Status != store.Staged || two.Why == "" {
 		t.Fatalf("push while cut off: %+v", two)
 	}
+	if staged := lonely.Staged(); len(staged) != 1 || staged[0].Revision != two.Revision {
+		t.Errorf("staged: %+v", staged)
+	}
 	f.hub.Cut(member.ID, false)
 	allAt(f, 2, agents...)
 }

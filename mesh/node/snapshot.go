@@ -18,6 +18,7 @@ type snapshot struct {
 	members []mesh.MemberInfo
 	heads   map[string]store.Head
 	applied store.Head
+	staged  []mesh.RevisionInfo
 	ring    ring.Ring
 	env     string
 	own     membership.Member
@@ -33,6 +34,7 @@ func (n *Node) publish() {
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
 		own: n.core.Own(), evicted: n.core.Evicted(),
+		staged: n.core.Staged(),
 	}
 	for i := range s.members {
 		if s.members[i].ID == n.self {

@@ -159,8 +159,9 @@ func (t *Transport) Send(to membership.NodeID, data []byte) error {
 func (t *Transport) sendable(to membership.NodeID) (*remote, error) {
 	t.mu.Lock()
 	p := t.peers[to]
+	known := p != nil && p.addr != ""
 	t.mu.Unlock()
-	if p != nil && p.addr != "" {
+	if known {
 		return p, nil
 	}
 	p, err := t.remote(to)
