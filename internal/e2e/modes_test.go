@@ -70,8 +70,7 @@ func TestMemoryStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ok("push", w.motd("two", "two\n"), "--node", n1.Socket())
-	// Its peers are forgotten with everything else, so it is told one again.
-	w.start(n3, "--join", n1.Addr)
+	w.start(n3) // it has forgotten its peers with everything else; they call it
 	w.holds("etc/motd", "two\n", w.Nodes...)
 }
 

@@ -132,6 +132,12 @@ func (f *Fleet) Close() error {
 // Socket is where the node's API listens, seen from the fleet's folder.
 func (n *Node) Socket() string { return filepath.Join(n.Name, "var/lib/shoal/api.sock") }
 
+// API is an address for --api on the node's own loopback address.
+func (n *Node) API() string {
+	host, _, _ := net.SplitHostPort(n.Addr)
+	return net.JoinHostPort(host, strconv.Itoa(n.fleet.port+1))
+}
+
 // Path is a file of the machine that the node keeps.
 func (n *Node) Path(path string) string { return filepath.Join(n.Root, path) }
 
