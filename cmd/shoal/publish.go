@@ -82,14 +82,14 @@ func (t *terminal) outcome(res mesh.PushResult) error {
 	res.Why = strings.TrimPrefix(res.Why, string(res.Status)+": ")
 	switch res.Status {
 	case store.Committed:
-		t.note("%s %s version %d (%s)", t.paint(green, "committed"), res.Env, res.Version, res.Revision.Short())
+		t.note("%s %s version %d (%s)", t.tint(green, "committed"), res.Env, res.Version, res.Revision.Short())
 		return nil
 	case store.Staged:
-		t.note("%s %s version %d (%s): %s", t.paint(yellow, "staged"), res.Env, res.Version, res.Revision.Short(), res.Why)
+		t.note("%s %s version %d (%s): %s", t.tint(yellow, "staged"), res.Env, res.Version, res.Revision.Short(), res.Why)
 		t.note("    it is kept and will be committed when enough of the mesh can be reached, unless another push is first")
 		return &exitError{status: exitUnavailable}
 	}
-	t.note("%s %s version %d: %s", t.paint(red, "diverged"), res.Env, res.Version, res.Why)
+	t.note("%s %s version %d: %s", t.tint(red, "diverged"), res.Env, res.Version, res.Why)
 	t.note("    somebody else pushed on the same parent; look at it with shoal log, then push again")
 	return &exitError{status: exitUnavailable}
 }
