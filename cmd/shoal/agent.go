@@ -206,7 +206,7 @@ func (a *agent) connect() error {
 		Credential: a.node.Credential, Logger: a.log,
 	})
 	if err != nil {
-		return badInput("%v", err)
+		return badInput("--bind %s: %v", a.config.Bind, err)
 	}
 	a.closers = append(a.closers, transport.Close)
 	g, err := gossip.Start(gossip.Options{
