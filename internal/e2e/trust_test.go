@@ -101,14 +101,20 @@ func (w *world) refusedJoin(t *testing.T, name string, peer *fleet.Node, ticket,
 }
 
 func (w *world) usedTicket(t *testing.T, peer *fleet.Node) {
-	ticket := w.ticket(t, "--tag", "role=spare")
+	ticket := w.ticket(t, "--tag", "role=web")
 	w = w.in(t)
 	first := w.Add("first")
 	w.start(first, "--ticket", ticket, "--join", peer.Addr)
 	w.sees(peer, "first", "alive")
 	w.refusedJoin(t, "second", peer, ticket, "used up")
 	w.ok("evict", "first", "--node", peer.Socket())
-	w.says(first, "evicted")
+	w.says(first, "level=WARN", "evicted")
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.start(first) // it compiles anew, and knows of its eviction now
+	w.answers(first)
+	w.putsBack(first, "ours\n")
 	if err := first.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -162,8 +168,15 @@ func (w *world) evicted(t *testing.T, n1, n2, n3 *fleet.Node) {
 	if err := w.seesOnly(n1, "n1", "n2"); err != nil {
 		t.Error(err)
 	}
-	if err := os.Remove(n3.Path("etc/motd")); err != nil {
-		t.Fatal(err)
+	w.putsBack(n3, "ours\n")
+}
+
+// putsBack: a node that belongs to nobody any more keeps enforcing what it has, with the tags that it had.
+func (w *world) putsBack(n *fleet.Node, content string) {
+	w.t.Helper()
+	w.holds("etc/motd", content, n)
+	if err := os.Remove(n.Path("etc/motd")); err != nil {
+		w.t.Fatal(err)
 	}
-	w.holds("etc/motd", "ours\n", n3)
+	w.holds("etc/motd", content, n)
 }
