@@ -327,7 +327,7 @@ func (r *run) writeDown(ctx context.Context, t *task) error {
 	}
 	t.saved = s
 	t.row.Reversible = s.Reversible || len(s.Undo) > 0
-	if !s.Reversible {
+	if !t.row.Reversible {
 		t.row.Note = joinNotes(t.row.Note, s.Why)
 	}
 	if len(s.blobs()) > 0 {

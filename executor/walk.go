@@ -291,8 +291,9 @@ func (r *run) askUndo(ctx context.Context, t *task) error {
 		return nil
 	}
 	if !undo.Reversible {
-		t.row.Reversible = t.inv.Undo != ""
-		t.row.Note = joinNotes(t.row.Note, undo.Why)
+		if t.row.Reversible = t.inv.Undo != ""; !t.row.Reversible {
+			t.row.Note = joinNotes(t.row.Note, undo.Why)
+		}
 		return nil
 	}
 	if r.acting {
