@@ -49,6 +49,11 @@ func newHashCache(dataDir string) *hashCache {
 	c := &hashCache{entries: map[string]hashEntry{}}
 	if dataDir != "" {
 		c.file = filepath.Join(dataDir, "hashes")
+		c.mu.Lock()
+		go func() { // while the run takes its lock and looks at its plan; who asks before waits
+			defer c.mu.Unlock()
+			c.load()
+		}()
 	}
 	return c
 }
