@@ -58,10 +58,18 @@ func (r *Roster) Admit(now time.Time, credential []Signed) (Member, error) {
 	trial.rebuild()
 	m, ok := trial.Lookup(id, now)
 	if !ok {
-		return Member{}, fmt.Errorf("admit node %s: %w", id.Short(), ErrNoGrant)
+		return Member{}, fmt.Errorf("admit node %s: %w", id.Short(), trial.whyNot(id))
 	}
 	*r = *trial
 	return m, nil
+}
+
+// whyNot says why a node that has shown a grant is not a member.
+func (r *Roster) whyNot(id NodeID) error {
+	if _, evicted := r.Revocation(id); evicted {
+		return ErrRevoked
+	}
+	return ErrNoGrant
 }
 
 // Vouch tells whether a credential is one of a member: whom we have dialled, and who may have joined long before its

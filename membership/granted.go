@@ -1,5 +1,13 @@
 package membership
 
+// Revocation is the operators' word that a node is evicted, if they have given it.
+func (r *Roster) Revocation(id NodeID) (Signed, bool) {
+	if rec := r.revoked[id]; rec != nil {
+		return rec.signed, true
+	}
+	return Signed{}, false
+}
+
 // Granted tells whether the node ever was granted a place, even if that has ended or was revoked since. It is the question
 // of who checks an old signature: what a member signed while it was one stays signed.
 func (r *Roster) Granted(id NodeID) bool {

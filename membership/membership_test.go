@@ -308,7 +308,7 @@ func TestRevocationAndExpiry(t *testing.T) {
 	if _, ok := r.Lookup(idOf("n1"), now); ok || r.Credential(idOf("n1")) != nil {
 		t.Error("a grant undid a revocation")
 	}
-	if _, err := r.Admit(now, []Signed{grant("n1", 0, 10, "")}); !errors.Is(err, ErrNoGrant) {
+	if _, err := r.Admit(now, []Signed{grant("n1", 0, 10, "")}); !errors.Is(err, ErrRevoked) {
 		t.Errorf("a revoked node was admitted: %v", err)
 	}
 }

@@ -19,6 +19,7 @@ var (
 	ErrTicketExpired = errors.New("the ticket has expired")
 	ErrNameTaken     = errors.New("the name is taken")
 	ErrNoGrant       = errors.New("no grant that holds")
+	ErrRevoked       = errors.New("an operator has evicted this node")
 )
 
 // Roster is who belongs to the mesh: the trust chain, grants, redemptions of tickets, and revocations.
@@ -38,6 +39,7 @@ type Roster struct {
 	records map[recordID]*record
 	tickets map[ticketID]map[NodeID]recordID
 	granted map[NodeID]*record  // what holds for each node, less the revoked
+	revoked map[NodeID]*record  // of several revocations of one node the smallest
 	holders map[string][]NodeID // by granted name, smallest id first
 	digest  [32]byte
 }
@@ -162,7 +164,7 @@ func (r *Roster) insertRedemption(rec *record) (bool, error) {
 
 // rebuild derives what is read from what is kept.
 func (r *Roster) rebuild() {
-	r.granted, r.holders = map[NodeID]*record{}, map[string][]NodeID{}
+	r.granted, r.revoked, r.holders = map[NodeID]*record{}, map[NodeID]*record{}, map[string][]NodeID{}
 	for _, rec := range r.records {
 		if rec.revoked != "" || !r.holds(rec) {
 			continue
@@ -172,7 +174,13 @@ func (r *Roster) rebuild() {
 		}
 	}
 	for _, rec := range r.records {
+		if rec.revoked == "" {
+			continue
+		}
 		delete(r.granted, rec.revoked)
+		if old := r.revoked[rec.revoked]; old == nil || bytes.Compare(rec.id[:], old.id[:]) < 0 {
+			r.revoked[rec.revoked] = rec
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.granted)) {
 		name := r.granted[id].grant.Name

@@ -72,6 +72,10 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 		heads: newHeads(), pushes: newPushes(), logs: newLogs(),
 	}
 	c.run = c.dice.next()
+	c.people.own = membership.Member{ID: c.self}
+	if m, ok := roster.Lookup(c.self, time.Unix(0, 0)); ok { // its end is not looked at
+		c.people.own = m
+	}
 	for _, k := range kept {
 		c.objects.held.add(k)
 	}
@@ -84,6 +88,12 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 
 // Self is the node's id.
 func (c *Core) Self() membership.NodeID { return c.self }
+
+// Own is what this node was granted; what it was granted last, when that has ended since.
+func (c *Core) Own() membership.Member { return c.people.own }
+
+// Evicted tells whether the operators have taken this node out for good, as far as it knows.
+func (c *Core) Evicted() bool { return c.people.evicted }
 
 // Next is when Step should be called with a Tick at the latest; zero: nothing is due.
 func (c *Core) Next() time.Time {

@@ -17,6 +17,9 @@ import (
 // recordIDSize is how much of a record's hash names it in an exchange of rosters.
 const recordIDSize = 8
 
+// dismissTime is how long a connection to an evicted node stays open, so that it is told.
+const dismissTime = time.Second
+
 // maxTellBytes bounds the records of one RosterTell.
 const maxTellBytes = MaxFrame / 2
 
@@ -24,6 +27,8 @@ const maxTellBytes = MaxFrame / 2
 type people struct {
 	roster  *membership.Roster
 	adopted *membership.Chain // of a node without a mesh
+	own     membership.Member // what this node was granted last, also when it was evicted since
+	evicted bool              // this node knows of its own eviction
 	// members are those of the roster whose grants hold, by id; derived at each change and each minute.
 	members map[membership.NodeID]membership.Member
 	ids     []membership.NodeID // of members, sorted
@@ -118,19 +123,48 @@ func (c *Core) refreshMembers() {
 	for _, m := range c.people.roster.Members(c.now) {
 		c.people.members[m.ID] = m
 	}
-	if _, ok := c.people.members[c.self]; !ok {
-		c.people.members[c.self] = membership.Member{ID: c.self}
-	}
+	c.refreshSelf()
 	c.people.ids = sorted(c.people.members)
 	for _, id := range sorted(before) {
 		if !c.isMember(id) {
 			c.note("peer is not a member any more", id, "", nil)
-			c.emit(Drop{Peer: id})
+			c.dismiss(id)
 		}
 	}
 	c.people.changes++
 	c.place()
 	c.follow()
+}
+
+// refreshSelf keeps the node what it was when its grant is gone: it goes on enforcing what it has. Without its tags it would
+// undo all that they select.
+func (c *Core) refreshSelf() {
+	if m, ok := c.people.members[c.self]; ok {
+		c.people.own = m
+	} else {
+		c.people.members[c.self] = c.people.own
+	}
+	_, evicted := c.people.roster.Revocation(c.self)
+	if evicted && !c.people.evicted {
+		c.note("evicted: what is here is enforced as it is, and nothing new will come", "", "", membership.ErrRevoked)
+	}
+	c.people.evicted = evicted
+}
+
+// dismiss ends the connections to a peer that is not a member any more. One that was evicted hears of it first, and
+// nothing that it says is heard any more.
+func (c *Core) dismiss(id membership.NodeID) {
+	revocation, evicted := c.people.roster.Revocation(id)
+	if !evicted {
+		c.emit(Drop{Peer: id})
+		return
+	}
+	c.send(id, &RosterTell{Records: []membership.Signed{revocation}})
+	c.after(dismissTime, func() {
+		if !c.isMember(id) {
+			c.emit(Drop{Peer: id})
+		}
+	})
 }
 
 func (c *Core) startRoster() {

@@ -141,7 +141,7 @@ func (t *terminal) verdict(c tally) error {
 	}
 	status := exitDone
 	for _, n := range c.failed {
-		t.note("%s %s: %s", t.paint(red, "✗"), n.Name, n.Error)
+		t.note("%s %s: %s", t.tint(red, "✗"), n.Name, n.Error)
 		status = max(status, resultStatus(executor.Result(n.Result)))
 	}
 	if status == exitDone {

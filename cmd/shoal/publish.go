@@ -67,19 +67,29 @@ func author() string {
 	return "unknown"
 }
 
+// printPush prints a push as JSON, also one that was staged or has diverged; err is what it comes to.
+func (t *terminal) printPush(res mesh.PushResult, err error) error {
+	if t.json && res.Status != "" {
+		if jsonErr := t.printJSON(res); jsonErr != nil {
+			return jsonErr
+		}
+	}
+	return err
+}
+
 // outcome prints what became of a push and turns it into the exit status.
 func (t *terminal) outcome(res mesh.PushResult) error {
 	res.Why = strings.TrimPrefix(res.Why, string(res.Status)+": ")
 	switch res.Status {
 	case store.Committed:
-		t.note("%s %s version %d (%s)", t.paint(green, "committed"), res.Env, res.Version, res.Revision.Short())
+		t.note("%s %s version %d (%s)", t.tint(green, "committed"), res.Env, res.Version, res.Revision.Short())
 		return nil
 	case store.Staged:
-		t.note("%s %s version %d (%s): %s", t.paint(yellow, "staged"), res.Env, res.Version, res.Revision.Short(), res.Why)
+		t.note("%s %s version %d (%s): %s", t.tint(yellow, "staged"), res.Env, res.Version, res.Revision.Short(), res.Why)
 		t.note("    it is kept and will be committed when enough of the mesh can be reached, unless another push is first")
 		return &exitError{status: exitUnavailable}
 	}
-	t.note("%s %s version %d: %s", t.paint(red, "diverged"), res.Env, res.Version, res.Why)
+	t.note("%s %s version %d: %s", t.tint(red, "diverged"), res.Env, res.Version, res.Why)
 	t.note("    somebody else pushed on the same parent; look at it with shoal log, then push again")
 	return &exitError{status: exitUnavailable}
 }

@@ -42,18 +42,10 @@ func newPush(t *terminal) *cobra.Command {
 			return err
 		}
 		res, err := p.push(cmd.Context(), t, tree, env, message)
-		if err != nil {
-			return err
-		}
-		if wait && res.Status == store.Committed {
+		if err == nil && wait && res.Status == store.Committed {
 			err = t.await(cmd.Context(), p.client, res, patience)
 		}
-		if t.json {
-			if jsonErr := t.printJSON(res); jsonErr != nil {
-				return jsonErr
-			}
-		}
-		return err
+		return t.printPush(res, err)
 	}
 	return cmd
 }

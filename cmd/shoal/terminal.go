@@ -16,17 +16,17 @@ type terminal struct {
 	out, err io.Writer
 	json     bool // data as JSON
 	color    bool // out is a terminal and NO_COLOR is unset
+	tinted   bool // err is a terminal and NO_COLOR is unset
 	live     bool // err is a terminal: progress may redraw its line
 	width    int
 }
 
 func newTerminal(out, err io.Writer) *terminal {
 	t := &terminal{out: out, err: err, width: 80}
-	t.color = isTerminal(out) && os.Getenv("NO_COLOR") == ""
-	if os.Getenv("CLICOLOR_FORCE") != "" && os.Getenv("NO_COLOR") == "" {
-		t.color = true
-	}
 	t.live = isTerminal(err)
+	forced, wanted := os.Getenv("CLICOLOR_FORCE") != "", os.Getenv("NO_COLOR") == ""
+	t.color = wanted && (forced || isTerminal(out))
+	t.tinted = wanted && (forced || t.live)
 	if f, ok := err.(*os.File); ok && t.live {
 		if w, _, e := term.GetSize(int(f.Fd())); e == nil && w > 20 {
 			t.width = w
@@ -50,9 +50,14 @@ const (
 	cyan   = "36"
 )
 
-// paint wraps s in a colour when there is somebody to see it.
-func (t *terminal) paint(code, s string) string {
-	if !t.color || s == "" {
+// paint wraps s, which goes to out, in a colour when there is somebody to see it.
+func (t *terminal) paint(code, s string) string { return painted(t.color, code, s) }
+
+// tint is paint for what goes to err.
+func (t *terminal) tint(code, s string) string { return painted(t.tinted, code, s) }
+
+func painted(seen bool, code, s string) string {
+	if !seen || s == "" {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -33,14 +34,18 @@ type Commands struct {
 
 func newCommands(f *Files) *Commands { return &Commands{root: f.root} }
 
-// Run starts one process in its own process group and waits for it.
+// Run starts one process in its own process group and waits for it. The process dies with this one, which nothing but a
+// crash can bring about: what a restart rolls back must not be worked on any more.
 func (c *Commands) Run(ctx context.Context, cmd executor.Command) (executor.Exit, error) {
 	if len(cmd.Argv) == 0 {
 		return executor.Exit{}, errors.New("run: empty command")
 	}
 	proc := exec.CommandContext(ctx, cmd.Argv[0], cmd.Argv[1:]...)
 	proc.Dir = c.folder(cmd.Cwd)
-	proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// The kernel sends that signal when the thread ends that started the process, so the thread has to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	proc.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	proc.Cancel = func() error { return syscall.Kill(-proc.Process.Pid, syscall.SIGKILL) }
 	proc.WaitDelay = killDelay
 	home, err := runAs(proc, cmd.User)

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/meshtest"
@@ -24,8 +22,6 @@ import (
 	"shoal/store/memory"
 	"shoal/store/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func keyOf(word string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(word))
@@ -169,7 +165,7 @@ func TestReplicated(t *testing.T) {
 			if i > 0 {
 				join = []string{fmt.Sprintf("n%d", i-1)}
 			}
-			nodes = append(nodes, run(t, name, member(t, chain, name), memory.New(), hub, join))
+			nodes = append(nodes, run(t, name, memberOf(t, chain, name), memory.New(), hub, join))
 		}
 		for _, n := range nodes {
 			waitFor(t, "all three are here", func() bool { return alive(n) == 3 })
@@ -185,8 +181,8 @@ func TestReplicated(t *testing.T) {
 	})
 }
 
-// member is the roster of a node that redeemed a ticket of its own.
-func member(t *testing.T, chain *membership.Chain, name string) *membership.Roster {
+// memberOf is the roster of a node that redeemed a ticket of its own.
+func memberOf(t *testing.T, chain *membership.Chain, name string) *membership.Roster {
 	t.Helper()
 	seed := sha256.Sum256([]byte("ticket of " + name))
 	ticket, err := membership.NewTicket(bytes.NewReader(seed[:]), chain, make([]byte, membership.GossipKeySize),

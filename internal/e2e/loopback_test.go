@@ -109,7 +109,7 @@ func TestFiveNodesOverTheRealNetwork(t *testing.T) {
 		if i > 0 {
 			join = []string{nodes[i-1].addr}
 		}
-		nodes = append(nodes, startReal(t, name, t.TempDir(), fmt.Sprintf("127.0.0.%d:0", i+1), member(t, chain, name), join...))
+		nodes = append(nodes, startReal(t, name, t.TempDir(), fmt.Sprintf("127.0.0.%d:0", i+1), memberOf(t, chain, name), join...))
 	}
 	began := time.Now()
 	for _, n := range nodes {

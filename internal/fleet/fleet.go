@@ -22,7 +22,9 @@ import (
 type Fleet struct {
 	Binary string
 	Dir    string
+	Home   string // the operator's
 	Nodes  []*Node
+	net    int // the third byte of its loopback addresses
 	port   int
 }
 
@@ -39,20 +41,28 @@ type Node struct {
 	done  chan struct{} // closed when the process has ended
 }
 
-// New makes a fleet in dir, with a port that is free on every loopback address it will use.
-func New(binary, dir string) (*Fleet, error) {
-	port, err := freePort()
-	return &Fleet{Binary: binary, Dir: dir, port: port}, err
+// New makes a fleet in dir whose nodes are 127.0.0.1, 127.0.0.2 and so on.
+func New(binary, dir string) (*Fleet, error) { return NewAt(0, binary, dir) }
+
+// NewAt makes a fleet whose nodes are 127.0.NET.1, 127.0.NET.2 and so on, so that several run at the same time.
+func NewAt(net int, binary, dir string) (*Fleet, error) {
+	f := &Fleet{Binary: binary, Dir: dir, Home: filepath.Join(dir, "home"), net: net}
+	var err error
+	f.port, err = freePort(f.host(1))
+	return f, err
 }
 
-func freePort() (int, error) {
+func (f *Fleet) host(i int) string { return fmt.Sprintf("127.0.%d.%d", f.net, i) }
+
+// freePort is one that nobody uses on host; on the fleet's other addresses there is nobody else.
+func freePort(host string) (int, error) {
 	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", host+":0")
 		if err != nil {
 			return 0, err
 		}
 		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+		u, err := net.ListenPacket("udp", fmt.Sprintf("%s:%d", host, port))
 		l.Close()
 		if err == nil {
 			u.Close()
@@ -66,7 +76,7 @@ func freePort() (int, error) {
 func (f *Fleet) Add(name string, tags ...string) *Node {
 	n := &Node{
 		Name: name, Tags: tags, fleet: f,
-		Addr: fmt.Sprintf("127.0.0.%d:%d", len(f.Nodes)+1, f.port),
+		Addr: fmt.Sprintf("%s:%d", f.host(len(f.Nodes)+1), f.port),
 		Root: filepath.Join(f.Dir, name),
 	}
 	f.Nodes = append(f.Nodes, n)
@@ -107,7 +117,7 @@ func (f *Fleet) JSON(ctx context.Context, v any, args ...string) error {
 
 // Env is the environment that commands of this fleet run in.
 func (f *Fleet) Env() []string {
-	return append(os.Environ(), "SHOAL_HOME="+filepath.Join(f.Dir, "home"))
+	return append(os.Environ(), "SHOAL_HOME="+f.Home)
 }
 
 // Close ends every agent, and fails if one had to be killed.
@@ -121,6 +131,12 @@ func (f *Fleet) Close() error {
 
 // Socket is where the node's API listens, seen from the fleet's folder.
 func (n *Node) Socket() string { return filepath.Join(n.Name, "var/lib/shoal/api.sock") }
+
+// API is an address for --api on the node's own loopback address.
+func (n *Node) API() string {
+	host, _, _ := net.SplitHostPort(n.Addr)
+	return net.JoinHostPort(host, strconv.Itoa(n.fleet.port+1))
+}
 
 // Path is a file of the machine that the node keeps.
 func (n *Node) Path(path string) string { return filepath.Join(n.Root, path) }
@@ -197,8 +213,26 @@ func Typed(args []string) string {
 // PID is the agent's process id.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
 
+// Signal sends a signal to the agent.
+func (n *Node) Signal(sig syscall.Signal) error { return n.cmd.Process.Signal(sig) }
+
+// Ended waits until the agent has ended by itself and returns its exit status.
+func (n *Node) Ended(ctx context.Context) (int, error) {
+	select {
+	case <-n.done:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("%s still runs: %w", n.Name, ctx.Err())
+	}
+	status := n.cmd.ProcessState.ExitCode()
+	n.cmd = nil
+	return status, nil
+}
+
 // Kill ends the agent with SIGKILL, as a power cut would.
 func (n *Node) Kill() {
+	if n.cmd == nil {
+		return
+	}
 	_ = n.cmd.Process.Kill() // it may have ended by itself
 	<-n.done
 	n.cmd = nil

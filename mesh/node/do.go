@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"shoal/membership"
@@ -88,7 +89,11 @@ func (n *Node) note(a mesh.Note) {
 	if a.Err != nil {
 		args = append(args, "error", a.Err)
 	}
-	n.log.Info(a.What, args...)
+	level := slog.LevelInfo
+	if a.Err != nil {
+		level = slog.LevelWarn
+	}
+	n.log.Log(context.Background(), level, a.What, args...)
 }
 
 // post tells the loop what became of some work.

@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"shoal/membership"
@@ -20,6 +22,7 @@ const (
 func (n *Node) rejoin(ctx context.Context) {
 	wait := time.Duration(0)
 	begun := len(n.cfg.Join) == 0 // else those are called until one answers, also when others have found us before
+	var trouble string
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,6 +32,9 @@ func (n *Node) rejoin(ctx context.Context) {
 		addrs, alone := n.absent()
 		if alone || !begun {
 			addrs = append(slices.Clone(n.cfg.Join), addrs...)
+		}
+		if n.shown.Load().evicted {
+			addrs = nil // that is for good: nobody lets us in
 		}
 		addrs = addrs[:min(len(addrs), maxRedial)]
 		if len(addrs) == 0 {
@@ -43,8 +49,8 @@ func (n *Node) rejoin(ctx context.Context) {
 			continue
 		}
 		joined, err := n.ports.Gossip.Join(ctx, addrs)
-		if err != nil && ctx.Err() == nil {
-			n.log.Debug("could not join", "addresses", addrs, "error", err)
+		if ctx.Err() == nil {
+			trouble = n.couldNotJoin(addrs, alone, err, trouble)
 		}
 		begun = begun || joined > 0
 		if joined > 0 && !alone {
@@ -53,6 +59,27 @@ func (n *Node) rejoin(ctx context.Context) {
 		wait = min(max(2*wait, rejoinFirst), rejoinMost)
 		wait = wait/2 + rand.N(wait/2+1)
 	}
+}
+
+// couldNotJoin says what is wrong when that is not what was wrong before: somebody has to hear why a node is refused, but not
+// every half minute for a week. A node that is alone warns; that a member is gone is no news of this one.
+func (n *Node) couldNotJoin(addrs []string, alone bool, err error, before string) (now string) {
+	if err == nil {
+		return ""
+	}
+	// One line for each address, and these are called in any order.
+	lines := strings.Split(strings.TrimPrefix(err.Error(), "join: "), "\n")
+	slices.Sort(lines)
+	now = strings.Join(slices.Compact(lines), "; ")
+	level, what := slog.LevelWarn, "could not join"
+	if !alone {
+		level, what = slog.LevelInfo, "could not reach members"
+	}
+	if now == before {
+		level = slog.LevelDebug
+	}
+	n.log.Log(context.Background(), level, what, "addresses", addrs, "error", now)
+	return now
 }
 
 // absent are the addresses of members that are not alive; alone, that nobody is.

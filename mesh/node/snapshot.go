@@ -21,6 +21,8 @@ type snapshot struct {
 	staged  []mesh.RevisionInfo
 	ring    ring.Ring
 	env     string
+	own     membership.Member
+	evicted bool
 }
 
 // publish replaces the snapshot when something changed.
@@ -31,6 +33,7 @@ func (n *Node) publish() {
 	}
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
+		own: n.core.Own(), evicted: n.core.Evicted(),
 		staged: n.core.Staged(),
 	}
 	for i := range s.members {
@@ -51,14 +54,10 @@ func (n *Node) publish() {
 	}
 }
 
-// Self is this node as its grant has it, and the environment that it follows.
+// Self is this node as its grant has it, or had it last, and the environment that it follows.
 func (n *Node) Self() (member membership.Member, env string) {
 	s := n.shown.Load()
-	member, ok := s.roster.Lookup(n.self, time.Now())
-	if !ok {
-		member.ID = n.self
-	}
-	return member, s.env
+	return s.own, s.env
 }
 
 // Known tells whether a peer is a member.

@@ -1,0 +1,195 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"shoal/internal/fleet"
+)
+
+// A node without a mesh takes its operators from the first push, and nobody else's word after that.
+func TestSolo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.Add("solo")
+	n.Args = []string{"--tag", "role=web", "--zone", "attic"}
+	w.start(n)
+	w.answers(n)
+	w.ok("push", w.motd("mine", "mine\n"), "--wait", "--node", n.Socket())
+	w.holds("etc/motd", "mine\n", n)
+	t.Run("stranger", func(t *testing.T) {
+		s := w.stranger(t)
+		s.shoal(5, "push", s.motd("theirs", "theirs\n"), "--node", n.Socket())
+	})
+	if v := w.head(n); v != 1 {
+		t.Errorf("version %d", v)
+	}
+	w.holds("etc/motd", "mine\n", n)
+	n.Kill()
+	if err := os.Remove(n.Path("etc/motd")); err != nil {
+		t.Fatal(err)
+	}
+	w.start(n)
+	w.holds("etc/motd", "mine\n", n) // from the disk
+	w.answers(n)
+	t.Run("stranger after a restart", func(t *testing.T) {
+		s := w.stranger(t)
+		s.shoal(5, "push", s.motd("theirs", "theirs\n"), "--node", n.Socket())
+	})
+	w.ok("push", w.motd("more", "more\n"), "--wait", "--node", n.Socket())
+	w.holds("etc/motd", "more\n", n)
+}
+
+// A node of a mesh with a volatile store says so, and fetches everything again after a restart.
+func TestMemoryStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mesh(2)
+	n1 := w.Nodes[0]
+	n3 := w.Add("n3", "role=web")
+	n3.Args = []string{"--store", "memory"}
+	if _, err := n3.Ticket(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n3.Join(w.ctx, n1); err != nil {
+		t.Fatal(err)
+	}
+	w.answers(n3)
+	w.together(w.Nodes...)
+	w.says(n3, "level=WARN", "volatile")
+	w.ok("push", w.motd("one", "one\n"), "--wait", "--node", n3.Socket())
+	w.holds("etc/motd", "one\n", w.Nodes...)
+	n3.Kill()
+	if err := os.Remove(n3.Path("etc/motd")); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("push", w.motd("two", "two\n"), "--node", n1.Socket())
+	w.start(n3) // it has forgotten its peers with everything else; they call it
+	w.holds("etc/motd", "two\n", w.Nodes...)
+}
+
+// The other ring, a configuration file, and commands over TCP.
+func TestCircularConfigured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sample, err := os.ReadFile("../../docs/agent.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		n := w.Add(fmt.Sprintf("n%d", i+1), "role=web")
+		if _, err := n.Ticket(w.ctx); err != nil {
+			t.Fatal(err)
+		}
+		join := ""
+		if i > 0 {
+			join = w.Nodes[i-1].Addr
+		}
+		config := uncommented(string(sample), map[string]string{
+			"ring": "circular", "ticket": `"@` + n.Name + `.ticket"`, "join": "[" + join + "]", "bind": n.Addr,
+			"data_dir": filepath.Join(n.Root, "var/lib/shoal"), "api": n.API(), "check_every": "1h",
+		})
+		if err := os.WriteFile(filepath.Join(w.Dir, n.Name+".yaml"), []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		n.Args = []string{"--config", n.Name + ".yaml"}
+		w.start(n)
+		w.eventually("it answers over TCP", func() error {
+			var members []member
+			return w.JSON(w.ctx, &members, "members", "--node", n.API())
+		})
+	}
+	n1, n3 := w.Nodes[0], w.Nodes[2]
+	w.eventually("three on a circle", func() error {
+		var ring struct {
+			Placement string
+			Nodes     []struct{ Primary, Owned int }
+		}
+		if err := w.JSON(w.ctx, &ring, "ring", "--node", n1.API()); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(ring.Placement, "circular/") || len(ring.Nodes) != 3 {
+			return fmt.Errorf("%+v", ring)
+		}
+		for _, n := range ring.Nodes {
+			if n.Owned != 4096 || n.Primary < 1365 || n.Primary > 1366 {
+				return fmt.Errorf("uneven: %+v", ring)
+			}
+		}
+		return nil
+	})
+	w.ok("push", w.motd("round", "round\n"), "--wait", "--node", n3.API())
+	w.holds("etc/motd", "round\n", w.Nodes...)
+
+	// The key that nobody knows, with its place.
+	path := filepath.Join(w.Dir, "wrong.yaml")
+	if err := os.WriteFile(path, []byte("name: x\ndata_dri: /nowhere\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	res := w.shoal(2, "agent", "--config", path)
+	if !containsAll(res.Stderr, []string{"data_dri", "2:1"}) {
+		t.Errorf("%s", res.Stderr)
+	}
+}
+
+// uncommented is the sample configuration with values in place of what it shows.
+func uncommented(sample string, values map[string]string) string {
+	var b strings.Builder
+	for line := range strings.Lines(sample) {
+		key, _, _ := strings.Cut(strings.TrimPrefix(line, "#"), ":")
+		if v, ok := values[key]; ok {
+			line = key + ": " + v + "\n"
+			delete(values, key)
+		}
+		b.WriteString(line)
+	}
+	for key := range values {
+		b.WriteString("the sample has no " + key + "\n")
+	}
+	return b.String()
+}
+
+// A large file arrives everywhere, byte for byte.
+func TestLargeFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mesh(3)
+	tree := w.tree("large", "site.yaml", everywhere, "components/c/states.yaml",
+		"states:\n  image:\n    file.managed: {path: /srv/image, source: files/image}\n", "components/c/files/small", "x")
+	data := make([]byte, 30<<20)
+	dice := rand.NewChaCha8(sha256.Sum256([]byte("a large file")))
+	if _, err := dice.Read(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.Dir, tree, "components/c/files/image"), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("push", tree, "--wait", "--node", w.Nodes[1].Socket())
+	w.intact(sha256.Sum256(data), w.Nodes...)
+	// A small edit in the middle.
+	copy(data[15<<20:], "edited")
+	if err := os.WriteFile(filepath.Join(w.Dir, tree, "components/c/files/image"), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.ok("push", tree, "--wait", "--node", w.Nodes[2].Socket())
+	w.intact(sha256.Sum256(data), w.Nodes...)
+}
+
+func (w *world) intact(sum [32]byte, nodes ...*fleet.Node) {
+	w.t.Helper()
+	for _, n := range nodes {
+		w.eventually(n.Name+" has the large file", func() error {
+			data, err := os.ReadFile(n.Path("srv/image"))
+			if err == nil && sha256.Sum256(data) != sum {
+				err = errors.New("it differs")
+			}
+			return err
+		})
+	}
+}
