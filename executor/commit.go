@@ -66,23 +66,8 @@ func (r *run) verify(ctx context.Context, t *task) error {
 
 // remade: a later part of the plan makes the same thing once more, as a sequence does.
 func (r *run) remade(t *task) bool {
-	last, ok := r.lastOf(t.key)
+	last, ok := r.lasts[t.key]
 	return ok && last != t
-}
-
-func (r *run) lastOf(key string) (*task, bool) {
-	if r.lasts == nil {
-		r.lasts = map[string]*task{}
-		for _, tasks := range r.tasks {
-			for _, t := range tasks {
-				if !t.reaction && t.inv.Skip == "" {
-					r.lasts[t.key] = t
-				}
-			}
-		}
-	}
-	t, ok := r.lasts[key]
-	return t, ok
 }
 
 // commit writes the ledger, which is the moment at which the run holds, and clears the journal.
@@ -129,7 +114,7 @@ func (r *run) commit() error {
 func (e *Engine) dropFolders(l *ledger) {
 	var kept []string
 	for _, dir := range l.Folders {
-		if _, owned := l.index[string(states.ResourcePath)+":"+dir]; owned {
+		if _, owned := l.at(string(states.ResourcePath) + ":" + dir); owned {
 			continue
 		}
 		if _, err := e.Host.Lstat(dir); err == nil {
@@ -163,7 +148,7 @@ func (t *task) own(next *ledger) error {
 		return nil
 	}
 	en := entry{Key: t.key, ID: t.inv.ID, Number: t.inv.Number, Keep: t.inv.OnRemove == "keep"}
-	if _, ok := next.index[t.key]; ok {
+	if _, ok := next.at(t.key); ok {
 		return next.own(en, saved{})
 	}
 	if !t.applied || t.saved == nil || (t.change.Always || !t.saved.Reversible) && len(t.saved.Undo) == 0 {

@@ -23,7 +23,7 @@ type Engine struct {
 	Clock   Clock
 
 	mu      sync.Mutex
-	managed map[string]bool
+	managed []string
 }
 
 // Catalogue indexes modules by the names of their functions.
@@ -49,11 +49,6 @@ type RunMeta struct {
 func (e *Engine) Check(ctx context.Context, plan *states.Plan, contents Contents, meta RunMeta) (report Report) {
 	r := e.newRun(plan, contents, meta)
 	defer func() { report.TookMS = r.took() }()
-	led, err := e.loadLedger()
-	if err != nil {
-		return r.broken(err)
-	}
-	r.led = led
 	r.survey(ctx)
 	r.report.Result = Converged
 	if r.failure != nil {
@@ -76,9 +71,6 @@ func (e *Engine) Apply(ctx context.Context, plan *states.Plan, contents Contents
 		return r.broken(err)
 	} else if found {
 		r.report.Left = recovered.Left
-	}
-	if r.led, err = e.loadLedger(); err != nil {
-		return r.broken(err)
 	}
 	r.acting = true
 	r.survey(ctx)
@@ -106,7 +98,7 @@ func (e *Engine) Recover(ctx context.Context) (Report, bool, error) {
 func (e *Engine) Managed() []string {
 	paths := map[string]bool{}
 	e.mu.Lock()
-	for path := range e.managed {
+	for _, path := range e.managed {
 		paths[path] = true
 	}
 	e.mu.Unlock()

@@ -21,7 +21,7 @@ type ledger struct {
 	// Folders are those that were made on the way to something, longest first. They belong to no state.
 	Folders []string `cbor:"5,keyasint,omitempty"`
 
-	index map[string]int
+	index map[string]int // by key, made when it is first asked for: a run that changes nothing does not ask
 }
 
 // entry is one thing: a path, a user, a package; or the part of a state where it provides no such thing.
@@ -43,7 +43,7 @@ type trigger struct {
 }
 
 func decodeLedger(data []byte) (*ledger, error) {
-	l := &ledger{Format: ledgerFormat, index: map[string]int{}}
+	l := &ledger{Format: ledgerFormat}
 	if data == nil {
 		return l, nil
 	}
@@ -53,9 +53,6 @@ func decodeLedger(data []byte) (*ledger, error) {
 	if l.Format != ledgerFormat {
 		return nil, fmt.Errorf("ledger: format %d is not known to this version", l.Format)
 	}
-	for i, e := range l.Entries {
-		l.index[e.Key] = i
-	}
 	return l, nil
 }
 
@@ -63,20 +60,25 @@ func (l *ledger) clone() *ledger {
 	c := *l
 	c.Entries, c.Pending = slices.Clone(l.Entries), slices.Clone(l.Pending)
 	c.Folders = slices.Clone(l.Folders)
-	c.reindex()
+	c.index = nil
 	return &c
 }
 
-func (l *ledger) reindex() {
-	l.index = make(map[string]int, len(l.Entries))
-	for i, e := range l.Entries {
-		l.index[e.Key] = i
+// at returns the place of a key among the entries.
+func (l *ledger) at(key string) (int, bool) {
+	if l.index == nil {
+		l.index = make(map[string]int, len(l.Entries))
+		for i := range l.Entries {
+			l.index[l.Entries[i].Key] = i
+		}
 	}
+	i, ok := l.index[key]
+	return i, ok
 }
 
 // own notes that a state has the thing now. The first undo stays: it is what was there before shoal.
 func (l *ledger) own(e entry, s saved) error {
-	if i, ok := l.index[e.Key]; ok {
+	if i, ok := l.at(e.Key); ok {
 		old := &l.Entries[i]
 		old.ID, old.Number, old.Keep = e.ID, e.Number, e.Keep
 		return nil
@@ -102,7 +104,7 @@ func (l *ledger) passBy(folders []string) {
 
 func (l *ledger) drop(keys map[string]bool) {
 	l.Entries = slices.DeleteFunc(l.Entries, func(e entry) bool { return keys[e.Key] })
-	l.reindex()
+	l.index = nil
 }
 
 func (e entry) saved() (saved, error) {
@@ -132,11 +134,13 @@ func resource(f *states.Function, p Params) (kind states.ResourceKind, name stri
 	return "", "", false
 }
 
-// ledgerKey names what a part makes. Two states that follow each other at one path are one thing, so that the second takes
-// over what was there before the first; so are two that look after one service.
-func ledgerKey(f *states.Function, p Params, id string, part int) string {
-	if kind, name, ok := resource(f, p); ok {
-		return string(kind) + ":" + name
+// makes notes what a task makes, and its key in the ledger. Two states that follow each other at one path are one thing, so
+// that the second takes over what was there before the first; so are two that look after one service.
+func (t *task) makes() {
+	var ok bool
+	if t.kind, t.made, ok = resource(t.function, t.params); ok {
+		t.key = string(t.kind) + ":" + t.made
+	} else {
+		t.key = fmt.Sprintf("%s#%d", t.inv.ID, t.part)
 	}
-	return fmt.Sprintf("%s#%d", id, part)
 }

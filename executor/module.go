@@ -56,7 +56,7 @@ type Missing struct {
 func (e *Missing) Error() string { return fmt.Sprintf("no %s %s", e.Kind, e.Name) }
 
 // Contents opens what a states.Content names: rendered bytes of the plan, or a source of the tree or the ring. Bytes are
-// verified against the hash.
+// verified against the hash. Several files may be asked for at a time.
 type Contents interface {
 	Bytes(ctx context.Context, c states.Content) ([]byte, error)
 }
@@ -68,7 +68,7 @@ type Contents interface {
 // else.
 type Module interface {
 	Function() states.Function
-	// Check compares the machine with the parameters.
+	// Check compares the machine with the parameters. That of a function that provides a path may run beside others.
 	Check(ctx context.Context, h Host, c Contents, p Params) (Change, error)
 	// Capture reads what Revert will need. It is called after Check said needed, and its result is on disk before Apply.
 	Capture(ctx context.Context, h Host, p Params) (Undo, error)

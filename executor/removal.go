@@ -12,9 +12,8 @@ func (r *run) remove(ctx context.Context, rm *removal) {
 		ID: rm.entry.ID, Part: "", Invocation: rm.entry.Number, Result: WouldChange, Reversible: true,
 		Note: "removed from the tree: what was there before is put back",
 	}
-	began := r.e.Clock.Now()
 	err := r.takeOut(ctx, rm)
-	rm.row.TookMS = milliseconds(r.e.Clock.Now().Sub(began))
+	rm.row.TookMS = milliseconds(r.lap())
 	if err != nil {
 		rm.row.Result, rm.row.Error = Failed, err.Error()
 		if r.failure == nil {

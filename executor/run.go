@@ -18,6 +18,7 @@ type run struct {
 	meta     RunMeta
 	report   *Report
 	started  time.Time
+	lapped   time.Time // when the last part ended
 
 	led      *ledger
 	incoming [][]states.Edge // by the index of their To
@@ -28,6 +29,7 @@ type run struct {
 	removals []*removal
 	forgets  map[string]bool
 	tasks    [][]*task // by invocation
+	early    []answer  // to what was asked ahead of the walk
 	seen     []outcome // by invocation
 	provided map[provision]bool
 	failure  error // the first
@@ -59,7 +61,10 @@ type task struct {
 	name     string // of the function, in full
 	params   Params
 	key      string
+	kind     states.ResourceKind // of what it makes; empty: nothing that has a name
+	made     string
 	reaction bool // runs only when notified
+	early    *answer
 
 	row      *StateReport
 	rowSpace StateReport // where row points once it has something to say
@@ -123,6 +128,14 @@ func (r *run) survey(ctx context.Context) {
 		r.failure = err
 		return
 	}
+	finish := r.askFiles(ctx)
+	led, err := r.e.loadLedger()
+	finish()
+	if err != nil {
+		r.failure, r.tasks = err, nil
+		return
+	}
+	r.led = led
 	r.findRemovals()
 	r.walk(ctx)
 	r.remember()
@@ -137,7 +150,7 @@ func (r *run) buildTasks() error {
 		total += len(r.plan.Invocations[i].Parts)
 	}
 	all, listed := make([]task, total), make([]*task, total) // two allocations, not two for each part
-	order := len(r.led.Entries)                              // removals come first
+	order := 0
 	for i := range r.plan.Invocations {
 		inv := &r.plan.Invocations[i]
 		for p := range inv.Parts {
@@ -155,7 +168,7 @@ func (r *run) buildTasks() error {
 			t := &all[0]
 			all = all[1:]
 			*t = task{inv: inv, index: i, part: p, module: k.module, function: k.function, name: k.name, params: part.Params, order: order}
-			t.key = ledgerKey(k.function, t.params, inv.ID, p)
+			t.makes()
 			order++
 			listed[p] = t
 		}
@@ -195,10 +208,12 @@ func (r *run) reactionOf(t *task) (*task, error) {
 		return nil, nil
 	}
 	f := m.Function()
-	return &task{
+	reaction := &task{
 		inv: t.inv, index: t.index, part: t.part, module: m, function: &f, name: f.FullName(), params: params, reaction: true,
-		key: t.inv.ID + "#reaction",
-	}, nil
+	}
+	reaction.makes()
+	reaction.key = t.inv.ID + "#reaction"
+	return reaction, nil
 }
 
 // known keeps the parameters that a function has.
@@ -225,35 +240,43 @@ func (r *run) listens(i int) bool {
 
 // findRemovals compares the ledger with the plan. What a skipped state has stays: skipped is not removed.
 func (r *run) findRemovals() {
-	wanted, skipped := map[string]bool{}, map[string]bool{}
-	for i := range r.plan.Invocations {
-		if r.plan.Invocations[i].Skip != "" {
-			skipped[r.plan.Invocations[i].ID] = true
+	r.lasts = make(map[string]*task, len(r.tasks))
+	skipped, kept := map[string]bool{}, map[string]bool{} // states, and what they make
+	for i, tasks := range r.tasks {
+		inv := &r.plan.Invocations[i]
+		if inv.Skip != "" {
+			skipped[inv.ID] = true
 		}
-		for _, t := range r.tasks[i] {
-			wanted[t.key] = true
+		for _, t := range tasks {
+			switch {
+			case t.reaction:
+			case inv.Skip != "":
+				kept[t.key] = true
+			default:
+				r.lasts[t.key] = t
+			}
 		}
 	}
 	r.forgets = map[string]bool{}
 	for i := len(r.led.Entries) - 1; i >= 0; i-- {
-		en := r.led.Entries[i]
+		en := &r.led.Entries[i]
 		switch {
-		case wanted[en.Key] || skipped[en.ID]:
+		case r.lasts[en.Key] != nil || kept[en.Key] || skipped[en.ID]:
 		case en.Keep:
 			r.forgets[en.Key] = true
 		default:
-			r.removals = append(r.removals, &removal{entry: en, order: len(r.removals)})
+			r.removals = append(r.removals, &removal{entry: *en, order: len(r.removals) - len(r.led.Entries)}) // before all tasks
 		}
 	}
 }
 
 // remember keeps which paths there are to watch.
 func (r *run) remember() {
-	managed := map[string]bool{}
+	managed := make([]string, 0, len(r.tasks))
 	for _, tasks := range r.tasks {
 		for _, t := range tasks {
-			if kind, name, ok := resource(t.function, t.params); ok && kind == states.ResourcePath && t.inv.Skip == "" {
-				managed[name] = true
+			if t.kind == states.ResourcePath && t.inv.Skip == "" {
+				managed = append(managed, t.made)
 			}
 		}
 	}
@@ -264,6 +287,7 @@ func (r *run) remember() {
 
 // show puts the rows together, in the order in which they ran.
 func (r *run) show() {
+	r.report.States = make([]StateReport, 0, len(r.removals)+len(r.tasks))
 	for _, rm := range r.removals {
 		if rm.row != nil {
 			r.addRow(rm.row)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"shoal/internal/codec"
 	"shoal/states"
@@ -68,26 +69,35 @@ func (r *run) differs() bool {
 // left the tree and is to be kept.
 func (r *run) settleLedger() {
 	r.report.Result = Converged
+	pending := r.pending() // what was due has nothing to do any more
+	if len(r.forgets) == 0 && len(pending) == len(r.led.Pending) && !slices.ContainsFunc(r.led.Entries, r.passedOn) {
+		return
+	}
 	next := r.led.clone()
 	next.drop(r.forgets)
-	next.Pending = r.pending() // what was due has nothing to do any more
-	changed := len(r.forgets) > 0 || len(next.Pending) != len(r.led.Pending)
-	for _, tasks := range r.tasks {
-		for _, t := range tasks {
-			if i, ok := next.index[t.key]; ok && t.inv.Skip == "" {
-				en := &next.Entries[i]
-				keep := t.inv.OnRemove == "keep"
-				changed = changed || en.ID != t.inv.ID || en.Keep != keep
-				en.ID, en.Number, en.Keep = t.inv.ID, t.inv.Number, keep
-			}
+	next.Pending = pending
+	for i := range next.Entries {
+		if en := &next.Entries[i]; r.lasts[en.Key] != nil {
+			en.ID, en.Number, en.Keep = r.lasts[en.Key].owner()
 		}
-	}
-	if !changed {
-		return
 	}
 	if err := r.store(next); err != nil {
 		r.report.Result, r.report.Error = RunFailed, err.Error()
 	}
+}
+
+// passedOn: another state has the thing now, or another policy.
+func (r *run) passedOn(en entry) bool {
+	t := r.lasts[en.Key]
+	if t == nil {
+		return false
+	}
+	id, _, keep := t.owner()
+	return en.ID != id || en.Keep != keep
+}
+
+func (t *task) owner() (id string, number int, keep bool) {
+	return t.inv.ID, t.inv.Number, t.inv.OnRemove == "keep"
 }
 
 func (r *run) find(id string, number int) int {
@@ -124,8 +134,8 @@ func (r *run) begin(ctx context.Context) error {
 	r.tx = &transaction{finished: map[int]bool{}, changes: map[string]int{}}
 	batch := r.batch()
 	for _, t := range batch {
-		if kind, name, ok := resource(t.function, t.params); ok && kind == states.ResourcePath {
-			r.tx.stages = append(r.tx.stages, name)
+		if t.kind == states.ResourcePath {
+			r.tx.stages = append(r.tx.stages, t.made)
 		}
 	}
 	err := r.journal(record{Begin: &begin{
@@ -327,7 +337,7 @@ func (r *run) writeDown(ctx context.Context, t *task) error {
 	}
 	t.saved = s
 	t.row.Reversible = s.Reversible || len(s.Undo) > 0
-	if !s.Reversible {
+	if !t.row.Reversible {
 		t.row.Note = joinNotes(t.row.Note, s.Why)
 	}
 	if len(s.blobs()) > 0 {

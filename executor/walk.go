@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"shoal/states"
 )
@@ -13,6 +14,7 @@ func (r *run) walk(ctx context.Context) {
 	r.seen = make([]outcome, len(r.plan.Invocations))
 	r.provided = map[provision]bool{}
 	r.failure, r.failed = nil, -1
+	r.lapped = r.e.Clock.Now()
 	for _, rm := range r.removals {
 		if r.failure == nil || r.policy == onContinue {
 			r.remove(ctx, rm)
@@ -21,6 +23,14 @@ func (r *run) walk(ctx context.Context) {
 	for i := range r.plan.Invocations {
 		r.invocation(ctx, i)
 	}
+}
+
+// lap is the time since it was last asked: one part ends where the next begins, and a clock is not free.
+func (r *run) lap() time.Duration {
+	now := r.e.Clock.Now()
+	took := now.Sub(r.lapped)
+	r.lapped = now
+	return took
 }
 
 const (
@@ -170,14 +180,16 @@ func (r *run) skip(t *task, why string) {
 
 // task does one part, and returns whether the ones after it may go on.
 func (r *run) task(ctx context.Context, t *task, certain bool) bool {
-	began := r.e.Clock.Now()
 	var err error
+	took := time.Duration(0)
 	if r.hands {
 		err = r.act(ctx, t)
 	} else {
-		err = r.ask(ctx, t, certain)
+		if err = r.ask(ctx, t, certain); t.early != nil {
+			took = t.early.took
+		}
 	}
-	t.row.TookMS = milliseconds(r.e.Clock.Now().Sub(began))
+	t.row.TookMS = milliseconds(took + r.lap())
 	if err != nil {
 		t.row.Result, t.row.Error = Failed, err.Error()
 		r.fail(t.index, err)
@@ -186,8 +198,8 @@ func (r *run) task(ctx context.Context, t *task, certain bool) bool {
 	switch t.row.Result {
 	case Changed, WouldChange:
 		r.seen[t.index].changed = true
-		if kind, name, ok := resource(t.function, t.params); ok {
-			r.provided[provision{kind, name}] = true
+		if t.kind != "" {
+			r.provided[provision{t.kind, t.made}] = true
 		}
 	case Unknown:
 		r.seen[t.index].unknown = true
@@ -204,7 +216,7 @@ func (r *run) fail(i int, err error) {
 
 // ask is the survey's part of a task: what would change, and how it would be taken back.
 func (r *run) ask(ctx context.Context, t *task, certain bool) error {
-	change, err := t.module.Check(ctx, r.host, r.contents, t.params)
+	change, err := r.check(ctx, t)
 	t.change = change
 	if err != nil {
 		return r.askMissing(ctx, t, err)
@@ -291,8 +303,9 @@ func (r *run) askUndo(ctx context.Context, t *task) error {
 		return nil
 	}
 	if !undo.Reversible {
-		t.row.Reversible = t.inv.Undo != ""
-		t.row.Note = joinNotes(t.row.Note, undo.Why)
+		if t.row.Reversible = t.inv.Undo != ""; !t.row.Reversible {
+			t.row.Note = joinNotes(t.row.Note, undo.Why)
+		}
 		return nil
 	}
 	if r.acting {

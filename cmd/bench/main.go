@@ -44,23 +44,34 @@ func bench(ctx context.Context, binary string, files int, idle time.Duration) er
 	return benchMesh(ctx, binary, filepath.Join(dir, "mesh"), idle)
 }
 
-// median of n runs of work; before prepares each run outside of the clock.
-func median(n int, before func() error, work func() error) (time.Duration, error) {
-	var all []time.Duration
+// work is one thing to measure; before prepares each run of it outside of the clock.
+type work struct {
+	do, before func() error
+}
+
+// medians of n runs of each. They take turns, so that what else the machine is doing meets all of them alike.
+func medians(n int, all ...work) ([]time.Duration, error) {
+	took := make([][]time.Duration, len(all))
 	for range n {
-		if before != nil {
-			if err := before(); err != nil {
-				return 0, err
+		for i, w := range all {
+			if w.before != nil {
+				if err := w.before(); err != nil {
+					return nil, err
+				}
 			}
+			started := time.Now()
+			if err := w.do(); err != nil {
+				return nil, err
+			}
+			took[i] = append(took[i], time.Since(started))
 		}
-		started := time.Now()
-		if err := work(); err != nil {
-			return 0, err
-		}
-		all = append(all, time.Since(started))
 	}
-	slices.Sort(all)
-	return all[len(all)/2], nil
+	mid := make([]time.Duration, len(all))
+	for i, times := range took {
+		slices.Sort(times)
+		mid[i] = times[len(times)/2]
+	}
+	return mid, nil
 }
 
 func row(what string, value any, note string) { fmt.Printf("  %-52s %14v  %s\n", what, value, note) }

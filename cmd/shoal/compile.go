@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"shoal/executor"
@@ -28,7 +29,10 @@ func compileCached(dir string, tree fs.FS, node states.Node, order states.Order,
 	if err != nil {
 		return nil, nil, err
 	}
-	return plan, &lazyContents{plan: plan, sources: executor.TreeContents(tree), rendered: rendered}, nil
+	if rendered == nil {
+		rendered = func() (map[string][]byte, error) { return plan.Rendered, nil }
+	}
+	return plan, &lazyContents{sources: executor.TreeContents(tree), rendered: sync.OnceValues(rendered)}, nil
 }
 
 // cacheSalt is what a plan depends on beside its tree. The program is known by its file, since two builds may carry
@@ -51,23 +55,19 @@ func cacheSalt(node states.Node, order states.Order, dir string) ([]byte, error)
 
 // lazyContents reads what templates rendered only when somebody wants it: a run with nothing to do does not.
 type lazyContents struct {
-	plan     *states.Plan
 	sources  executor.Contents
-	rendered func() (map[string][]byte, error) // nil once it was read
+	rendered func() (map[string][]byte, error) // read once
 }
 
 func (l *lazyContents) Bytes(ctx context.Context, c states.Content) ([]byte, error) {
 	if c.Source != "" {
 		return l.sources.Bytes(ctx, c)
 	}
-	if l.rendered != nil {
-		rendered, err := l.rendered()
-		if err != nil {
-			return nil, err
-		}
-		l.plan.Rendered, l.rendered = rendered, nil
+	rendered, err := l.rendered()
+	if err != nil {
+		return nil, err
 	}
-	data, ok := l.plan.Rendered[c.Hash]
+	data, ok := rendered[c.Hash]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", c.From, executor.ErrContents)
 	}

@@ -47,7 +47,8 @@ func functionNames() []string {
 func (t *terminal) listFunctions() {
 	var rows [][]string
 	for _, f := range functions() {
-		rows = append(rows, []string{f.FullName(), firstLine(f.Doc)})
+		short, _, _ := strings.Cut(firstLine(f.Doc), ". ")
+		rows = append(rows, []string{f.FullName(), strings.TrimSuffix(short, ".")})
 	}
 	slices.SortFunc(rows, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
 	t.table([]string{"FUNCTION", "WHAT IT DOES"}, rows)

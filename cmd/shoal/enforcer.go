@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 
 	"shoal/executor"
 	"shoal/executor/local"
@@ -26,6 +27,7 @@ type enforcer struct {
 
 // Enforce implements node.Enforcer.
 func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
+	defer debug.SetGCPercent(debug.SetGCPercent(busyGrowth))
 	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String()}
 	if err := e.compile(w); err != nil {
 		return executor.Report{

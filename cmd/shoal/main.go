@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -20,12 +19,19 @@ import (
 // shortLived is how much memory a command may fill before the collector runs: most end before, and their start is felt.
 const shortLived = 256 << 20
 
+// How much an agent's heap may grow between two collections, in percent of what is alive: little while it idles, which it
+// does nearly always and beside the work that the machine is there for; the runtime's own default while it compiles and applies.
+const (
+	idleGrowth = 25
+	busyGrowth = 100
+)
+
 func main() {
-	collect := debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(shortLived)
 	if len(os.Args) > 1 && os.Args[1] == "agent" {
-		debug.SetGCPercent(collect)
-		debug.SetMemoryLimit(math.MaxInt64)
+		debug.SetGCPercent(idleGrowth)
+	} else {
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(shortLived)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

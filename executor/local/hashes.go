@@ -33,8 +33,7 @@ var hashBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return 
 type hashCache struct {
 	file string // empty: in memory alone
 
-	mu      sync.Mutex
-	loaded  bool
+	mu      sync.RWMutex // several goroutines ask at a time
 	changed bool
 	entries map[string]hashEntry
 }
@@ -49,15 +48,19 @@ func newHashCache(dataDir string) *hashCache {
 	c := &hashCache{entries: map[string]hashEntry{}}
 	if dataDir != "" {
 		c.file = filepath.Join(dataDir, "hashes")
+		c.mu.Lock()
+		go func() { // while the run takes its lock and looks at its plan; who asks before waits
+			defer c.mu.Unlock()
+			c.load()
+		}()
 	}
 	return c
 }
 
 func (c *hashCache) get(name string, st executor.Stat) (string, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.load()
+	c.mu.RLock()
 	e, ok := c.entries[name]
+	c.mu.RUnlock()
 	if !ok || e.stat != st || e.at-st.Ctime < int64(racy) {
 		return "", false
 	}
@@ -106,7 +109,6 @@ func (c *hashCache) read(name string, st executor.Stat, file *os.File) (string, 
 func (c *hashCache) put(name string, e hashEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.load()
 	if len(c.entries) >= maxHashes {
 		clear(c.entries)
 	}
@@ -114,15 +116,8 @@ func (c *hashCache) put(name string, e hashEntry) {
 	c.changed = true
 }
 
-// load reads the cache file once. A broken one is no error: it is a cache.
+// load reads the cache file. A broken one is no error: it is a cache.
 func (c *hashCache) load() {
-	if c.loaded {
-		return
-	}
-	c.loaded = true
-	if c.file == "" {
-		return
-	}
 	if data, err := os.ReadFile(c.file); err == nil {
 		if entries, err := decodeHashes(data); err == nil {
 			c.entries = entries

@@ -27,7 +27,7 @@ type resolver struct {
 	rootFD int
 	uid    uint32 // whose symlinks are trusted beside root's
 
-	mu      sync.Mutex
+	mu      sync.RWMutex
 	folders map[string]folder
 }
 
@@ -165,9 +165,9 @@ func (r *resolver) place(name string) (string, error) {
 	}
 	dir, base := path.Split(name)
 	now := time.Now()
-	r.mu.Lock()
+	r.mu.RLock()
 	f, ok := r.folders[dir]
-	r.mu.Unlock()
+	r.mu.RUnlock()
 	if ok && now.Sub(f.at) < resolvedFor {
 		return f.real + base, nil
 	}

@@ -394,8 +394,11 @@ func revertDiff(h executor.Host, p executor.Params, u executor.Undo) string {
 		return ""
 	}
 	now, err := look(h, name)
-	if err != nil || now == nil && s.Kind == absent {
+	if err != nil {
 		return ""
+	}
+	if now == nil && s.Kind == absent {
+		return name + " is gone already\n"
 	}
 	if s.Kind == absent {
 		return fmt.Sprintf("remove %s %s\n", kindName(now.Mode), name)
