@@ -294,14 +294,6 @@ func containsAll(s string, words []string) bool {
 	return true
 }
 
-// absent fails when a file is there.
-func (w *world) absent(path string) {
-	w.t.Helper()
-	if _, err := os.Lstat(path); !os.IsNotExist(err) {
-		w.t.Errorf("%s is there (%v)", path, err)
-	}
-}
-
 // head is the version of production that n knows.
 func (w *world) head(n *fleet.Node) int {
 	w.t.Helper()
