@@ -53,6 +53,11 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 	if !ok {
 		return true
 	}
+	if store.CheckEnv(env) != nil {
+		answer.Refused = store.RefusedValue
+		c.send(from, answer)
+		return false
+	}
 	if creation, known := c.heads.creations[env]; known {
 		c.send(from, &HeadTell{Creation: &creation.record})
 		return false

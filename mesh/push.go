@@ -224,7 +224,7 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
 	live := append(c.alivePeers(), c.self)
 	p.proposal = &proposal{Proposal: store.Proposal{
 		Register: store.DirectoryRegister(env), Members: electorate,
-		Change: store.CreateHead(store.ChooseAcceptors(env, within(live, electorate)), p.revision.Version == 1),
+		Change: store.CreateHead(store.ChooseAcceptors(env, within(live, electorate), electorate), p.revision.Version == 1),
 	}}
 	p.proposal.chosen = func(cert store.Certificate) {
 		if err := c.learnCreation(store.Creation{Env: env, Electorate: electorate, Certificate: cert}); err != nil {

@@ -336,7 +336,7 @@ func TestHeadValueFollowsItsParent(t *testing.T) {
 	if again := AdvanceHead(one, seal(one))(second); string(again) != string(second) {
 		t.Error("a late push of version 1 changed the head")
 	}
-	other := Revision{Env: "e", Version: 2, Parent: HashOf(seal(one)), Message: "other"}
+	other := Revision{Env: "e", Version: 2, Kind: KindPush, Parent: HashOf(seal(one)), Message: "other"}
 	if got := AdvanceHead(other, seal(other))(second); string(got) != string(second) {
 		t.Error("a second revision on the same parent won")
 	}
@@ -373,15 +373,18 @@ func TestChooseAcceptors(t *testing.T) {
 	for i := range 9 {
 		ids = append(ids, membership.NodeID(fmt.Sprintf("n%d", i)))
 	}
-	for live, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 9: 5} {
-		got := ChooseAcceptors("e", ids[:live])
-		if len(got) != want || !slices.IsSorted(got) {
-			t.Errorf("%d live: %v", live, got)
+	for _, c := range []struct{ live, members, want int }{
+		{1, 1, 1}, {1, 2, 2}, {2, 2, 2}, {1, 3, 3}, {2, 3, 3}, {3, 3, 3}, {3, 9, 3}, {4, 9, 3}, {2, 9, 3}, {5, 9, 5}, {9, 9, 5},
+	} {
+		got := ChooseAcceptors("e", ids[:c.live], ids[:c.members])
+		dead := len(slices.DeleteFunc(slices.Clone(got), func(id membership.NodeID) bool { return slices.Contains(ids[:c.live], id) }))
+		if len(got) != c.want || dead != max(0, c.want-c.live) || !slices.IsSorted(got) {
+			t.Errorf("%d live of %d: %v", c.live, c.members, got)
 		}
 	}
 	reversed := slices.Clone(ids)
 	slices.Reverse(reversed)
-	if !slices.Equal(ChooseAcceptors("e", ids), ChooseAcceptors("e", reversed)) {
+	if !slices.Equal(ChooseAcceptors("e", ids, ids), ChooseAcceptors("e", reversed, reversed)) {
 		t.Error("the choice depends on the order of the members")
 	}
 }
