@@ -86,7 +86,8 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 }
 
 // onAccept answers for the acceptor, with its signed vote. A value that the register may not hold is refused: a member is
-// no operator, and cannot make a head of what no publisher signed.
+// no operator, and cannot make a head of what no publisher signed, nor of what is older than the head that is known, or does
+// not follow it: whoever proposes by the rules has read that head from a majority.
 func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 	answer := &Accepted{Register: m.Register, Ballot: m.Ballot}
 	switch {
@@ -117,8 +118,26 @@ func (c *Core) mayHold(m *Accept) bool {
 	if !ok {
 		return false
 	}
-	_, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
-	return err == nil
+	value, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
+	if err != nil {
+		return false
+	}
+	known, ok := c.heads.current[env]
+	return !ok || value.Succeeds(known.value)
+}
+
+// learnChosen brings this node's acceptor up to a head that was certified by others.
+func (c *Core) learnChosen(h store.HeadRecord) {
+	register := store.HeadRegister(h.Env)
+	a, installed := c.registers.acceptors[register]
+	if !installed {
+		return
+	}
+	learned := a.Learn(h.Certificate)
+	if learned.Promised != a.Promised || learned.Accepted != a.Accepted {
+		c.registers.acceptors[register] = learned
+		c.save(keyAcceptor+register, learned)
+	}
 }
 
 // vote signs that this acceptor accepted.

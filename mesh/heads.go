@@ -217,7 +217,11 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 		}
 		return fmt.Errorf("two certified revisions of version %d", h.value.Version)
 	}
+	if ok && h.value.Version == known.value.Version+1 && h.revision.Parent != known.value.Hash() {
+		return fmt.Errorf("a certified version %d that is not on version %d", h.value.Version, known.value.Version)
+	}
 	c.heads.current[record.Env] = h
+	c.learnChosen(record)
 	c.people.changes++
 	c.save(keyHead+record.Env, record)
 	c.keep(h.value.Revision)
