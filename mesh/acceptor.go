@@ -13,11 +13,18 @@ import (
 type registers struct {
 	acceptors map[string]store.Acceptor
 	proposals map[string]*proposal
+	volatile  map[membership.NodeID]bool // those that told so, to be chosen last
 }
 
 func newRegisters() registers {
-	return registers{acceptors: map[string]store.Acceptor{}, proposals: map[string]*proposal{}}
+	return registers{
+		acceptors: map[string]store.Acceptor{}, proposals: map[string]*proposal{}, volatile: map[membership.NodeID]bool{},
+	}
 }
+
+// mayVote tells whether this node may be an acceptor: what it promises must outlive it. A node without a mesh has nobody to
+// contradict.
+func (c *Core) mayVote() bool { return !c.cfg.Volatile || c.people.roster.Chain() == nil }
 
 // maxRegisters bounds the acceptors that peers can make a node keep.
 const maxRegisters = 4 * maxEnvs
@@ -27,6 +34,11 @@ func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
 	answer := &Promise{Register: m.Register, Ballot: m.Ballot}
 	if m.Ballot.Proposer != from {
 		answer.Refused = store.RefusedStranger
+		c.send(from, answer)
+		return
+	}
+	if !c.mayVote() {
+		answer.Refused = store.RefusedVolatile
 		c.send(from, answer)
 		return
 	}
@@ -93,6 +105,8 @@ func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 	switch {
 	case m.Ballot.Proposer != from:
 		answer.Refused = store.RefusedStranger
+	case !c.mayVote():
+		answer.Refused = store.RefusedVolatile
 	case !c.mayHold(m):
 		answer.Refused = store.RefusedValue
 	default:
@@ -154,7 +168,7 @@ func (c *Core) vote(m *Accept) membership.Signature {
 // installHead makes this node an acceptor of an environment's head, when the creation says that it is one.
 func (c *Core) installHead(env string, acceptors []membership.NodeID) {
 	register := store.HeadRegister(env)
-	if _, installed := c.registers.acceptors[register]; installed || !slices.Contains(acceptors, c.self) {
+	if _, installed := c.registers.acceptors[register]; installed || !c.mayVote() || !slices.Contains(acceptors, c.self) {
 		return
 	}
 	a, err := store.Install(register, 0, acceptors)
