@@ -146,3 +146,29 @@ func TestAJoinerBeginsNothing(t *testing.T) {
 		t.Errorf("the first of a mesh: %s", got)
 	}
 }
+
+// TestAWipedNodeIsHeardAgain: it has forgotten how far its log was, and the others have not.
+func TestAWipedNodeIsHeardAgain(t *testing.T) {
+	w, nodes := three(t, 7)
+	parent := store.Hash{}
+	for version := range uint64(3) {
+		parent = store.HashOf(commit(t, w, nodes[0], version+1, parent))
+	}
+	w.Kill(nodes[2])
+	nodes[2].Wipe()
+	w.Run(10 * time.Second)
+	w.Restart(nodes[2])
+	w.Run(60 * time.Second)
+	commit(t, w, nodes[0], 4, parent)
+	id := nodes[0].Ask(func(id uint64) mesh.Event { return mesh.AskStatus{ID: id} })
+	w.Run(10 * time.Second)
+	status, ok := nodes[0].Answers[id].Value.(mesh.Gathered)
+	if !ok || len(status.Logs) != 3 {
+		t.Fatalf("%+v", nodes[0].Answers[id])
+	}
+	for _, l := range status.Logs {
+		if l.Version != 4 {
+			t.Errorf("%s is said to be at version %d", l.Node.Short(), l.Version)
+		}
+	}
+}
