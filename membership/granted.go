@@ -21,3 +21,18 @@ func (r *Roster) Granted(id NodeID) bool {
 	}
 	return false
 }
+
+// Single tells whether the node is the only one that ever was granted a place and that was not revoked. Time is not looked
+// at: a clock that is wrong must not make a node believe that it is alone.
+func (r *Roster) Single(id NodeID) bool {
+	revoked := map[NodeID]bool{}
+	for _, rec := range r.records {
+		revoked[rec.revoked] = true
+	}
+	for _, rec := range r.records {
+		if node := rec.node(); rec.revoked == "" && node != id && !revoked[node] {
+			return false
+		}
+	}
+	return true
+}

@@ -13,11 +13,18 @@ import (
 type registers struct {
 	acceptors map[string]store.Acceptor
 	proposals map[string]*proposal
+	volatile  map[membership.NodeID]bool // those that told so, to be chosen last
 }
 
 func newRegisters() registers {
-	return registers{acceptors: map[string]store.Acceptor{}, proposals: map[string]*proposal{}}
+	return registers{
+		acceptors: map[string]store.Acceptor{}, proposals: map[string]*proposal{}, volatile: map[membership.NodeID]bool{},
+	}
 }
+
+// mayVote tells whether this node may be an acceptor: what it promises must outlive it. A node without a mesh has nobody to
+// contradict.
+func (c *Core) mayVote() bool { return !c.cfg.Volatile || c.people.roster.Chain() == nil }
 
 // maxRegisters bounds the acceptors that peers can make a node keep.
 const maxRegisters = 4 * maxEnvs
@@ -27,6 +34,11 @@ func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
 	answer := &Promise{Register: m.Register, Ballot: m.Ballot}
 	if m.Ballot.Proposer != from {
 		answer.Refused = store.RefusedStranger
+		c.send(from, answer)
+		return
+	}
+	if !c.mayVote() {
+		answer.Refused = store.RefusedVolatile
 		c.send(from, answer)
 		return
 	}
@@ -52,6 +64,11 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 	env, ok := strings.CutPrefix(m.Register, store.DirectoryRegister(""))
 	if !ok {
 		return true
+	}
+	if store.CheckEnv(env) != nil {
+		answer.Refused = store.RefusedValue
+		c.send(from, answer)
+		return false
 	}
 	if creation, known := c.heads.creations[env]; known {
 		c.send(from, &HeadTell{Creation: &creation.record})
@@ -81,12 +98,15 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 }
 
 // onAccept answers for the acceptor, with its signed vote. A value that the register may not hold is refused: a member is
-// no operator, and cannot make a head of what no publisher signed.
+// no operator, and cannot make a head of what no publisher signed, nor of what is older than the head that is known, or does
+// not follow it: whoever proposes by the rules has read that head from a majority.
 func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 	answer := &Accepted{Register: m.Register, Ballot: m.Ballot}
 	switch {
 	case m.Ballot.Proposer != from:
 		answer.Refused = store.RefusedStranger
+	case !c.mayVote():
+		answer.Refused = store.RefusedVolatile
 	case !c.mayHold(m):
 		answer.Refused = store.RefusedValue
 	default:
@@ -112,8 +132,26 @@ func (c *Core) mayHold(m *Accept) bool {
 	if !ok {
 		return false
 	}
-	_, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
-	return err == nil
+	value, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
+	if err != nil {
+		return false
+	}
+	known, ok := c.heads.current[env]
+	return !ok || value.Succeeds(known.value)
+}
+
+// learnChosen brings this node's acceptor up to a head that was certified by others.
+func (c *Core) learnChosen(h store.HeadRecord) {
+	register := store.HeadRegister(h.Env)
+	a, installed := c.registers.acceptors[register]
+	if !installed {
+		return
+	}
+	learned := a.Learn(h.Certificate)
+	if learned.Promised != a.Promised || learned.Accepted != a.Accepted {
+		c.registers.acceptors[register] = learned
+		c.save(keyAcceptor+register, learned)
+	}
 }
 
 // vote signs that this acceptor accepted.
@@ -130,7 +168,7 @@ func (c *Core) vote(m *Accept) membership.Signature {
 // installHead makes this node an acceptor of an environment's head, when the creation says that it is one.
 func (c *Core) installHead(env string, acceptors []membership.NodeID) {
 	register := store.HeadRegister(env)
-	if _, installed := c.registers.acceptors[register]; installed || !slices.Contains(acceptors, c.self) {
+	if _, installed := c.registers.acceptors[register]; installed || !c.mayVote() || !slices.Contains(acceptors, c.self) {
 		return
 	}
 	a, err := store.Install(register, 0, acceptors)

@@ -19,6 +19,11 @@ type Config struct {
 	Seed     uint64        // of jitter, the choice of peers and ballots; to differ at each start
 	Replicas int           // copies of each object; 0: DefaultReplicas
 	Grace    time.Duration // how long a node is dead before it is out of the ring; 0: DefaultGrace
+	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
+	// its promises forgotten.
+	Volatile bool
+	// Joins says that the node was told to join others: before it has met one it begins no environment.
+	Joins bool
 	// Place makes the ring of some nodes. It is called by one goroutine.
 	Place func([]ring.Node) ring.Ring
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"shoal/internal/codec"
 	"shoal/membership"
@@ -20,7 +21,7 @@ type heads struct {
 
 	unopened map[string]store.Creation   // loaded, to be opened once the roster is there
 	saved    map[string]store.HeadRecord // the same
-	refused  map[string]string           // env -> a manifest that is no tree; not tried again
+	refused  map[string]string           // env -> a revision whose tree could not be read; not tried for treeAgain
 }
 
 func newHeads() heads {
@@ -29,6 +30,9 @@ func newHeads() heads {
 		unopened: map[string]store.Creation{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
 	}
 }
+
+// treeAgain is when a tree that could not be read is looked at again.
+const treeAgain = time.Minute
 
 // creation is a verified creation.
 type creation struct {
@@ -217,7 +221,11 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 		}
 		return fmt.Errorf("two certified revisions of version %d", h.value.Version)
 	}
+	if ok && h.value.Version == known.value.Version+1 && h.revision.Parent != known.value.Hash() {
+		return fmt.Errorf("a certified version %d that is not on version %d", h.value.Version, known.value.Version)
+	}
 	c.heads.current[record.Env] = h
+	c.learnChosen(record)
 	c.people.changes++
 	c.save(keyHead+record.Env, record)
 	c.keep(h.value.Revision)
@@ -310,6 +318,10 @@ func (c *Core) pursue(p *pursuit, ev TreeChecked) {
 		c.note("a head whose tree cannot be read", "", p.env, ev.Err)
 		c.heads.refused[p.env] = p.head.value.Hash().String()
 		c.heads.pursuit = nil
+		c.after(treeAgain, func() { // it may have been the disk
+			delete(c.heads.refused, p.env)
+			c.follow()
+		})
 	case len(ev.Missing) > 0:
 		p.want.cancel()
 		p.want = c.fetch(ev.Missing, 0, func(error) {

@@ -153,13 +153,43 @@ func (c *Core) onLogTell(from membership.NodeID, m *LogTell) {
 		c.note("refused a log entry", from, "", err)
 		return
 	}
+	if l.entry.Node == c.self {
+		c.resumeLog(l)
+		return
+	}
 	if !slices.Contains(c.logOwners(l.entry.Node), c.self) {
+		return
+	}
+	if newest := c.logs.newest[l.entry.Node].entry; from == l.entry.Node && l.entry.Seq < newest.Seq {
+		c.emit(SendReport{To: from, Node: from, Message: &LogTell{Record: newest.Raw}})
 		return
 	}
 	if l.entry.Seq > c.logs.newest[l.entry.Node].entry.Seq {
 		c.keepLog(l, m.Report)
 	}
 	c.send(from, &LogAck{Node: l.entry.Node, Seq: c.logs.newest[l.entry.Node].entry.Seq})
+}
+
+// resumeLog goes on after an entry of this node's own that it has forgotten: it lost its disk, or has none. Numbered anew from
+// 1, what it reports would count as old everywhere. Only this node can have signed that entry, so nobody else can set its log.
+func (c *Core) resumeLog(last logged) {
+	mine, ok := c.logs.newest[c.self]
+	if !ok || last.entry.Seq <= mine.entry.Seq {
+		return
+	}
+	body, err := codec.Marshal(mine.summary)
+	if err == nil {
+		mine.entry, err = store.SealLogEntry(store.LogEntry{
+			Node: c.self, Seq: last.entry.Seq + 1, Prev: last.entry.Hash, Time: c.now.UnixNano(), Kind: kindReport, Body: body,
+		}, c.cfg.Key)
+	}
+	if err != nil {
+		c.note("cannot write the node's log", "", mine.summary.Env, err)
+		return
+	}
+	c.logs.newest[c.self] = mine
+	c.emit(Save{Key: keyLog + string(c.self), Value: mine.entry.Raw})
+	c.tellLog()
 }
 
 func (c *Core) onLogAck(from membership.NodeID, m *LogAck) {

@@ -19,7 +19,6 @@ const (
 	maxGet     = 64   // objects asked for at once
 	maxRecords = 1024 // roster or log records in one message
 	maxEnvs    = 256
-	maxEnvName = 64
 	// MaxReport is the longest report in bytes; longer ones are trimmed by whoever makes them.
 	MaxReport = 256 << 10
 )

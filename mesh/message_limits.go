@@ -48,8 +48,8 @@ func (m *RosterTell) check() error { return atMost("records", len(m.Records), ma
 
 func (m *HeadAsk) check() error {
 	for _, h := range m.Heads {
-		if len(h.Env) > maxEnvName {
-			return fmt.Errorf("an environment name of %d bytes", len(h.Env))
+		if err := store.CheckEnv(h.Env); err != nil {
+			return err
 		}
 	}
 	return atMost("environments", len(m.Heads), maxEnvs)
@@ -57,12 +57,12 @@ func (m *HeadAsk) check() error {
 
 func (m *HeadTell) check() error {
 	if m.Creation != nil {
-		if err := errors.Join(checkIDs(m.Creation.Electorate), atMost("bytes of a name", len(m.Creation.Env), maxEnvName)); err != nil {
+		if err := errors.Join(checkIDs(m.Creation.Electorate), store.CheckEnv(m.Creation.Env)); err != nil {
 			return err
 		}
 	}
 	if m.Head != nil {
-		return atMost("bytes of a name", len(m.Head.Env), maxEnvName)
+		return store.CheckEnv(m.Head.Env)
 	}
 	return nil
 }

@@ -28,8 +28,10 @@ type proposal struct {
 	told func() Message
 	// toldNow are those that were helped in this round; nobody is helped twice.
 	toldNow []membership.NodeID
-	// elsewhere is called when an acceptor is bound to other members.
-	elsewhere func(members []membership.NodeID)
+	// elsewhere is called when an acceptor is bound to other members, or when too few are left that mean the same ones (nil).
+	// It returns false when the round is to go on without that acceptor.
+	elsewhere func(from membership.NodeID, members []membership.NodeID) bool
+	differ    []membership.NodeID // acceptors that meant other members in this round
 }
 
 // propose runs p until it is chosen, declined or cancelled. There is one proposal of a register at a time.
@@ -58,7 +60,7 @@ func (c *Core) beginRound(p *proposal) {
 	p.rounds++
 	rounds := p.rounds
 	m := p.Begin(c.self, c.run)
-	p.votes, p.toldNow = ballotVotes{ballot: p.Ballot()}, nil
+	p.votes, p.toldNow, p.differ = ballotVotes{ballot: p.Ballot()}, nil, nil
 	for _, to := range p.Members {
 		c.sendPrepare(p, to, m)
 	}
@@ -91,6 +93,9 @@ func (c *Core) backOff(p *proposal) {
 }
 
 func (c *Core) onPromise(from membership.NodeID, m *Promise) {
+	if m.Refused == store.RefusedVolatile {
+		c.registers.volatile[from] = true
+	}
 	p := c.registers.proposals[m.Register]
 	if p == nil || m.Ballot != p.Ballot() {
 		return
@@ -102,7 +107,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		c.sendPrepare(p, from, p.Prepare())
 		return
 	case m.Refused == store.RefusedMembers && p.elsewhere != nil:
-		p.elsewhere(m.Members)
+		c.meansOthers(p, from, m.Members)
 		return
 	}
 	if !p.Promised(from, store.Promise{
@@ -121,6 +126,21 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		p.declined(p.Current())
 	case store.Lost:
 		c.backOff(p)
+	}
+}
+
+// meansOthers hears that an acceptor means other members. One of them is no reason to begin anew, or a single node with a
+// wrong clock, or with bad intent, could keep every environment from being created.
+func (c *Core) meansOthers(p *proposal, from membership.NodeID, members []membership.NodeID) {
+	if !slices.Contains(p.Members, from) || slices.Contains(p.differ, from) {
+		return
+	}
+	p.differ = append(p.differ, from)
+	if len(members) > 0 && p.elsewhere(from, members) {
+		return
+	}
+	if len(p.Members)-len(p.differ) < store.Majority(len(p.Members)) {
+		p.elsewhere("", nil)
 	}
 }
 

@@ -26,6 +26,8 @@ const (
 // ErrTooMany is returned when a node has as many pushes as it can remember.
 var ErrTooMany = errors.New("too many pushes under way or staged")
 
+var errTreeDepth = errors.New("it names more and more objects")
+
 // pushes are the revisions that this node tries to make heads.
 type pushes struct {
 	open map[store.Hash]*push
@@ -52,6 +54,7 @@ type push struct {
 	want     *want
 	job      *job
 	proposal *proposal
+	followed []membership.NodeID // whose word about the electorate was followed in this attempt
 }
 
 type stagedPush struct {
@@ -129,7 +132,7 @@ func (c *Core) attempt(p *push) {
 		return
 	}
 	p.attempts++
-	p.attempt, p.trees = p.attempts, 0
+	p.attempt, p.trees, p.followed = p.attempts, 0, nil
 	this := p.attempt
 	c.after(pushTime, func() {
 		if p.attempt == this {
@@ -177,7 +180,7 @@ func (c *Core) pushTree(p *push, ev TreeChecked) {
 	p.trees++
 	switch {
 	case ev.Err != nil || p.trees > treeRounds:
-		c.failPush(p, fmt.Errorf("push: the tree of version %d: %w", p.revision.Version, errors.Join(ev.Err)))
+		c.failPush(p, fmt.Errorf("push: the tree of version %d: %w", p.revision.Version, cmp.Or(ev.Err, errTreeDepth)))
 	case len(ev.Missing) > 0:
 		this := p.attempt
 		p.want = c.fetch(ev.Missing, pushTime, func(err error) {
@@ -212,7 +215,19 @@ func (c *Core) afterCopies(p *push) {
 func (c *Core) proposeCreation(p *push) {
 	p.stage = "a majority of the roster, to create the environment"
 	env := p.revision.Env
-	c.proposeDirectory(p, store.Electorate(env, c.people.ids))
+	electorate := store.Electorate(env, c.people.ids)
+	if len(electorate) == 1 && !c.mayDecideAlone() {
+		p.stage = "its mesh, to create the environment: it has met none of its members yet"
+		return // staged when its time is over, and tried again when somebody comes
+	}
+	c.proposeDirectory(p, electorate)
+}
+
+// mayDecideAlone tells whether this node is a mesh by itself. One that was told to join others is not, before it has met
+// them: its roster is its own ticket, and it would begin every environment a second time. Nor is one whose clock says that
+// the grants of all others have ended.
+func (c *Core) mayDecideAlone() bool {
+	return c.people.roster.Chain() == nil || !c.cfg.Joins && c.people.roster.Single(c.self)
 }
 
 func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
@@ -221,10 +236,10 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
 		return // another push creates it; created tells all
 	}
 	c.cancelProposal(p.proposal)
-	live := append(c.alivePeers(), c.self)
+	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool { return c.registers.volatile[id] })
 	p.proposal = &proposal{Proposal: store.Proposal{
 		Register: store.DirectoryRegister(env), Members: electorate,
-		Change: store.CreateHead(store.ChooseAcceptors(env, within(live, electorate)), p.revision.Version == 1),
+		Change: store.CreateHead(store.ChooseAcceptors(env, within(live, electorate), electorate), p.revision.Version == 1),
 	}}
 	p.proposal.chosen = func(cert store.Certificate) {
 		if err := c.learnCreation(store.Creation{Env: env, Electorate: electorate, Certificate: cert}); err != nil {
@@ -237,16 +252,28 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
 				"diverged: %s has no version %d yet", env, p.revision.Version-1)})
 		}
 	}
-	p.proposal.elsewhere = func(installed []membership.NodeID) { c.electorateDiffers(p, installed) }
+	p.proposal.elsewhere = func(from membership.NodeID, installed []membership.NodeID) bool {
+		return c.electorateDiffers(p, from, installed)
+	}
 	c.propose(p.proposal)
 }
 
-// electorateDiffers: an acceptor is bound to another electorate, or does not see our roster yet. An electorate that was
-// begun with must be ended with, or two might decide.
-func (c *Core) electorateDiffers(p *push, installed []membership.NodeID) {
-	old, this := p.proposal, p.attempt
+// electorateDiffers: an acceptor is bound to another electorate, or too few see our roster yet. An electorate that was begun
+// with should be ended with, or two might decide. But it is one acceptor's word: each is followed once in an attempt, and
+// only to an electorate that is at least half of the mesh, for of a few members anybody could say that they decide.
+func (c *Core) electorateDiffers(p *push, from membership.NodeID, installed []membership.NodeID) (follows bool) {
+	old, this, env := p.proposal, p.attempt, p.revision.Env
 	if old == nil || old.closed {
-		return
+		return true
+	}
+	next := func() []membership.NodeID { return store.Electorate(env, c.people.ids) }
+	if len(installed) > 0 {
+		if slices.Contains(p.followed, from) || 2*len(within(installed, next())) < len(next()) ||
+			len(within(installed, c.people.ids)) < len(installed) {
+			return false
+		}
+		p.followed = append(p.followed, from)
+		next = func() []membership.NodeID { return installed }
 	}
 	c.cancelProposal(old)
 	for _, id := range old.Members {
@@ -254,16 +281,13 @@ func (c *Core) electorateDiffers(p *push, installed []membership.NodeID) {
 			c.send(id, &RosterAsk{Digest: c.people.roster.Digest()})
 		}
 	}
-	next := func() []membership.NodeID { return store.Electorate(p.revision.Env, c.people.ids) }
-	if len(installed) > 0 && len(within(installed, c.people.ids)) == len(installed) {
-		next = func() []membership.NodeID { return installed }
-	}
 	c.after(c.dice.between(100*time.Millisecond, 400*time.Millisecond), func() {
-		_, known := c.heads.creations[p.revision.Env]
+		_, known := c.heads.creations[env]
 		if p.attempt == this && !known && p.proposal == old {
 			c.proposeDirectory(p, next())
 		}
 	})
+	return true
 }
 
 func within(ids, set []membership.NodeID) []membership.NodeID {

@@ -165,7 +165,8 @@ func (c *Core) list(to membership.NodeID, parts []ring.Partition, answer bool) {
 func (c *Core) onHashes(from membership.NodeID, m *Hashes) {
 	var lacking []store.Hash
 	for _, h := range m.Hashes {
-		if !c.objects.held.has(h) && slices.Contains(c.owners(h), c.self) {
+		// What is being fetched already is not waited for again: each list would add as many who wait.
+		if c.objects.fetches.open[h] == nil && !c.objects.held.has(h) && slices.Contains(c.owners(h), c.self) {
 			lacking = append(lacking, h)
 		}
 	}

@@ -11,16 +11,12 @@ import (
 // The layout of a node's KV. What comes after the prefix:
 //
 //	o/  partition (2 bytes, big endian), hash (32 bytes)   objects, so that a partition is one range
-//	r/  name                                               registers: acceptors' records
-//	s/  name                                               staged revisions
 //	l/  node id, '/', sequence number (8 bytes)            node logs
-//	m/  name                                               what the node knows of itself
+//	m/  name                                               what the mesh's core saved
 const (
-	objectPrefix   = "o/"
-	registerPrefix = "r/"
-	stagedPrefix   = "s/"
-	logPrefix      = "l/"
-	metaPrefix     = "m/"
+	objectPrefix = "o/"
+	logPrefix    = "l/"
+	metaPrefix   = "m/"
 )
 
 // PartitionOf is the partition of an object.
@@ -44,16 +40,10 @@ func objectOf(key []byte) (h Hash, ok bool) {
 	return h, string(ObjectKey(h)) == string(key)
 }
 
-// RegisterKey is where this node's acceptor keeps the register of that name.
-func RegisterKey(name string) []byte { return []byte(registerPrefix + name) }
-
-// StagedKey is where a staged revision waits.
-func StagedKey(name string) []byte { return []byte(stagedPrefix + name) }
-
-// MetaKey is where the node keeps a fact about itself.
+// MetaKey is where the node keeps what its core saved under a name.
 func MetaKey(name string) []byte { return []byte(metaPrefix + name) }
 
-// Name returns what a register's, a staged revision's or a meta key was made of.
+// Name returns what a meta key was made of.
 func Name(key []byte) string {
 	_, name, _ := strings.Cut(string(key), "/")
 	return name

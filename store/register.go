@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"shoal/internal/codec"
 	"shoal/membership"
 )
 
@@ -28,6 +29,10 @@ const (
 	MaxAcceptors     = 127 // so that a majority's votes fit into one record, see membership.MaxSignatures
 )
 
+// MaxBallotStep is how far a ballot may be above what its acceptor promised. A proposer raises its number by one; without a
+// limit one message with the highest number there is would leave the register without a ballot for anybody else, for ever.
+const MaxBallotStep = 1 << 20
+
 // Phase of an acceptor's configuration.
 type Phase uint8
 
@@ -49,6 +54,7 @@ const (
 	RefusedMembers  Refusal = "members"  // the asker means another set of acceptors
 	RefusedValue    Refusal = "value"    // not a value that this register may hold
 	RefusedStranger Refusal = "stranger" // the ballot names a proposer other than the sender
+	RefusedVolatile Refusal = "volatile" // this node would forget its promise at a restart
 )
 
 // Acceptor is what one acceptor keeps of one register. It is made durable after each change and before the answer that
@@ -124,7 +130,7 @@ func (a Acceptor) Prepare(m Prepare) (Acceptor, Promise) {
 	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
 		return a, Promise{Ballot: m.Ballot, Refused: refused}
 	}
-	if m.Ballot.Compare(a.Promised) <= 0 {
+	if m.Ballot.Compare(a.Promised) <= 0 || a.leaps(m.Ballot) {
 		return a, Promise{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
 	}
 	a.Promised = m.Ballot
@@ -136,7 +142,7 @@ func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
 		return a, Accepted{Ballot: m.Ballot, Refused: refused}
 	}
-	if m.Ballot.Compare(a.Promised) < 0 {
+	if m.Ballot.Compare(a.Promised) < 0 || a.leaps(m.Ballot) {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
 	}
 	if len(m.Value) == 0 || len(m.Value) > MaxRegisterValue {
@@ -144,6 +150,26 @@ func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	}
 	a.Promised, a.Accepted, a.Value = m.Ballot, m.Ballot, slices.Clone(m.Value)
 	return a, Accepted{Ballot: m.Ballot}
+}
+
+func (a Acceptor) leaps(b Ballot) bool {
+	return b.Number > a.Promised.Number && b.Number-a.Promised.Number > MaxBallotStep
+}
+
+// Learn takes in what a certificate shows to be chosen, as if the Accept had come just now: an acceptor that was away cannot
+// be made to vote for something older, and does not stay behind with its ballots. The certificate must have been verified.
+func (a Acceptor) Learn(c Certificate) Acceptor {
+	var vote Vote
+	if codec.Unmarshal(c.Votes.Body, &vote) != nil || a.refuses(vote.Register, vote.Epoch) != "" {
+		return a
+	}
+	if vote.Ballot.Compare(a.Accepted) > 0 {
+		a.Accepted, a.Value = vote.Ballot, slices.Clone(c.Value)
+	}
+	if vote.Ballot.Compare(a.Promised) > 0 {
+		a.Promised = vote.Ballot
+	}
+	return a
 }
 
 func (a Acceptor) refuses(register string, epoch uint64) Refusal {

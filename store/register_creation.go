@@ -25,6 +25,9 @@ type Creation struct {
 // Open verifies the creation and returns the acceptors of the head. granted tells who ever had a grant: those who voted
 // must have been members.
 func (c Creation) Open(granted func(membership.NodeID) bool) ([]membership.NodeID, error) {
+	if err := CheckEnv(c.Env); err != nil {
+		return nil, fmt.Errorf("creation: %w", err)
+	}
 	voters, err := c.Certificate.Verify(DirectoryRegister(c.Env), 0, c.Electorate)
 	if err != nil {
 		return nil, fmt.Errorf("creation of %s: %w", c.Env, err)
@@ -49,6 +52,9 @@ func OpenDirectoryValue(env string, value []byte, electorate []membership.NodeID
 	}
 	if err := checkAcceptors(HeadRegister(env), v.Acceptors); err != nil {
 		return nil, err
+	}
+	if least := fewestAcceptors(len(electorate)); len(v.Acceptors) < least {
+		return nil, fmt.Errorf("creation of %s: %d acceptors, less than %d", env, len(v.Acceptors), least)
 	}
 	for _, id := range v.Acceptors {
 		if !slices.Contains(electorate, id) {
@@ -80,17 +86,23 @@ func Electorate(env string, members []membership.NodeID) []membership.NodeID {
 	return highest(DirectoryRegister(env), members, MaxAcceptors)
 }
 
-// ChooseAcceptors chooses the acceptors of a head from the live members: 5, or 3 of fewer than 5, or 1 of fewer than 3.
-func ChooseAcceptors(env string, live []membership.NodeID) []membership.NodeID {
+// ChooseAcceptors chooses the acceptors of a head: 5 of the live members where there are as many, else 3. Where not even
+// those are live, members that are not fill up, for a head that one node alone keeps would be lost with that node: only in a
+// mesh of less than three are there fewer.
+func ChooseAcceptors(env string, live, electorate []membership.NodeID) []membership.NodeID {
 	n := 5
-	if len(live) < 5 {
-		n = 3
+	if len(live) < n {
+		n = fewestAcceptors(len(electorate))
 	}
-	if len(live) < 3 {
-		n = 1
-	}
-	return highest(HeadRegister(env), live, n)
+	out := highest(HeadRegister(env), live, n)
+	absent := slices.DeleteFunc(slices.Clone(electorate), func(id membership.NodeID) bool { return slices.Contains(live, id) })
+	out = append(out, highest(HeadRegister(env), absent, n-len(out))...)
+	slices.Sort(out)
+	return out
 }
+
+// fewestAcceptors is the least number of acceptors of a head whose directory has an electorate of that size.
+func fewestAcceptors(electorate int) int { return min(3, electorate) }
 
 // highest ranks by rendezvous hashing (Thaler and Ravishankar, 1998) and returns the first n, sorted by id.
 func highest(key string, ids []membership.NodeID, n int) []membership.NodeID {

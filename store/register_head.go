@@ -35,6 +35,24 @@ func (v HeadValue) Includes(revision Hash) bool {
 	return v.Hash() == revision || slices.Contains(v.Before, revision)
 }
 
+// Succeeds tells whether v may stand in a register that held old: it is old itself, or what was put on it or on what
+// followed it. Over a distance of more than maxBefore it cannot be told, and counts as true.
+func (v HeadValue) Succeeds(old HeadValue) bool {
+	if v.Version < old.Version {
+		return false
+	}
+	line := append([]Hash{v.Hash()}, v.Before...)
+	ahead := v.Version - old.Version
+	if ahead > maxBefore {
+		return true
+	}
+	if ahead >= uint64(len(line)) || line[ahead] != old.Hash() {
+		return false
+	}
+	rest := line[ahead+1:]
+	return slices.Equal(rest, old.Before[:min(len(old.Before), maxBefore-int(ahead))])
+}
+
 // OpenHeadValue decodes the value of an environment's register, and refuses what no publisher of it signed.
 func OpenHeadValue(env string, value []byte, who Publishers) (HeadValue, Revision, error) {
 	var v HeadValue

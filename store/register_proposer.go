@@ -35,24 +35,46 @@ type Proposal struct {
 
 	step     ProposalStep
 	ballot   Ballot
-	highest  Ballot // that was seen in refusals
 	promises map[membership.NodeID]bool
 	accepted Ballot // highest among the promises
 	current  []byte
 	value    []byte
 	votes    map[membership.NodeID]bool
 	refusals map[membership.NodeID]Refusal
+	promised map[membership.NodeID]uint64 // numbers of the ballots that were promised to others, in this round
 }
 
 // Begin starts a round with a ballot above all that were seen, and returns what to send to all members. run is the
 // proposer's random number since its start.
 func (p *Proposal) Begin(self membership.NodeID, run uint64) Prepare {
-	number := max(p.ballot.Number, p.highest.Number) + 1
+	number := max(p.ballot.Number, p.inTheWay()) + 1
 	p.ballot = Ballot{Number: number, Proposer: self, Run: run}
 	p.step, p.accepted, p.current, p.value = Preparing, Ballot{}, nil, nil
 	p.promises, p.votes = map[membership.NodeID]bool{}, map[membership.NodeID]bool{}
-	p.refusals = map[membership.NodeID]Refusal{}
+	p.refusals, p.promised = map[membership.NodeID]Refusal{}, map[membership.NodeID]uint64{}
 	return p.Prepare()
+}
+
+// inTheWay is the number above which a majority of those that answered the last round would promise. It is not the highest
+// that was told: one acceptor that lies could name a number that all others refuse.
+func (p *Proposal) inTheWay() uint64 {
+	var told []uint64
+	for _, id := range p.Members {
+		if number, ok := p.promised[id]; ok {
+			told = append(told, number)
+		} else if p.promises[id] {
+			told = append(told, p.ballot.Number)
+		}
+	}
+	if len(told) == 0 {
+		return 0
+	}
+	slices.Sort(told)
+	number := told[min(Majority(len(p.Members)), len(told))-1]
+	if len(told) < len(p.Members) { // among so few the liar may be the one that counts
+		number = min(number, p.ballot.Number+MaxBallotStep)
+	}
+	return number
 }
 
 // Prepare is the message of the first half of this round, to be repeated to whoever was not ready for it.
@@ -79,7 +101,13 @@ func (p *Proposal) Current() []byte { return p.current }
 
 // Promised takes an answer to Prepare. It returns true when the proposal has just moved on: to Accepting, Declined or Lost.
 func (p *Proposal) Promised(from membership.NodeID, m Promise) bool {
-	if p.step != Preparing || m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.promises[from] {
+	if m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.promises[from] {
+		return false
+	}
+	if p.step == Lost && m.Refused == RefusedBallot {
+		p.promised[from] = m.Promised.Number // for the next round
+	}
+	if p.step != Preparing {
 		return false
 	}
 	if m.Refused != "" {
@@ -120,8 +148,8 @@ func (p *Proposal) Accepted(from membership.NodeID, m Accepted) bool {
 // refused gives the round up as soon as no majority can be had any more. One higher ballot alone does not end it: the
 // others may still suffice.
 func (p *Proposal) refused(from membership.NodeID, why Refusal, promised Ballot) bool {
-	if why == RefusedBallot && promised.Compare(p.highest) > 0 {
-		p.highest = promised
+	if why == RefusedBallot {
+		p.promised[from] = promised.Number
 	}
 	if why == RefusedUnknown || why == RefusedMembers {
 		return false // may be asked again in this round, once it was told

@@ -336,7 +336,7 @@ func TestHeadValueFollowsItsParent(t *testing.T) {
 	if again := AdvanceHead(one, seal(one))(second); string(again) != string(second) {
 		t.Error("a late push of version 1 changed the head")
 	}
-	other := Revision{Env: "e", Version: 2, Parent: HashOf(seal(one)), Message: "other"}
+	other := Revision{Env: "e", Version: 2, Kind: KindPush, Parent: HashOf(seal(one)), Message: "other"}
 	if got := AdvanceHead(other, seal(other))(second); string(got) != string(second) {
 		t.Error("a second revision on the same parent won")
 	}
@@ -373,15 +373,76 @@ func TestChooseAcceptors(t *testing.T) {
 	for i := range 9 {
 		ids = append(ids, membership.NodeID(fmt.Sprintf("n%d", i)))
 	}
-	for live, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 9: 5} {
-		got := ChooseAcceptors("e", ids[:live])
-		if len(got) != want || !slices.IsSorted(got) {
-			t.Errorf("%d live: %v", live, got)
+	for _, c := range []struct{ live, members, want int }{
+		{1, 1, 1}, {1, 2, 2}, {2, 2, 2}, {1, 3, 3}, {2, 3, 3}, {3, 3, 3}, {3, 9, 3}, {4, 9, 3}, {2, 9, 3}, {5, 9, 5}, {9, 9, 5},
+	} {
+		got := ChooseAcceptors("e", ids[:c.live], ids[:c.members])
+		dead := len(slices.DeleteFunc(slices.Clone(got), func(id membership.NodeID) bool { return slices.Contains(ids[:c.live], id) }))
+		if len(got) != c.want || dead != max(0, c.want-c.live) || !slices.IsSorted(got) {
+			t.Errorf("%d live of %d: %v", c.live, c.members, got)
 		}
 	}
 	reversed := slices.Clone(ids)
 	slices.Reverse(reversed)
-	if !slices.Equal(ChooseAcceptors("e", ids), ChooseAcceptors("e", reversed)) {
+	if !slices.Equal(ChooseAcceptors("e", ids, ids), ChooseAcceptors("e", reversed, reversed)) {
 		t.Error("the choice depends on the order of the members")
+	}
+}
+
+// TestABallotCannotLeap: the highest number there is would leave nobody a ballot above it.
+func TestABallotCannotLeap(t *testing.T) {
+	a, _ := Install("head/e", 0, []membership.NodeID{"n1"})
+	far := Ballot{Number: 1<<64 - 1, Proposer: "n1"}
+	if kept, answer := a.Prepare(Prepare{Register: "head/e", Ballot: far}); answer.Refused != RefusedBallot || !kept.Promised.IsZero() {
+		t.Errorf("promised %v (%q)", kept.Promised, answer.Refused)
+	}
+	if kept, answer := a.Accept(Accept{Register: "head/e", Ballot: far, Value: []byte("x")}); answer.Refused != RefusedBallot || len(kept.Value) > 0 {
+		t.Errorf("accepted %v (%q)", kept.Accepted, answer.Refused)
+	}
+}
+
+// TestOneLiarDoesNotSetTheBallot: what a majority would promise is enough.
+func TestOneLiarDoesNotSetTheBallot(t *testing.T) {
+	ids := []membership.NodeID{"n1", "n2", "n3"}
+	p := &Proposal{Register: "head/e", Members: ids, Change: func(current []byte) []byte { return []byte("x") }}
+	p.Begin("n1", 1)
+	p.Promised("n3", Promise{Ballot: p.Ballot(), Refused: RefusedBallot, Promised: Ballot{Number: 1<<64 - 1, Proposer: "n3"}})
+	p.Promised("n1", Promise{Ballot: p.Ballot(), Refused: RefusedBallot, Promised: Ballot{Number: 7, Proposer: "n2"}})
+	p.Promised("n2", Promise{Ballot: p.Ballot(), Refused: RefusedBallot, Promised: Ballot{Number: 9, Proposer: "n2"}})
+	if p.Begin("n1", 1); p.Ballot().Number != 10 {
+		t.Errorf("goes on with %v", p.Ballot())
+	}
+	p.Promised("n3", Promise{Ballot: p.Ballot(), Refused: RefusedBallot, Promised: Ballot{Number: 1<<64 - 1, Proposer: "n3"}})
+	if p.Begin("n1", 1); p.Ballot().Number <= 10 || p.Ballot().Number > 11+MaxBallotStep {
+		t.Errorf("one answer alone makes it %v", p.Ballot())
+	}
+}
+
+func TestHeadValueSucceeds(t *testing.T) {
+	value := func(object string, on *HeadValue) HeadValue {
+		v := HeadValue{Version: 1, Revision: []byte(object)}
+		if on != nil {
+			v.Version, v.Before = on.Version+1, append([]Hash{on.Hash()}, on.Before...)
+			v.Before = v.Before[:min(len(v.Before), maxBefore)]
+		}
+		return v
+	}
+	line := []HeadValue{value("1", nil)}
+	for i := range 20 {
+		line = append(line, value(fmt.Sprint(i+2), &line[i]))
+	}
+	for i, v := range line {
+		for j, old := range line {
+			if got := v.Succeeds(old); got != (i >= j) {
+				t.Errorf("version %d after %d: %v", i+1, j+1, got)
+			}
+		}
+	}
+	fork := value("other", &line[3])
+	if fork.Succeeds(line[4]) || value("after", &fork).Succeeds(line[4]) || !fork.Succeeds(line[3]) {
+		t.Error("a fork counts as what follows")
+	}
+	if made := (HeadValue{Version: 5, Revision: line[4].Revision, Before: append([]Hash{line[3].Hash()}, fork.Hash())}); made.Succeeds(line[4]) {
+		t.Error("a made-up past counts as the past")
 	}
 }

@@ -75,14 +75,33 @@ func OpenRevision(object []byte, who Publishers) (Revision, error) {
 
 func (r Revision) check() error {
 	switch {
-	case r.Env == "" || len(r.Env) > 64:
-		return fmt.Errorf("revision: environment name of %d bytes", len(r.Env))
+	case CheckEnv(r.Env) != nil:
+		return fmt.Errorf("revision: %w", CheckEnv(r.Env))
+	case r.Kind != KindPush && r.Kind != KindRollback:
+		return fmt.Errorf("revision %d: a kind that is not known: %.32q", r.Version, r.Kind)
 	case r.Version == 0:
 		return errors.New("revision: version 0")
 	case (r.Version == 1) != r.Parent.IsZero():
 		return fmt.Errorf("revision %d: only the first has no parent", r.Version)
 	case len(r.Message) > MaxMessage || len(r.Author) > 256:
 		return fmt.Errorf("revision %d: message or author too long", r.Version)
+	}
+	return nil
+}
+
+// MaxEnv is the longest name of an environment in bytes.
+const MaxEnv = 64
+
+// CheckEnv refuses a name of an environment that is not of a-z, 0-9 and hyphens: names go into keys, file names and
+// terminals, and whoever signs one need not be the one who sees it.
+func CheckEnv(name string) error {
+	for i := range len(name) {
+		if c := name[i]; c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return fmt.Errorf("an environment is named by a-z, 0-9 and hyphens, not %.*q", MaxEnv, name)
+		}
+	}
+	if name == "" || len(name) > MaxEnv {
+		return fmt.Errorf("environment name of %d bytes, 1 to %d", len(name), MaxEnv)
 	}
 	return nil
 }

@@ -53,6 +53,10 @@ func TestRevisionRefuses(t *testing.T) {
 	for why, change := range map[string]func(*store.Revision){
 		"no environment":        func(r *store.Revision) { r.Env = "" },
 		"long environment":      func(r *store.Revision) { r.Env = strings.Repeat("e", 65) },
+		"environment as path":   func(r *store.Revision) { r.Env = "../x" },
+		"escaping environment":  func(r *store.Revision) { r.Env = "a\x1b[2J" },
+		"unknown kind":          func(r *store.Revision) { r.Kind = "recovery" },
+		"no kind":               func(r *store.Revision) { r.Kind = "" },
 		"version 0":             func(r *store.Revision) { r.Version = 0 },
 		"first with a parent":   func(r *store.Revision) { r.Parent[0] = 1 },
 		"second without parent": func(r *store.Revision) { r.Version = 2 },

@@ -39,6 +39,9 @@ type Network struct {
 	Watch func(n *Node, what string)
 	// Answered is called at the instant of each answer.
 	Answered func(n *Node, a mesh.Answer)
+	// Configure may change what a node starts with, and Tamper what it sends, as one with bad intent would.
+	Configure func(n *Node, c *mesh.Config)
+	Tamper    func(n *Node, m mesh.Message) mesh.Message
 
 	now      time.Time
 	dice     *rand.Rand
@@ -78,8 +81,9 @@ func New(seed uint64) *Network {
 	w := &Network{
 		now: time.Unix(1_800_000_000, 0), dice: rand.New(rand.NewPCG(seed, 0x5ea1)), operator: keyOf("operator"),
 		byID: map[membership.NodeID]*Node{}, last: map[[2]*Node]time.Time{}, Watch: func(*Node, string) {},
-		Answered: func(*Node, mesh.Answer) {},
-		rings:    map[string]ring.Ring{},
+		Answered: func(*Node, mesh.Answer) {}, Configure: func(*Node, *mesh.Config) {},
+		Tamper: func(_ *Node, m mesh.Message) mesh.Message { return m },
+		rings:  map[string]ring.Ring{},
 	}
 	nonce := sha256.Sum256([]byte("mesh"))
 	genesis, err := membership.NewGenesis(nonce[:], 1, w.operator)
@@ -164,8 +168,9 @@ func (n *Node) boot() {
 		kept = append(kept, mesh.Kept{Hash: h, Size: len(data)})
 	}
 	slices.SortFunc(kept, func(a, b mesh.Kept) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
-	core, err := mesh.New(mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: n.network.place},
-		roster, n.network.now, saved, kept)
+	config := mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: n.network.place}
+	n.network.Configure(n, &config)
+	core, err := mesh.New(config, roster, n.network.now, saved, kept)
 	if err != nil {
 		panic(fmt.Sprintf("%s does not start: %v", n.Name, err))
 	}
@@ -432,7 +437,7 @@ func (n *Node) sendObjects(a mesh.SendObjects) {
 func (n *Node) send(id membership.NodeID, m mesh.Message) {
 	w := n.network
 	to := w.byID[id]
-	frame, err := mesh.Encode(m)
+	frame, err := mesh.Encode(w.Tamper(n, m))
 	if err != nil {
 		panic(fmt.Sprintf("%s sends %T: %v", n.Name, m, err))
 	}
@@ -539,6 +544,9 @@ func (n *Node) Holds(h store.Hash) bool {
 
 // Damage changes the bytes of an object on the disk.
 func (n *Node) Damage(h store.Hash) { n.objects[h] = append(bytes.Clone(n.objects[h]), 'x') }
+
+// Wipe empties the disk of a node that is down.
+func (n *Node) Wipe() { n.saved, n.objects = map[string][]byte{}, map[store.Hash][]byte{} }
 
 // Forget deletes an object from a node that is down.
 func (n *Node) Forget(h store.Hash) { delete(n.objects, h) }

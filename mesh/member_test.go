@@ -1,0 +1,174 @@
+package mesh_test
+
+import (
+	"testing"
+	"time"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/mesh/meshtest"
+	"shoal/store"
+)
+
+// What a member with bad intent can do: it has a key and a grant, and says what it likes.
+
+// three is a mesh of n1 to n3 that has met.
+func three(t *testing.T, seed uint64) (*meshtest.Network, []*meshtest.Node) {
+	t.Helper()
+	w := meshtest.New(seed)
+	w.Add("n1", nil)
+	w.Add("n2", w.Node("n1"))
+	w.Add("n3", w.Node("n2"))
+	w.Run(20 * time.Second)
+	return w, w.Nodes()
+}
+
+// commit pushes a version at a node and returns its object.
+func commit(t *testing.T, w *meshtest.Network, n *meshtest.Node, version uint64, parent store.Hash) []byte {
+	t.Helper()
+	object, objects := w.Revision(store.Revision{Env: "production", Version: version, Parent: parent, Kind: store.KindPush}, map[string]string{
+		"site.yaml": "version " + time.Duration(version).String(),
+	})
+	id := n.Push(object, objects)
+	w.Run(30 * time.Second)
+	if p, ok := n.Answers[id].Value.(mesh.Pushed); !ok || p.Outcome != store.Committed {
+		t.Fatalf("version %d: %+v", version, n.Answers[id])
+	}
+	return object
+}
+
+// TestAMemberCannotTakeAHeadBack: it proposes by itself, without asking what is there, what a publisher signed once.
+func TestAMemberCannotTakeAHeadBack(t *testing.T) {
+	w, nodes := three(t, 7)
+	one := commit(t, w, nodes[0], 1, store.Hash{})
+	two := commit(t, w, nodes[1], 2, store.HashOf(one))
+	old, err := codec.Marshal(store.HeadValue{Version: 1, Revision: one})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ballot := store.Ballot{Number: 1000, Proposer: nodes[0].ID, Run: 1}
+	for _, n := range nodes[1:] {
+		n.Tell(nodes[0], &mesh.Prepare{Register: "head/production", Ballot: ballot})
+		n.Tell(nodes[0], &mesh.Accept{Register: "head/production", Ballot: ballot, Value: old})
+	}
+	commit(t, w, nodes[1], 3, store.HashOf(two))
+}
+
+// TestAMemberCannotUseUpTheBallots: it prepares with the highest there is.
+func TestAMemberCannotUseUpTheBallots(t *testing.T) {
+	w, nodes := three(t, 7)
+	one := commit(t, w, nodes[0], 1, store.Hash{})
+	for _, n := range nodes[1:] {
+		n.Tell(nodes[0], &mesh.Prepare{Register: "head/production", Ballot: store.Ballot{Number: 1<<64 - 1, Proposer: nodes[0].ID}})
+	}
+	commit(t, w, nodes[1], 2, store.HashOf(one))
+}
+
+// outcome pushes a version at a node and returns how that ended.
+func outcome(t *testing.T, w *meshtest.Network, n *meshtest.Node, version uint64, parent store.Hash) store.Outcome {
+	t.Helper()
+	object, objects := w.Revision(store.Revision{Env: "production", Version: version, Parent: parent, Kind: store.KindPush},
+		map[string]string{"site.yaml": "another"})
+	id := n.Push(object, objects)
+	w.Run(30 * time.Second)
+	p, ok := n.Answers[id].Value.(mesh.Pushed)
+	if !ok {
+		t.Fatalf("version %d: %+v", version, n.Answers[id])
+	}
+	return p.Outcome
+}
+
+// TestAMemberCannotChooseWhoDecides: it says that it alone is the electorate. Whose answer comes first differs with the seed.
+func TestAMemberCannotChooseWhoDecides(t *testing.T) {
+	for seed := range uint64(8) {
+		w, nodes := three(t, seed)
+		w.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
+			if p, ok := m.(*mesh.Promise); ok && n == nodes[2] {
+				return &mesh.Promise{Register: p.Register, Ballot: p.Ballot, Refused: store.RefusedMembers, Members: []membership.NodeID{n.ID}}
+			}
+			if p, ok := m.(*mesh.Prepare); ok && len(p.Members) == 1 {
+				t.Errorf("seed %d: one member is asked to decide alone", seed)
+			}
+			return m
+		}
+		commit(t, w, nodes[0], 1, store.Hash{})
+	}
+}
+
+// TestOneDifferentRosterDoesNotStopACreation: that of a node with a wrong clock stays different for long.
+func TestOneDifferentRosterDoesNotStopACreation(t *testing.T) {
+	w, nodes := three(t, 7)
+	w.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
+		if p, ok := m.(*mesh.Promise); ok && n == nodes[2] {
+			return &mesh.Promise{Register: p.Register, Ballot: p.Ballot, Refused: store.RefusedMembers}
+		}
+		return m
+	}
+	commit(t, w, nodes[0], 1, store.Hash{})
+}
+
+// TestAVolatileNodeDoesNotVote: wiped and back it would promise again, and accept a second revision of one version.
+func TestAVolatileNodeDoesNotVote(t *testing.T) {
+	w := meshtest.New(7)
+	w.Configure = func(n *meshtest.Node, c *mesh.Config) { c.Volatile = n.Name == "n3" }
+	w.Add("n1", nil)
+	w.Add("n2", w.Node("n1"))
+	n3 := w.Add("n3", w.Node("n2"))
+	w.Run(20 * time.Second)
+	one := commit(t, w, w.Node("n1"), 1, store.Hash{})
+	w.Kill(n3)
+	n3.Wipe()
+	w.Run(10 * time.Second)
+	w.Restart(n3)
+	w.Run(60 * time.Second)
+	if n3.Version() != 1 {
+		t.Errorf("n3 is back at version %d", n3.Version())
+	}
+	w.Kill(w.Node("n1"))
+	w.Run(10 * time.Second)
+	if got := outcome(t, w, w.Node("n2"), 2, store.HashOf(one)); got != store.Staged {
+		t.Errorf("%s with the vote of a node that forgets", got)
+	}
+}
+
+// TestAJoinerBeginsNothing: it has met nobody, and takes its ticket for the whole mesh.
+func TestAJoinerBeginsNothing(t *testing.T) {
+	w := meshtest.New(7)
+	w.Configure = func(n *meshtest.Node, c *mesh.Config) { c.Joins = n.Name != "n1" }
+	first := w.Add("n1", nil)
+	w.Partition([]*meshtest.Node{first}, nil)
+	joiner := w.Add("n2", nil)
+	if got := outcome(t, w, joiner, 1, store.Hash{}); got != store.Staged {
+		t.Errorf("a joiner that has met nobody: %s", got)
+	}
+	if got := outcome(t, w, first, 1, store.Hash{}); got != store.Committed {
+		t.Errorf("the first of a mesh: %s", got)
+	}
+}
+
+// TestAWipedNodeIsHeardAgain: it has forgotten how far its log was, and the others have not.
+func TestAWipedNodeIsHeardAgain(t *testing.T) {
+	w, nodes := three(t, 7)
+	parent := store.Hash{}
+	for version := range uint64(3) {
+		parent = store.HashOf(commit(t, w, nodes[0], version+1, parent))
+	}
+	w.Kill(nodes[2])
+	nodes[2].Wipe()
+	w.Run(10 * time.Second)
+	w.Restart(nodes[2])
+	w.Run(60 * time.Second)
+	commit(t, w, nodes[0], 4, parent)
+	id := nodes[0].Ask(func(id uint64) mesh.Event { return mesh.AskStatus{ID: id} })
+	w.Run(10 * time.Second)
+	status, ok := nodes[0].Answers[id].Value.(mesh.Gathered)
+	if !ok || len(status.Logs) != 3 {
+		t.Fatalf("%+v", nodes[0].Answers[id])
+	}
+	for _, l := range status.Logs {
+		if l.Version != 4 {
+			t.Errorf("%s is said to be at version %d", l.Node.Short(), l.Version)
+		}
+	}
+}
