@@ -49,11 +49,8 @@ func Name(key []byte) string {
 	return name
 }
 
-// Prefixes to Scan by.
-func RegisterPrefix() []byte { return []byte(registerPrefix) }
-func StagedPrefix() []byte   { return []byte(stagedPrefix) }
-func MetaPrefix() []byte     { return []byte(metaPrefix) }
-func LogsPrefix() []byte     { return []byte(logPrefix) }
+// MetaPrefix is what to Scan by for all that the core saved.
+func MetaPrefix() []byte { return []byte(metaPrefix) }
 
 // LogPrefix begins the keys of a node's log.
 func LogPrefix(node membership.NodeID) []byte { return []byte(logPrefix + string(node) + "/") }

@@ -189,6 +189,8 @@ func (a *agent) makeNode() error {
 	a.node, err = node.New(node.Config{
 		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
 		Place: place, FullCheck: a.config.CheckEvery, Logger: a.log,
+		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
+		Volatile: a.kv.Volatile() && !a.id.fresh,
 	}, node.Ports{
 		KV: a.kv, Drift: a.watcher.Drift(),
 		Enforcer: &enforcer{machine: a.machine, watcher: a.watcher, facts: a.facts, log: a.log},

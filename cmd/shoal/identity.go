@@ -19,6 +19,7 @@ type identity struct {
 	key      ed25519.PrivateKey
 	id       membership.NodeID
 	standing *standing // nil: a node without a mesh
+	fresh    bool      // the ticket was redeemed just now: this node has never voted
 	member   membership.Member
 }
 
@@ -44,7 +45,7 @@ func openIdentity(c agentConfig) (identity, error) {
 		return identity{}, err
 	}
 	id := identity{key: key, id: membership.IDOf(key.Public().(ed25519.PublicKey))}
-	if id.standing, err = openStanding(c, key); err != nil {
+	if id.standing, id.fresh, err = openStanding(c, key); err != nil {
 		return id, err
 	}
 	if id.standing == nil {
@@ -102,43 +103,43 @@ func nodeKey(path string) (ed25519.PrivateKey, error) {
 
 // openStanding reads what was kept, or redeems the ticket. A ticket that is given again is not redeemed again, so that a
 // unit file may name it for ever; one of another mesh is an error.
-func openStanding(c agentConfig, key ed25519.PrivateKey) (*standing, error) {
+func openStanding(c agentConfig, key ed25519.PrivateKey) (s *standing, fresh bool, err error) {
 	path := filepath.Join(c.DataDir, standingFile)
 	kept, err := readStanding(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	text, err := readTicket(c.Ticket)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if text == "" {
-		return kept, nil
+		return kept, false, nil
 	}
 	ticket, err := membership.ParseTicket(text)
 	if err != nil {
-		return nil, badInput("%v", err)
+		return nil, false, badInput("%v", err)
 	}
 	chain, err := ticket.Chain()
 	if err != nil {
-		return nil, badInput("ticket: %v", err)
+		return nil, false, badInput("ticket: %v", err)
 	}
 	if kept != nil {
-		return kept, sameMesh(kept, chain, c.DataDir)
+		return kept, false, sameMesh(kept, chain, c.DataDir)
 	}
 	if expires := ticket.Spec().Expires; time.Now().After(expires) {
-		return nil, &exitError{exitRefused, fmt.Errorf("the ticket expired %s ago; make another with: shoal ticket", time.Since(expires).Round(time.Second))}
+		return nil, false, &exitError{exitRefused, fmt.Errorf("the ticket expired %s ago; make another with: shoal ticket", time.Since(expires).Round(time.Second))}
 	}
 	grant, err := ticket.Redeem(key, c.Name)
 	if err != nil {
-		return nil, badInput("ticket: %v", err)
+		return nil, false, badInput("ticket: %v", err)
 	}
-	s := &standing{Chain: chain.Statements(), Grant: grant, GossipKey: ticket.GossipKey()}
+	s = &standing{Chain: chain.Statements(), Grant: grant, GossipKey: ticket.GossipKey()}
 	data, err := codec.Marshal(s)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return s, writeFile(path, data, 0o600)
+	return s, true, writeFile(path, data, 0o600)
 }
 
 func readStanding(path string) (*standing, error) {

@@ -23,29 +23,26 @@ type known struct {
 }
 
 func precious(key []byte) bool {
-	return bytes.HasPrefix(key, store.RegisterPrefix()) || bytes.HasPrefix(key, store.MetaPrefix())
+	return bytes.HasPrefix(key, store.MetaPrefix())
 }
 
 // load reads the names right after all tables were verified.
 func (k *known) load(kv *KV) error {
 	k.keys = map[string]struct{}{}
-	for _, prefix := range [][]byte{store.RegisterPrefix(), store.MetaPrefix()} {
-		var after []byte
-		for {
-			page, err := kv.Scan(context.Background(), prefix, after, store.MaxScan, true)
-			if err != nil {
-				return err
-			}
-			if len(page) == 0 {
-				break
-			}
-			for _, pair := range page {
-				k.keys[string(pair.Key)] = struct{}{}
-			}
-			after = page[len(page)-1].Key
+	var after []byte
+	for {
+		page, err := kv.Scan(context.Background(), store.MetaPrefix(), after, store.MaxScan, true)
+		if err != nil {
+			return err
 		}
+		if len(page) == 0 {
+			return nil
+		}
+		for _, pair := range page {
+			k.keys[string(pair.Key)] = struct{}{}
+		}
+		after = page[len(page)-1].Key
 	}
-	return nil
 }
 
 // willWrite is called before changes are given to the disk: what is being deleted may be absent from now on.
