@@ -68,11 +68,11 @@ func mustClose(t *testing.T, kv *KV) {
 func TestComesBackAfterClose(t *testing.T) {
 	dir := t.TempDir()
 	kv := openTest(t, Options{Dir: dir})
-	mustWrite(t, kv, put("r/head", "1"), put("a", "x"))
+	mustWrite(t, kv, put("m/head", "1"), put("a", "x"))
 	mustWrite(t, kv, store.Change{Key: []byte("a")})
 	mustClose(t, kv)
 	kv = openTest(t, Options{Dir: dir})
-	wantGet(t, kv, "r/head", "1")
+	wantGet(t, kv, "m/head", "1")
 	if _, err := kv.Get(t.Context(), []byte("a")); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("what was deleted: %v", err)
 	}
@@ -238,7 +238,7 @@ func withTable(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	kv := openTest(t, Options{Dir: dir})
-	mustWrite(t, kv, put("r/head", promise))
+	mustWrite(t, kv, put("m/head", promise))
 	mustClose(t, kv)
 	return dir
 }
@@ -251,7 +251,7 @@ func TestRotIsNeverNotFound(t *testing.T) {
 		t.Errorf("verify: %v", err)
 	}
 	rot(t, dir, promise, 0)
-	if got, err := kv.Get(t.Context(), []byte("r/head")); !errors.Is(err, store.ErrCorrupt) {
+	if got, err := kv.Get(t.Context(), []byte("m/head")); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("rot while open: %q, %v", got, err)
 	}
 	if err := kv.Verify(t.Context()); !errors.Is(err, store.ErrCorrupt) {
@@ -272,7 +272,7 @@ func TestRotIsFoundAtOpen(t *testing.T) {
 		rot(t, dir, "", fromEnd)
 		kv, err := Open(Options{Dir: dir, Ballast: -1})
 		if err == nil { // a bit that no checksum covers may turn, as long as nothing is lost
-			wantGet(t, kv, "r/head", promise)
+			wantGet(t, kv, "m/head", promise)
 			mustClose(t, kv)
 		} else if !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("a bit turned %d bytes from the end: %v", fromEnd, err)
@@ -294,18 +294,18 @@ func TestRotIsFoundAtOpen(t *testing.T) {
 func TestKnownKeyWrittenWhileReading(t *testing.T) {
 	k := known{keys: map[string]struct{}{}}
 	looks := 0
-	value, err := k.read([]byte("r/a"), func() ([]byte, error) {
+	value, err := k.read([]byte("m/a"), func() ([]byte, error) {
 		if looks++; looks > 1 {
 			return []byte("1"), nil
 		}
-		k.wrote([]store.Change{put("r/a", "1")})
+		k.wrote([]store.Change{put("m/a", "1")})
 		return nil, store.ErrNotFound
 	})
 	if err != nil || string(value) != "1" || looks != 2 {
 		t.Errorf("%q, %v after %d looks", value, err, looks)
 	}
-	k.willWrite([]store.Change{{Key: []byte("r/a")}})
-	if _, err := k.read([]byte("r/a"), func() ([]byte, error) { return nil, store.ErrNotFound }); !errors.Is(err, store.ErrNotFound) {
+	k.willWrite([]store.Change{{Key: []byte("m/a")}})
+	if _, err := k.read([]byte("m/a"), func() ([]byte, error) { return nil, store.ErrNotFound }); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("while it is being deleted: %v", err)
 	}
 }
