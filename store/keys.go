@@ -4,18 +4,15 @@ import (
 	"encoding/binary"
 	"strings"
 
-	"shoal/membership"
 	"shoal/ring"
 )
 
 // The layout of a node's KV. What comes after the prefix:
 //
 //	o/  partition (2 bytes, big endian), hash (32 bytes)   objects, so that a partition is one range
-//	l/  node id, '/', sequence number (8 bytes)            node logs
 //	m/  name                                               what the mesh's core saved
 const (
 	objectPrefix = "o/"
-	logPrefix    = "l/"
 	metaPrefix   = "m/"
 )
 
@@ -51,14 +48,3 @@ func Name(key []byte) string {
 
 // MetaPrefix is what to Scan by for all that the core saved.
 func MetaPrefix() []byte { return []byte(metaPrefix) }
-
-// LogPrefix begins the keys of a node's log.
-func LogPrefix(node membership.NodeID) []byte { return []byte(logPrefix + string(node) + "/") }
-
-// LogKey is where an entry of a node's log is; entries are in the order of their sequence numbers.
-func LogKey(node membership.NodeID, seq uint64) []byte {
-	return binary.BigEndian.AppendUint64(LogPrefix(node), seq)
-}
-
-// logSeq is the sequence number in a LogKey.
-func logSeq(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
