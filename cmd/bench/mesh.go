@@ -49,35 +49,18 @@ func gather(ctx context.Context, f *fleet.Fleet) error {
 			return err
 		}
 		last = n
-		if err := fleet.Eventually(ctx, 30*time.Second, func() error { return membersAt(ctx, f, n, min(i+1, 2)) }); err != nil {
+		if err := fleet.Eventually(ctx, 30*time.Second, func() error { return n.Sees(ctx, min(i+1, 2)) }); err != nil {
 			return err
 		}
 	}
 	return fleet.Eventually(ctx, 30*time.Second, func() error {
 		for _, n := range f.Nodes {
-			if err := membersAt(ctx, f, n, 5); err != nil {
+			if err := n.Sees(ctx, 5); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-func membersAt(ctx context.Context, f *fleet.Fleet, n *fleet.Node, want int) error {
-	var members []struct{ Status string }
-	if err := f.JSON(ctx, &members, "members", "--node", n.Socket()); err != nil {
-		return err
-	}
-	alive := 0
-	for _, m := range members {
-		if m.Status == "alive" {
-			alive++
-		}
-	}
-	if alive < want {
-		return fmt.Errorf("%s sees %d of %d", n.Name, alive, want)
-	}
-	return nil
 }
 
 // push writes a new version of the tree and says where the time went, seen from outside: the command until committed,

@@ -13,9 +13,7 @@ import (
 	"shoal/internal/fleet"
 )
 
-// member and status are what the command line's JSON holds, as far as the demonstration looks at it.
-type member struct{ Name, Status string }
-
+// status is what the command line's JSON holds, as far as the demonstration looks at it.
 type status struct {
 	Envs  map[string]struct{ Version int }
 	Nodes []struct {
@@ -45,36 +43,18 @@ func (w *show) gather(ctx context.Context) error {
 		}
 		w.typed(ticket)
 		w.typedNext(agent)
-		if err := w.check(ctx, fmt.Sprintf("%s is up", n.Name), func() error { return w.sees(ctx, n, min(i+1, 2)) }); err != nil {
+		if err := w.check(ctx, fmt.Sprintf("%s is up", n.Name), func() error { return n.Sees(ctx, min(i+1, 2)) }); err != nil {
 			return err
 		}
 	}
 	return w.check(ctx, "every machine knows all five", func() error {
 		for _, n := range w.fleet.Nodes {
-			if err := w.sees(ctx, n, len(w.fleet.Nodes)); err != nil {
+			if err := n.Sees(ctx, len(w.fleet.Nodes)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-// sees asks n for its members, and wants at least count of them alive.
-func (w *show) sees(ctx context.Context, n *fleet.Node, count int) error {
-	var members []member
-	if err := w.fleet.JSON(ctx, &members, "members", "--node", n.Socket()); err != nil {
-		return err
-	}
-	alive := 0
-	for _, m := range members {
-		if m.Status == "alive" {
-			alive++
-		}
-	}
-	if alive < count {
-		return fmt.Errorf("%s sees %d of %d", n.Name, alive, count)
-	}
-	return nil
 }
 
 func (w *show) firstPush(ctx context.Context) error {

@@ -210,6 +210,24 @@ func Typed(args []string) string {
 	return strings.Join(words, " ")
 }
 
+// Sees asks the node for its members, and wants at least count of them alive.
+func (n *Node) Sees(ctx context.Context, count int) error {
+	var members []struct{ Status string }
+	if err := n.fleet.JSON(ctx, &members, "members", "--node", n.Socket()); err != nil {
+		return err
+	}
+	alive := 0
+	for _, m := range members {
+		if m.Status == "alive" {
+			alive++
+		}
+	}
+	if alive < count {
+		return fmt.Errorf("%s sees %d of %d", n.Name, alive, count)
+	}
+	return nil
+}
+
 // PID is the agent's process id.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
 
