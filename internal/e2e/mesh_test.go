@@ -9,7 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"shoal/internal/fleet"
 )
@@ -37,16 +36,13 @@ func (w *world) part(t *testing.T, name string, run func(*world)) {
 	t.Run(name, func(t *testing.T) { run(w.in(t)) })
 }
 
-// failedWithin is how soon the others know of a crash.
-const failedWithin = 15 * time.Second
-
 // cutOff stops a process, which to the others is a node that is cut off, and lets it go on.
 func (w *world) cutOff() {
 	n1, n5 := w.Nodes[0], w.Nodes[4]
 	if err := n5.Signal(syscall.SIGSTOP); err != nil {
 		w.t.Fatal(err)
 	}
-	w.within(failedWithin, "n1 sees n5 failed", func() error { return w.seesNow(n1, "n5", "failed") })
+	w.within(patience, "n1 sees n5 failed", func() error { return w.seesNow(n1, "n5", "failed") })
 	w.ok("push", w.motd("two", "two\n"), "--wait", "--node", n1.Socket())
 	w.holds("etc/motd", "two\n", w.Nodes[:4]...)
 	if err := n5.Signal(syscall.SIGCONT); err != nil {
@@ -235,5 +231,5 @@ func (w *world) goodbye() {
 	w.holds("etc/motd", "three are left\n", append(w.Nodes[:3:3], n5)...)
 	w.sees(n1, "n5", "alive")
 	n5.Kill()
-	w.within(failedWithin, "n1 sees n5 failed", func() error { return w.seesNow(n1, "n5", "failed") })
+	w.within(patience, "n1 sees n5 failed", func() error { return w.seesNow(n1, "n5", "failed") })
 }
