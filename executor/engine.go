@@ -43,6 +43,14 @@ type RunMeta struct {
 	// Confirm, unless nil, is asked when everything is done and before it is committed: an error rolls back. It is where a
 	// node makes sure that it still reaches its mesh.
 	Confirm func(ctx context.Context) error
+	// Resolver evaluates what the plan left open. One that leaves nothing open needs none.
+	Resolver Resolver
+}
+
+// Resolver evaluates a value that reads outputs, from the outputs of the states that have run. Contents come with the bytes
+// that their hash names. states.Late is it.
+type Resolver interface {
+	Resolve(d states.Deferred, outputs map[states.OutputRef]any) (value any, rendered []byte, err error)
 }
 
 // Check says what Apply would do, and touches nothing.

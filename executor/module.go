@@ -7,7 +7,7 @@ import (
 	"shoal/states"
 )
 
-// Params are the evaluated parameters of a part, as states.Part documents their types.
+// Params are the evaluated parameters of a part, as states.StatePartInvocation documents their types.
 type Params map[string]any
 
 // Change is what Check found. A plan prints it and Apply receives it: there is no second opinion.

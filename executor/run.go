@@ -52,7 +52,7 @@ type provision struct {
 
 // task is one part of one invocation, or the reaction of one.
 type task struct {
-	inv      *states.Invocation
+	inv      *states.StateInvocation
 	index    int // of the invocation
 	part     int // within it
 	order    int

@@ -121,11 +121,11 @@ func (m kick) Settle(_ context.Context, _ executor.Host, p executor.Params) erro
 	return nil
 }
 
-func (p *planned) set(name, value string) *states.Invocation {
+func (p *planned) set(name, value string) *states.StateInvocation {
 	return p.add(name, "probe.set", map[string]any{"name": name, "value": value})
 }
 
-func (p *planned) lazy(name string) *states.Invocation {
+func (p *planned) lazy(name string) *states.StateInvocation {
 	inv := p.add(name, "probe.kick", map[string]any{"name": name})
 	inv.Lazy = true
 	return inv

@@ -235,7 +235,7 @@ func (r *run) keep(s *saved, u Undo) error {
 
 // undoCalls writes down the parts of the state that undo: names, and keeps their contents: a rollback after a crash has no
 // plan at hand.
-func (r *run) undoCalls(ctx context.Context, inv *states.Invocation) ([]call, error) {
+func (r *run) undoCalls(ctx context.Context, inv *states.StateInvocation) ([]call, error) {
 	i := r.find(inv.Undo, 0)
 	if i < 0 {
 		return nil, fmt.Errorf("undo state %s is not in the plan", inv.Undo)

@@ -16,7 +16,7 @@ func Unseen(plan *states.Plan, meta RunMeta) Report {
 	return r
 }
 
-func unseenPart(plan *states.Plan, inv states.Invocation, part states.Part) StateReport {
+func unseenPart(plan *states.Plan, inv states.StateInvocation, part states.StatePartInvocation) StateReport {
 	s := StateReport{
 		ID: inv.ID, Part: part.FullName(), Invocation: inv.Number, Result: Unknown, Reversible: true,
 		Outputs: map[string]any{}, Note: "that machine is not looked at from here",

@@ -154,17 +154,17 @@ func (p *planned) text(s string) states.Content {
 	return states.Content{Hash: hash, Size: int64(len(s)), From: "content"}
 }
 
-func (p *planned) add(id, function string, params map[string]any) *states.Invocation {
+func (p *planned) add(id, function string, params map[string]any) *states.StateInvocation {
 	module, name, _ := strings.Cut(function, ".")
 	p.index[id] = len(p.Invocations)
-	p.Invocations = append(p.Invocations, states.Invocation{
+	p.Invocations = append(p.Invocations, states.StateInvocation{
 		ID: "c/" + id, Number: 1, OnRemove: p.Policy.OnRemove,
-		Parts: []states.Part{{Module: module, Function: name, Params: params}},
+		Parts: []states.StatePartInvocation{{Module: module, Function: name, Params: params}},
 	})
 	return &p.Invocations[len(p.Invocations)-1]
 }
 
-func (p *planned) file(id, path, text string) *states.Invocation {
+func (p *planned) file(id, path, text string) *states.StateInvocation {
 	return p.add(id, "file.managed", map[string]any{"path": path, "contents": p.text(text)})
 }
 

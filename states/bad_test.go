@@ -47,7 +47,7 @@ func badTree(t *testing.T, file string) {
 	if _, ok := fsys["site.yaml"]; !ok && fsys["site.json"] == nil {
 		fsys["site.yaml"] = &fstest.MapFile{Data: []byte("targets:\n  - on: \"*\"\n    components: [app]\n")}
 	}
-	plan, err := states.Compile(fsys, web(), functions())
+	plan, err := states.Compile(fsys, states.Input{Node: web()}, functions())
 	if err == nil {
 		t.Fatalf("it compiles:\n%s", show(plan))
 	}

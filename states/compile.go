@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// library is a tree as far as it is the same for every node: parsed documents, components, compiled expressions and
-// templates. One goroutine uses it.
-type library struct {
+// Catalogue is a tree as far as it is the same for every node: parsed documents, components, compiled expressions and
+// templates. One goroutine at a time may use it.
+type Catalogue struct {
 	tree        *tree
 	problems    *collector
 	functions   map[string]*Function
@@ -24,9 +24,11 @@ type library struct {
 	site        site
 }
 
-func newLibrary(fsys fs.FS, functions []Function) (*library, error) {
+// Open reads a tree as far as it is the same for every node. What is wrong with it is told by Compile; the error is of
+// functions that contradict each other.
+func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 	t := newTree(fsys)
-	l := &library{
+	l := &Catalogue{
 		tree: t, problems: newCollector(t), functions: map[string]*Function{}, modules: map[string]bool{"meta": true},
 		documents: map[string]*docNode{}, components: map[string]*component{}, unknown: map[string]string{},
 		roles: map[string]role{}, groupPlaces: map[string]Place{}, splits: map[string]splitResult{},
@@ -48,38 +50,44 @@ func newLibrary(fsys fs.FS, functions []Function) (*library, error) {
 	return l, nil
 }
 
-// Compile computes a node's plan. It is a function of its arguments: equal ones give an equal plan, on any machine. When the
-// tree is wrong the error is Problems with all that was found, in the order of their places.
-func Compile(fsys fs.FS, node Node, functions []Function) (*Plan, error) {
-	return CompileOrdered(fsys, node, functions, "")
+// Input is all that a plan depends on beside the tree.
+type Input struct {
+	Node Node
+	// Fleet are all nodes that there are, as the roster grants them, Node included; nil where there is no mesh.
+	Fleet []Node
+	// Order overrules the site's ordering mode; an empty one does not.
+	Order Order
 }
 
-// CompileOrdered is Compile with an ordering mode that overrules the site's policy; an empty one does not.
-func CompileOrdered(fsys fs.FS, node Node, functions []Function, order Order) (*Plan, error) {
-	l, err := newLibrary(fsys, functions)
-	if err != nil {
-		return nil, err
-	}
-	if order != "" {
-		l.site.policy.Order = order
-	}
-	plan := l.compile(node)
+// Compile computes a node's plan. It is a function of the tree and the input: equal ones give an equal plan, on any machine. When
+// the tree is wrong the error is Problems with all that was found for this node, in the order of their places.
+func (l *Catalogue) Compile(in Input) (*Plan, error) {
+	plan := l.compile(in)
 	if ps := l.problems.sorted(); len(ps) > 0 {
 		return nil, ps
 	}
 	return plan, nil
 }
 
+// Compile opens a tree and computes one plan.
+func Compile(fsys fs.FS, in Input, functions []Function) (*Plan, error) {
+	l, err := Open(fsys, functions)
+	if err != nil {
+		return nil, err
+	}
+	return l.Compile(in)
+}
+
 // compilation is the work on one node's plan.
 type compilation struct {
-	lib       *library
+	lib       *Catalogue
 	problems  *collector
 	node      Node
 	plan      *Plan
 	chosen    chosen
 	instances []instance
 	known     map[string][]int // instances by component/id, and by component/id[key]
-	groups    map[string]*stateDecl
+	groups    map[string]*State
 	members   map[string][]int
 	graph     *graph
 	rendered  int64
@@ -87,11 +95,14 @@ type compilation struct {
 	full      bool
 }
 
-func (l *library) compile(node Node) *Plan {
+func (l *Catalogue) compile(in Input) *Plan {
 	c := &compilation{
-		lib: l, problems: l.problems, node: node,
-		plan:  &Plan{Node: node, Policy: l.site.policy, Rendered: map[string][]byte{}},
-		known: map[string][]int{}, groups: map[string]*stateDecl{}, members: map[string][]int{},
+		lib: l, problems: l.problems, node: in.Node,
+		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
+		known: map[string][]int{}, groups: map[string]*State{}, members: map[string][]int{},
+	}
+	if in.Order != "" {
+		c.plan.Policy.Order = in.Order
 	}
 	c.chosen = c.choose()
 	for _, name := range c.chosen.components {
@@ -125,10 +136,10 @@ func (c *compilation) finish() {
 		return 0
 	})
 	position := make([]int, len(c.instances))
-	c.plan.Invocations = make([]Invocation, len(order))
+	c.plan.Invocations = make([]StateInvocation, len(order))
 	for i, at := range order {
 		position[at] = i
-		c.plan.Invocations[i] = c.instances[at].Invocation
+		c.plan.Invocations[i] = c.instances[at].StateInvocation
 	}
 	c.plan.Edges = make([]Edge, len(c.graph.links))
 	for i, l := range c.graph.links {

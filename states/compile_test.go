@@ -27,7 +27,7 @@ func web() states.Node {
 
 func mustCompile(t testing.TB, fsys fstest.MapFS, n states.Node) *states.Plan {
 	t.Helper()
-	plan, err := states.Compile(fsys, n, functions())
+	plan, err := states.Compile(fsys, states.Input{Node: n}, functions())
 	if err != nil {
 		t.Fatalf("compile:\n%v", err)
 	}

@@ -13,14 +13,17 @@ type component struct {
 	file      string // its states file
 	templated bool   // rendered for each node before it is parsed
 	defaults  *docNode
-	states    []*stateDecl // of one that is not templated
+	states    StateFile // of one that is not templated
 }
 
-// stateDecl is one State as written.
-type stateDecl struct {
+// StateFile is a states file as written: its States, in the order written.
+type StateFile []*State
+
+// State is one State as written: a StatePart for each function it names, and how it relates to other States.
+type State struct {
 	id         string
 	place      Place
-	parts      []partDecl
+	parts      []StatePart
 	requisites []requisite
 	lazy       bool
 	when       *docNode
@@ -35,7 +38,8 @@ type stateDecl struct {
 	group      bool
 }
 
-type partDecl struct {
+// StatePart is one function with its parameters as written.
+type StatePart struct {
 	fn     *Function
 	place  Place
 	params []docEntry
@@ -54,7 +58,7 @@ var stateKeys = append([]string{"lazy", "when", "for_each", "order", "retry", "t
 var metaFunctions = []string{"meta.group", "meta.block", "meta.sequence", "meta.barrier"}
 
 // component reads components/NAME once; nil when it cannot be used.
-func (l *library) component(n named) *component {
+func (l *Catalogue) component(n named) *component {
 	if c, ok := l.components[n.name]; ok {
 		if c == nil {
 			l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no components/%s", n.name, n.name)
@@ -82,7 +86,7 @@ func (l *library) component(n named) *component {
 	return c
 }
 
-func (l *library) readStates(c *component) {
+func (l *Catalogue) readStates(c *component) {
 	c.file = l.oneForm(path.Join(c.dir, "states"), ".yaml", ".yaml.j2", ".json", ".star")
 	switch {
 	case c.file == "":
@@ -97,8 +101,8 @@ func (l *library) readStates(c *component) {
 }
 
 // declare takes a states file apart.
-func (l *library) declare(doc *docNode) []*stateDecl {
-	var decls []*stateDecl
+func (l *Catalogue) declare(doc *docNode) StateFile {
+	var decls StateFile
 	for _, top := range l.problems.mapOf(doc, "a states file") {
 		if top.key != "states" {
 			l.problems.unknownKey(top, "a states file", []string{"states"})
@@ -119,8 +123,8 @@ func (l *library) declare(doc *docNode) []*stateDecl {
 	return decls
 }
 
-func (l *library) declareState(e docEntry) *stateDecl {
-	d := &stateDecl{id: e.key, place: e.place}
+func (l *Catalogue) declareState(e docEntry) *State {
+	d := &State{id: e.key, place: e.place}
 	for _, k := range l.problems.mapOf(e.value, "a state") {
 		switch {
 		case strings.HasPrefix(k.key, "meta."):
@@ -138,7 +142,7 @@ func (l *library) declareState(e docEntry) *stateDecl {
 }
 
 // saidWrong is true when a part of the state was refused already.
-func (l *library) saidWrong(_ *stateDecl, e docEntry) bool {
+func (l *Catalogue) saidWrong(_ *State, e docEntry) bool {
 	if e.value == nil || e.value.kind != kindMap {
 		return e.value != nil && e.value.kind != kindNull
 	}
@@ -150,7 +154,7 @@ func (l *library) saidWrong(_ *stateDecl, e docEntry) bool {
 	return false
 }
 
-func (l *library) declareMeta(d *stateDecl, k docEntry) {
+func (l *Catalogue) declareMeta(d *State, k docEntry) {
 	switch k.key {
 	case "meta.group":
 		d.group = true
@@ -167,20 +171,20 @@ func (l *library) declareMeta(d *stateDecl, k docEntry) {
 	}
 }
 
-func (l *library) declarePart(d *stateDecl, k docEntry) {
+func (l *Catalogue) declarePart(d *State, k docEntry) {
 	fn, ok := l.functions[k.key]
 	if !ok {
 		l.unknownFunction(k)
 		return
 	}
-	p := partDecl{fn: fn, place: k.place, params: l.problems.mapOf(k.value, k.key)}
+	p := StatePart{fn: fn, place: k.place, params: l.problems.mapOf(k.value, k.key)}
 	if k.value.kind == kindMap || k.value.kind == kindNull {
 		l.checkNames(p)
 	}
 	d.parts = append(d.parts, p)
 }
 
-func (l *library) unknownFunction(k docEntry) {
+func (l *Catalogue) unknownFunction(k docEntry) {
 	module, _, _ := strings.Cut(k.key, ".")
 	if !l.modules[module] {
 		l.problems.add(k.place, suggest(k.key, keysOf(l.functions)), "unknown module %q", module)
@@ -189,7 +193,7 @@ func (l *library) unknownFunction(k docEntry) {
 	l.problems.add(k.place, suggest(k.key, keysOf(l.functions)), "unknown function %q", k.key)
 }
 
-func (l *library) declareKey(d *stateDecl, k docEntry) {
+func (l *Catalogue) declareKey(d *State, k docEntry) {
 	c := l.problems
 	switch k.key {
 	case "lazy":
@@ -229,7 +233,7 @@ func (l *library) declareKey(d *stateDecl, k docEntry) {
 	}
 }
 
-func (l *library) retryOf(n *docNode) Retry {
+func (l *Catalogue) retryOf(n *docNode) Retry {
 	r := Retry{Attempts: 1}
 	for _, e := range l.problems.mapOf(n, "retry") {
 		switch e.key {
@@ -248,7 +252,7 @@ func (l *library) retryOf(n *docNode) Retry {
 	return r
 }
 
-func (l *library) durationOf(n *docNode, what string) time.Duration {
+func (l *Catalogue) durationOf(n *docNode, what string) time.Duration {
 	if n.kind != kindString {
 		l.problems.add(n.place, `write a number and a unit, such as "30s"`, "%s must be a duration, not %s", what, n.describe())
 		return 0

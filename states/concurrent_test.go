@@ -15,7 +15,7 @@ func TestCompilationsAreIndependent(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range encoded {
 		wg.Go(func() {
-			plan, err := states.Compile(fsys, web(), functions())
+			plan, err := states.Compile(fsys, states.Input{Node: web()}, functions())
 			if err != nil {
 				t.Error(err)
 				return

@@ -96,7 +96,7 @@ func (s *scope) templateData() map[string]any {
 
 // wordPlace finds the name that a template's error complains about: on the line that the engine says, or a little above,
 // since gonja gives a loop the place of its body.
-func (l *library) wordPlace(p Place, word string) Place {
+func (l *Catalogue) wordPlace(p Place, word string) Place {
 	for up := p; word != "" && up.Line > 0 && p.Line-up.Line < 20; up.Line-- {
 		if i := wordIndex(l.tree.line(up), word); i >= 0 {
 			up.Column = i + 1

@@ -1,20 +1,17 @@
 package states
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
-	"time"
 )
 
 // A plan's encoding is for a cache on the node that compiled it, and for comparing plans: equal plans have equal bytes. It
 // is not internal/codec's, since a plan may be larger than what a peer may send, repeats the same strings thousands of
 // times, and holds a Content among plain values. Integers are varints; a string is written once, and later by its number.
 const (
-	planMagic     = "shoal plan 1\n"
+	planMagic     = "shoal plan 2\n"
 	renderedMagic = "shoal rendered 1\n"
 )
 
@@ -34,14 +31,24 @@ func EncodePlan(p *Plan) ([]byte, error) {
 			return nil, fmt.Errorf("encode plan: %s: %w", p.Invocations[i].ID, err)
 		}
 	}
-	e.number(len(p.Edges))
-	for _, edge := range p.Edges {
+	e.edges(p.Edges)
+	e.number(len(p.Scopes))
+	for _, hash := range keysOf(p.Scopes) {
+		e.text(hash)
+		e.text(string(p.Scopes[hash]))
+	}
+	e.texts(p.Secrets)
+	return e.out, nil
+}
+
+func (e *encoder) edges(edges []Edge) {
+	e.number(len(edges))
+	for _, edge := range edges {
 		e.number(edge.From)
 		e.number(edge.To)
 		e.text(string(edge.Kind))
 		e.text(edge.Reason)
 	}
-	return e.out, nil
 }
 
 type encoder struct {
@@ -72,6 +79,30 @@ func (e *encoder) text(s string) {
 	e.out = append(e.out, s...)
 }
 
+// texts writes a list of strings; 0 is left for nil.
+func (e *encoder) texts(list []string) {
+	if list == nil {
+		e.number(0)
+		return
+	}
+	e.number(len(list) + 1)
+	for _, s := range list {
+		e.text(s)
+	}
+}
+
+// indices writes a list of invocations; 0 is left for nil.
+func (e *encoder) indices(list []int) {
+	if list == nil {
+		e.number(0)
+		return
+	}
+	e.number(len(list) + 1)
+	for _, at := range list {
+		e.number(at)
+	}
+}
+
 func (e *encoder) place(p Place) {
 	e.text(p.File)
 	e.number(p.Line)
@@ -92,7 +123,7 @@ func (e *encoder) node(n Node) {
 	}
 }
 
-func (e *encoder) invocation(in *Invocation) error {
+func (e *encoder) invocation(in *StateInvocation) error {
 	e.text(in.ID)
 	e.number(in.Number)
 	e.text(in.Skip)
@@ -103,11 +134,15 @@ func (e *encoder) invocation(in *Invocation) error {
 	e.uint(uint64(in.Retry.Delay))
 	e.uint(uint64(in.Timeout))
 	e.place(in.Place)
+	if err := e.relations(in); err != nil {
+		return err
+	}
 	e.number(len(in.Parts))
 	for _, p := range in.Parts {
 		e.text(p.Module)
 		e.text(p.Function)
 		e.place(p.Place)
+		e.texts(p.Secret)
 		if p.Params == nil {
 			e.number(0)
 			continue
@@ -117,6 +152,46 @@ func (e *encoder) invocation(in *Invocation) error {
 		}
 	}
 	return nil
+}
+
+// relations writes what an invocation has with others beside its edges.
+func (e *encoder) relations(in *StateInvocation) error {
+	e.bool(in.When != nil)
+	if in.When != nil {
+		if err := e.deferred(*in.When, 0); err != nil {
+			return err
+		}
+	}
+	e.bool(in.Block != nil)
+	if in.Block != nil {
+		e.indices(in.Block.Run)
+		e.indices(in.Block.Rescue)
+		e.indices(in.Block.Always)
+	}
+	e.indices(in.Sequence)
+	e.number(in.SupersededBy)
+	return nil
+}
+
+func (e *encoder) deferred(d Deferred, depth int) error {
+	e.text(d.Text)
+	e.bool(d.Template)
+	e.text(string(d.Type))
+	e.text(d.Scope)
+	e.number(len(d.Reads))
+	for _, r := range d.Reads {
+		e.text(r.As)
+		e.text(r.ID)
+		e.number(r.Number)
+		e.text(r.Output)
+	}
+	e.bool(d.Secret)
+	e.place(d.Place)
+	if d.Each == nil {
+		e.number(0)
+		return nil
+	}
+	return e.entries(d.Each, depth)
 }
 
 // entries writes a map; 0 is left for nil.
@@ -142,6 +217,7 @@ const (
 	valueList
 	valueMap
 	valueContent
+	valueDeferred
 )
 
 func (e *encoder) value(v any, depth int) error {
@@ -183,6 +259,10 @@ func (e *encoder) value(v any, depth int) error {
 		e.uint(uint64(v.Size))
 		e.text(v.Source)
 		e.text(v.From)
+		e.bool(v.Secret)
+	case Deferred:
+		e.uint(valueDeferred)
+		return e.deferred(v, depth)
 	default:
 		return fmt.Errorf("a value of type %T has no encoding", v)
 	}
@@ -206,231 +286,4 @@ func EncodeRendered(rendered map[string][]byte) ([]byte, error) {
 		e.out = append(e.out, rendered[hash]...)
 	}
 	return e.out, nil
-}
-
-// DecodeRendered decodes what EncodeRendered made, and checks each hash. The result shares data's memory.
-func DecodeRendered(data []byte) (map[string][]byte, error) {
-	d := newDecoder(data, renderedMagic)
-	n := d.count(3)
-	m := make(map[string][]byte, n)
-	for range n {
-		hash := d.text()
-		content := d.bytes()
-		if d.failed {
-			break
-		}
-		if sum := sha256.Sum256(content); hash != "sha256:"+hex.EncodeToString(sum[:]) {
-			return nil, fmt.Errorf("decode plan: rendered %s does not match its hash", hash)
-		}
-		m[hash] = content
-	}
-	if !d.done() {
-		return nil, errPlanBytes
-	}
-	return m, nil
-}
-
-// DecodePlan decodes what EncodePlan made. Rendered is nil.
-func DecodePlan(data []byte) (*Plan, error) {
-	d := newDecoder(data, planMagic)
-	p := &Plan{Node: d.node()}
-	p.Policy = Policy{Order: Order(d.text()), OnFailure: d.text(), OnRemove: d.text(), Drift: d.text(), CommandOutputs: d.text()}
-	p.Invocations = make([]Invocation, d.count(12))
-	for i := range p.Invocations {
-		if p.Invocations[i] = d.invocation(); d.failed {
-			return nil, errPlanBytes
-		}
-	}
-	p.Edges = make([]Edge, d.count(4))
-	for i := range p.Edges {
-		e := Edge{From: d.number(), To: d.number(), Kind: EdgeKind(d.text()), Reason: d.text()}
-		if e.From >= len(p.Invocations) || e.To >= len(p.Invocations) {
-			d.failed = true
-		}
-		if p.Edges[i] = e; d.failed {
-			return nil, errPlanBytes
-		}
-	}
-	if !d.done() {
-		return nil, errPlanBytes
-	}
-	return p, nil
-}
-
-// decoder reads; after a failure everything it returns is zero.
-type decoder struct {
-	in      []byte
-	strings []string
-	failed  bool
-}
-
-func newDecoder(data []byte, magic string) *decoder {
-	if len(data) < len(magic) || string(data[:len(magic)]) != magic {
-		return &decoder{failed: true}
-	}
-	return &decoder{in: data[len(magic):]}
-}
-
-func (d *decoder) done() bool { return !d.failed && len(d.in) == 0 }
-
-func (d *decoder) uint() uint64 {
-	n, size := binary.Uvarint(d.in)
-	if d.failed || size <= 0 {
-		d.failed = true
-		return 0
-	}
-	d.in = d.in[size:]
-	return n
-}
-
-func (d *decoder) number() int {
-	n := d.uint()
-	if n > math.MaxInt32 {
-		d.failed = true
-		return 0
-	}
-	return int(n)
-}
-
-// count reads how many elements follow, each of at least size bytes, so that it allocates no more than data can fill.
-func (d *decoder) count(size int) int {
-	n := d.number()
-	if n > len(d.in)/size {
-		d.failed = true
-		return 0
-	}
-	return n
-}
-
-func (d *decoder) bytes() []byte {
-	n := d.count(1)
-	if d.failed {
-		return nil
-	}
-	b := d.in[:n:n]
-	d.in = d.in[n:]
-	return b
-}
-
-func (d *decoder) text() string {
-	n := d.uint()
-	if n == 0 && !d.failed {
-		s := string(d.bytes())
-		d.strings = append(d.strings, s)
-		return s
-	}
-	if d.failed || n > uint64(len(d.strings)) {
-		d.failed = true
-		return ""
-	}
-	return d.strings[n-1]
-}
-
-func (d *decoder) place() Place {
-	return Place{File: d.text(), Line: d.number(), Column: d.number()}
-}
-
-func (d *decoder) node() Node {
-	n := Node{Name: d.text(), Zone: d.text()}
-	size := d.count(1)
-	if size == 0 {
-		return n
-	}
-	n.Tags = make(map[string]string, size-1)
-	for range size - 1 {
-		k := d.text()
-		n.Tags[k] = d.text()
-	}
-	return n
-}
-
-func (d *decoder) duration() time.Duration {
-	n := d.uint()
-	if n > math.MaxInt64 {
-		d.failed = true
-	}
-	return time.Duration(n)
-}
-
-func (d *decoder) invocation() Invocation {
-	in := Invocation{ID: d.text(), Number: d.number(), Skip: d.text(), Lazy: d.uint() == 1, OnRemove: d.text(), Undo: d.text()}
-	in.Retry = Retry{Attempts: d.number(), Delay: d.duration()}
-	in.Timeout = d.duration()
-	in.Place = d.place()
-	n := d.count(6)
-	if n == 0 {
-		return in
-	}
-	in.Parts = make([]Part, n)
-	for i := range in.Parts {
-		in.Parts[i] = Part{Module: d.text(), Function: d.text(), Place: d.place(), Params: d.entries(0)}
-	}
-	return in
-}
-
-func (d *decoder) entries(depth int) map[string]any {
-	n := d.count(1)
-	if n == 0 {
-		return nil
-	}
-	m := make(map[string]any, n-1)
-	for range n - 1 {
-		k := d.text()
-		m[k] = d.value(depth + 1)
-	}
-	return m
-}
-
-func (d *decoder) value(depth int) any {
-	if depth > maxValueDepth {
-		d.failed = true
-	}
-	kind := d.uint()
-	if d.failed {
-		return nil
-	}
-	switch kind {
-	case valueNil:
-		return nil
-	case valueFalse, valueTrue:
-		return kind == valueTrue
-	case valueInt:
-		return d.int()
-	case valueFloat:
-		return d.float()
-	case valueString:
-		return d.text()
-	case valueList:
-		list := make([]any, d.count(1))
-		for i := range list {
-			list[i] = d.value(depth + 1)
-		}
-		return list
-	case valueMap:
-		return d.entries(depth)
-	case valueContent:
-		return Content{Hash: d.text(), Size: int64(d.duration()), Source: d.text(), From: d.text()}
-	}
-	d.failed = true
-	return nil
-}
-
-func (d *decoder) int() int64 {
-	n, size := binary.Varint(d.in)
-	if size <= 0 {
-		d.failed = true
-		return 0
-	}
-	d.in = d.in[size:]
-	return n
-}
-
-func (d *decoder) float() float64 {
-	if len(d.in) < 8 {
-		d.failed = true
-		return 0
-	}
-	f := math.Float64frombits(binary.BigEndian.Uint64(d.in))
-	d.in = d.in[8:]
-	return f
 }

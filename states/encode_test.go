@@ -90,8 +90,25 @@ func TestEncodePlan(t *testing.T) {
 
 func TestEncodeValues(t *testing.T) {
 	params := map[string]any{"nil": nil, "t": true, "f": false, "i": int64(-5), "d": 1.5, "s": "x", "l": []any{}, "m": map[string]any{"a": []any{int64(1)}},
-		"c": states.Content{Hash: "h", Size: 3, Source: "s", From: "f"}}
-	plan := &states.Plan{Invocations: []states.Invocation{{ID: "a", Parts: []states.Part{{Module: "m", Params: params}, {Params: map[string]any{}}, {}}}}, Edges: []states.Edge{}}
+		"c": states.Content{Hash: "h", Size: 3, Source: "s", From: "f", Secret: true}}
+	late := states.Deferred{
+		Text: "${states.b.outputs.x}", Type: states.String, Scope: "sha256:0", Each: map[string]any{"key": int64(1)},
+		Reads: []states.OutputRef{{As: "b", ID: "c/b", Number: 1, Output: "x"}}, Secret: true, Place: states.Place{File: "f", Line: 1, Column: 2},
+	}
+	params["late"] = []any{late, states.Deferred{Text: "templates/x.j2", Template: true, Type: states.Contents}}
+	plan := &states.Plan{
+		StateRun: states.StateRun{
+			Invocations: []states.StateInvocation{
+				{
+					ID: "a", When: &late, SupersededBy: 1,
+					Parts: []states.StatePartInvocation{{Module: "m", Params: params, Secret: []string{"s"}}, {Params: map[string]any{}}, {}},
+				},
+				{ID: "b", Block: &states.Block{Run: []int{0}, Rescue: []int{}}, Sequence: []int{0, 1}},
+			},
+			Edges: []states.Edge{},
+		},
+		Scopes: map[string][]byte{"sha256:0": []byte("{}")}, Secrets: []string{"hidden"},
+	}
 	data, err := states.EncodePlan(plan)
 	if err != nil {
 		t.Fatal(err)
@@ -123,13 +140,19 @@ func TestDecodeRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []states.Edge{{From: 1}, {To: 1}} {
-		beyond, err := states.EncodePlan(&states.Plan{Invocations: []states.Invocation{{ID: "a"}}, Edges: []states.Edge{e}})
+	for _, run := range []states.StateRun{
+		{Invocations: []states.StateInvocation{{}}, Edges: []states.Edge{{From: 1}}},
+		{Invocations: []states.StateInvocation{{}}, Edges: []states.Edge{{To: 1}}},
+		{Invocations: []states.StateInvocation{{SupersededBy: 1}}},
+		{Invocations: []states.StateInvocation{{Sequence: []int{1}}}},
+		{Invocations: []states.StateInvocation{{Block: &states.Block{Always: []int{1}}}}},
+	} {
+		beyond, err := states.EncodePlan(&states.Plan{StateRun: run})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := states.DecodePlan(beyond); err == nil {
-			t.Errorf("an edge to nothing decodes: %+v", e)
+			t.Errorf("an invocation that is not there is named, and it decodes: %+v", run)
 		}
 	}
 	if _, err := states.DecodeRendered(files); err == nil {
@@ -138,7 +161,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func FuzzDecodePlan(f *testing.F) {
-	p, err := states.Compile(treeOf("states:\n  a: {cmd.run: {shell: x, env: {A: b}}, require: [b]}\n  b: {file.managed: {path: /a, content: x}}\n", nil), web(), functions())
+	p, err := states.Compile(treeOf("states:\n  a: {cmd.run: {shell: x, env: {A: b}}, require: [b]}\n  b: {file.managed: {path: /a, content: x}}\n", nil), states.Input{Node: web()}, functions())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -162,7 +185,7 @@ func benchCompile(b *testing.B, fsys fstest.MapFS) {
 	all := functions()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := states.Compile(fsys, web(), all); err != nil {
+		if _, err := states.Compile(fsys, states.Input{Node: web()}, all); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -175,7 +198,7 @@ func BenchmarkCompileOne(b *testing.B) {
 }
 
 func BenchmarkDecodePlan1000(b *testing.B) {
-	p, err := states.Compile(thousandTree(), web(), functions())
+	p, err := states.Compile(thousandTree(), states.Input{Node: web()}, functions())
 	if err != nil {
 		b.Fatal(err)
 	}

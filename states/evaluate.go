@@ -98,7 +98,7 @@ func (c *compilation) spend(n int64, p Place) bool {
 }
 
 // split caches splitText.
-func (l *library) split(text string) ([]piece, *expressionError) {
+func (l *Catalogue) split(text string) ([]piece, *expressionError) {
 	if s, ok := l.splits[text]; ok {
 		return s.pieces, s.err
 	}
@@ -116,7 +116,7 @@ type splitResult struct {
 
 // expressionPlace finds the nth "${" of the string that begins at p, and goes on by a number of bytes of its line. What
 // was rendered has no such place in the file: then it is the string's own.
-func (l *library) expressionPlace(p Place, nth, offset int) Place {
+func (l *Catalogue) expressionPlace(p Place, nth, offset int) Place {
 	if _, rendered := l.problems.rendered[p.File]; rendered {
 		return p
 	}

@@ -7,8 +7,8 @@ import (
 
 // instance is one invocation on its way into the plan.
 type instance struct {
-	Invocation
-	decl      *stateDecl
+	StateInvocation
+	decl      *State
 	component string
 	scope     scope
 }
@@ -36,7 +36,7 @@ func (c *compilation) expandComponent(comp *component, variables map[string]any)
 }
 
 // renderStates renders a states.yaml.j2 and reads the result.
-func (c *compilation) renderStates(comp *component, s *scope) []*stateDecl {
+func (c *compilation) renderStates(comp *component, s *scope) StateFile {
 	if _, err := c.lib.tree.read(comp.file, MaxTemplateBytes); err != nil {
 		c.problems.add(Place{File: comp.file}, "", "%s", reason(err))
 		return nil
@@ -54,7 +54,7 @@ func (c *compilation) renderStates(comp *component, s *scope) []*stateDecl {
 	return c.lib.declare(c.lib.parse(comp.file, data))
 }
 
-func (c *compilation) expandState(comp *component, d *stateDecl, s scope) {
+func (c *compilation) expandState(comp *component, d *State, s scope) {
 	if d.group && len(d.parts) == 0 {
 		if d.forEach != nil || d.when != nil {
 			c.problems.add(d.place, "", "a meta.group takes neither for_each nor when")
@@ -105,7 +105,7 @@ func eachOf(v any) (keys, values []any, ok bool) {
 	return nil, nil, false
 }
 
-func (c *compilation) expandOne(comp *component, d *stateDecl, s scope, suffix string) {
+func (c *compilation) expandOne(comp *component, d *State, s scope, suffix string) {
 	if c.problems.hopeless() {
 		c.full = true
 		return
@@ -116,7 +116,7 @@ func (c *compilation) expandOne(comp *component, d *stateDecl, s scope, suffix s
 		return
 	}
 	base := comp.name + "/" + d.id
-	in := instance{decl: d, component: comp.name, scope: s, Invocation: Invocation{
+	in := instance{decl: d, component: comp.name, scope: s, StateInvocation: StateInvocation{
 		ID: base + suffix, Number: 1, Lazy: d.lazy, OnRemove: c.plan.Policy.OnRemove,
 		Retry: d.retry, Timeout: d.timeout, Place: d.place,
 	}}
@@ -126,7 +126,7 @@ func (c *compilation) expandOne(comp *component, d *stateDecl, s scope, suffix s
 	in.Skip = c.skipped(d, &s)
 	for _, p := range d.parts {
 		if in.Skip != "" {
-			in.Parts = append(in.Parts, Part{Module: p.fn.Module, Function: p.fn.Name, Place: p.place})
+			in.Parts = append(in.Parts, StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place})
 			continue
 		}
 		in.Parts = append(in.Parts, c.part(p, &s, comp.dir))
@@ -140,7 +140,7 @@ func (c *compilation) expandOne(comp *component, d *stateDecl, s scope, suffix s
 }
 
 // skipped evaluates when: and says why the state does not run; empty: it does.
-func (c *compilation) skipped(d *stateDecl, s *scope) string {
+func (c *compilation) skipped(d *State, s *scope) string {
 	if d.when == nil {
 		return ""
 	}

@@ -11,7 +11,7 @@ import (
 // checkProblems compiles, and looks at what an error must be whatever the input.
 func checkProblems(t *testing.T, fsys fstest.MapFS) {
 	t.Helper()
-	plan, err := states.Compile(fsys, web(), functions())
+	plan, err := states.Compile(fsys, states.Input{Node: web()}, functions())
 	if err == nil {
 		if _, err := states.EncodePlan(plan); err != nil {
 			t.Errorf("a plan has no encoding: %v", err)

@@ -12,7 +12,7 @@ import (
 
 // goTemplates renders text/template files: each is parsed once. Loops and calls count against the same budget as in Jinja2.
 type goTemplates struct {
-	lib       *library
+	lib       *Catalogue
 	templates map[string]goTemplate
 	budget    *budget
 }
@@ -22,7 +22,7 @@ type goTemplate struct {
 	err *placedError
 }
 
-func newGoTemplates(l *library) *goTemplates {
+func newGoTemplates(l *Catalogue) *goTemplates {
 	return &goTemplates{lib: l, templates: map[string]goTemplate{}, budget: &budget{}}
 }
 

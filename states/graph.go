@@ -71,7 +71,7 @@ func (c *compilation) connect() {
 	}
 }
 
-func (c *compilation) connectOne(d *stateDecl, component string, s *scope, sources []int) {
+func (c *compilation) connectOne(d *State, component string, s *scope, sources []int) {
 	for _, r := range d.requisites {
 		for _, n := range r.names {
 			targets := c.resolve(n, component, s, r.key)

@@ -21,7 +21,7 @@ import (
 // one at the end of the file is kept; unlike both, undefined is always an error. A template sees the scope and the files of
 // the tree (include, import, extends), and neither clock nor dice.
 type jinja struct {
-	lib       *library
+	lib       *Catalogue
 	env       *exec.Environment
 	config    *config.Config
 	templates map[string]jinjaTemplate
@@ -35,7 +35,7 @@ type jinjaTemplate struct {
 	mutates bool // it may change a map or list that it was given
 }
 
-func newJinja(l *library) *jinja {
+func newJinja(l *Catalogue) *jinja {
 	j := &jinja{lib: l, templates: map[string]jinjaTemplate{}, budget: &budget{}}
 	j.config = config.New()
 	j.config.StrictUndefined = true

@@ -27,7 +27,7 @@ func TestJinjaDialect(t *testing.T) {
 		plan, err := states.Compile(treeOf("states:\n  a: {file.managed: {path: /a, template: x.j2}}\n", map[string]string{
 			"components/app/x.j2":          source,
 			"components/app/defaults.yaml": "n: 4\nt: true\nl: [a, b]\nm: {b: 1, a: x}\nus: [{name: u, admin: true}, {name: v, admin: false}]\n",
-		}), web(), functions())
+		}), states.Input{Node: web()}, functions())
 		if err != nil {
 			t.Errorf("%s\n%v", source, err)
 			continue

@@ -16,7 +16,7 @@ import (
 // refused compiles a tree that must not compile and returns what is said.
 func refused(t *testing.T, fsys fs.FS) string {
 	t.Helper()
-	plan, err := states.Compile(fsys, web(), functions())
+	plan, err := states.Compile(fsys, states.Input{Node: web()}, functions())
 	if err == nil {
 		t.Fatalf("it compiles to %d invocations", len(plan.Invocations))
 	}

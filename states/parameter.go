@@ -22,7 +22,7 @@ func contentsParam(f *Function) *Param {
 }
 
 // checkNames finds parameters that are unknown, missing or exclude each other, which needs no node.
-func (l *library) checkNames(p partDecl) {
+func (l *Catalogue) checkNames(p StatePart) {
 	known := make([]string, 0, len(p.fn.Params)+3)
 	contents := contentsParam(p.fn)
 	for _, param := range p.fn.Params {
@@ -61,7 +61,7 @@ func (l *library) checkNames(p partDecl) {
 }
 
 // part evaluates and checks the parameters of a part.
-func (c *compilation) part(p partDecl, s *scope, dir string) Part {
+func (c *compilation) part(p StatePart, s *scope, dir string) StatePartInvocation {
 	params := make(map[string]any, len(p.fn.Params))
 	good := true
 	for _, e := range p.params {
@@ -102,7 +102,7 @@ func (c *compilation) part(p partDecl, s *scope, dir string) Part {
 			c.problems.add(p.place, "", "%s: %s", p.fn.FullName(), err)
 		}
 	}
-	return Part{Module: p.fn.Module, Function: p.fn.Name, Params: params, Place: p.place}
+	return StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Params: params, Place: p.place}
 }
 
 func (c *compilation) paramFor(f *Function, key string) *Param {
@@ -127,7 +127,7 @@ func (c *compilation) fillDefaults(f *Function, params map[string]any) {
 	}
 }
 
-// normal brings a default, which Go code wrote, to the types that a Part holds.
+// normal brings a default, which Go code wrote, to the types that a StatePartInvocation holds.
 func normal(v any) any {
 	switch v := v.(type) {
 	case int:

@@ -36,26 +36,51 @@ type Policy struct {
 type Plan struct {
 	Node   Node
 	Policy Policy
-	// Invocations in the order in which they are to run: a topological order of the edges.
-	Invocations []Invocation
-	Edges       []Edge
+	StateRun
 	// Rendered holds the bytes of templates and inline contents, by their hash ("sha256:…").
 	Rendered map[string][]byte
+	// Scopes hold what a Deferred was written under (variables, tags), encoded, by their hash.
+	Scopes map[string][]byte
+	// Secrets are the values that no output may show, longest first.
+	Secrets []string
 }
 
-// Invocation is one run of one State: a State that is named twice in a sequence has two.
-type Invocation struct {
+// StateRun is the graph of one run: a StateFile holds States and a State holds StateParts; running them, a StateRun holds
+// StateInvocations and a StateInvocation holds StatePartInvocations.
+type StateRun struct {
+	// Invocations in the order in which they are to run: a topological order of the edges.
+	Invocations []StateInvocation
+	Edges       []Edge
+}
+
+// StateInvocation is one run of one State: a State that is named twice in a sequence has two.
+type StateInvocation struct {
 	ID     string // component/id, or component/id[key]
 	Number int    // 1 for the first invocation of this state
-	Parts  []Part
+	Parts  []StatePartInvocation
 	// Skip is why it does not run ("when: … is false"); empty: it runs.
-	Skip     string
+	Skip string
+	// When decides it once what it reads is known; nil: it runs.
+	When     *Deferred
 	Lazy     bool
 	OnRemove string // restore | keep, policy applied
 	Undo     string // id of the state to run on rollback; empty: none
 	Retry    Retry
 	Timeout  time.Duration // per part; 0: none
 	Place    Place
+	// Block, of a meta.block, lists what it runs; it comes after all of them, has no parts, and failed when they did.
+	Block *Block
+	// Sequence, of a meta.sequence, lists what it runs, in this order; it comes after all of them and has no parts.
+	Sequence []int
+	// SupersededBy is the index of the invocation that runs the same State later in the same sequence; 0: none. What is
+	// superseded is needed only for what stands between the two: where nothing there has anything to do, it does not run.
+	SupersededBy int
+}
+
+// Block is a meta.block: invocations by their indices. When one of Run fails and Rescue is not empty, what Run changed is
+// rolled back (where the policy is to), Rescue runs, and the failure counts no more. Always runs in either case.
+type Block struct {
+	Run, Rescue, Always []int
 }
 
 // Retry of a part.
@@ -64,18 +89,20 @@ type Retry struct {
 	Delay    time.Duration
 }
 
-// Part is one StatePart: a function and its parameters, evaluated and checked against the function's types. Values are
-// string, bool, int64, []any, map[string]any and Content; a Mode stays a string, a Duration is a string that parses.
-// Defaults are filled in; an absent optional parameter is absent.
-type Part struct {
+// StatePartInvocation is one StatePart with its parameters evaluated and checked against the function's types. Values are
+// string, bool, int64, []any, map[string]any and Content, and, at any depth, Deferred; a Mode stays a string, a Duration is a
+// string that parses. Defaults are filled in; an absent optional parameter is absent.
+type StatePartInvocation struct {
 	Module   string
 	Function string
 	Params   map[string]any
-	Place    Place
+	// Secret names the parameters that a secret went into, sorted.
+	Secret []string
+	Place  Place
 }
 
 // FullName is module.function.
-func (p Part) FullName() string { return p.Module + "." + p.Function }
+func (p StatePartInvocation) FullName() string { return p.Module + "." + p.Function }
 
 // Content is the value of a Contents parameter: what a file is to hold.
 type Content struct {
@@ -85,6 +112,33 @@ type Content struct {
 	Source string
 	// From is how it was written, for messages: "template templates/nginx.conf.j2", "source files/x", "content".
 	From string
+	// Secret: a secret went into it, so that no diff may show it.
+	Secret bool
+}
+
+// Deferred stands in the place of a value that is known only after other states have run, since it reads their outputs. A
+// Resolver evaluates it.
+type Deferred struct {
+	// Text is the string with its ${ … } as written. Of a template that reads outputs it is the template's path in the tree.
+	Text     string
+	Template bool
+	// Type of the value; Contents stands for a Content.
+	Type Type
+	// Scope is the hash in Plan.Scopes of what else it may read; Each is its own each.key and each.value.
+	Scope string
+	Each  map[string]any
+	// Reads lists all outputs that it may read.
+	Reads  []OutputRef
+	Secret bool
+	Place  Place
+}
+
+// OutputRef names one output of one invocation.
+type OutputRef struct {
+	As     string // the state as the text names it
+	ID     string // of the invocation
+	Number int
+	Output string
 }
 
 // EdgeKind says what an edge means beyond order.

@@ -335,7 +335,7 @@ func TestValidateTriesTheTagsOfTheTargets(t *testing.T) {
 		"components/unused/states.yaml": "states:\n  a: {cmd.runn: {}}\n",
 	})
 	fsys["site.yaml"].Data = append(fsys["site.yaml"].Data, "  - on: role=db,dc!=ams\n    components: [db]\n  - on: tags.role in ['web', 'edge'] && tags[\"os.name\"] == 'x' && name == 'n'\n    components: [edge]\n"...)
-	if _, err := states.Compile(fsys, web(), functions()); err != nil {
+	if _, err := states.Compile(fsys, states.Input{Node: web()}, functions()); err != nil {
 		t.Errorf("web-1 is fine, and gets %v", err)
 	}
 	got := states.Validate(fsys, nil, functions()).Error()

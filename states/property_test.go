@@ -89,7 +89,7 @@ func TestOrderRespectsEdges(t *testing.T) {
 		fsys := treeOf(tree, nil)
 		order := rapid.SampledFrom([]string{"genius", "ansible", "justdoit"}).Draw(t, "order")
 		fsys["site.yaml"].Data = append(fsys["site.yaml"].Data, "policy: {order: "+order+"}\n"...)
-		plan, err := states.Compile(fsys, web(), functions())
+		plan, err := states.Compile(fsys, states.Input{Node: web()}, functions())
 		if cyclic(n, pairs) {
 			if err == nil || !strings.Contains(err.Error(), "cycle: ") {
 				t.Fatalf("a cycle is not found: %v", err)
@@ -100,7 +100,7 @@ func TestOrderRespectsEdges(t *testing.T) {
 			t.Fatalf("no cycle, and: %v", err)
 		}
 		checkPlan(t, plan, pairs, n)
-		again, err := states.Compile(fsys, web(), functions())
+		again, err := states.Compile(fsys, states.Input{Node: web()}, functions())
 		if err != nil {
 			t.Fatal(err)
 		}

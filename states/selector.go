@@ -16,7 +16,7 @@ import (
 
 // Groups returns the named selectors of a tree's site, for Selects. A site that does not parse is Problems.
 func Groups(fsys fs.FS) (map[string]string, error) {
-	l, err := newLibrary(fsys, nil)
+	l, err := Open(fsys, nil)
 	if err != nil {
 		return nil, err
 	}

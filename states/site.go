@@ -33,7 +33,7 @@ var (
 )
 
 // document reads name as YAML or JSON by its suffix. It reports what is wrong and returns nil then.
-func (l *library) document(name string) *docNode {
+func (l *Catalogue) document(name string) *docNode {
 	if n, ok := l.documents[name]; ok {
 		return n
 	}
@@ -48,7 +48,7 @@ func (l *library) document(name string) *docNode {
 	return n
 }
 
-func (l *library) parse(name string, data []byte) *docNode {
+func (l *Catalogue) parse(name string, data []byte) *docNode {
 	read := readYAML
 	if strings.HasSuffix(name, ".json") {
 		read = readJSON
@@ -59,7 +59,7 @@ func (l *library) parse(name string, data []byte) *docNode {
 }
 
 // oneForm finds which of a document's forms is there; more than one is a problem.
-func (l *library) oneForm(stem string, suffixes ...string) string {
+func (l *Catalogue) oneForm(stem string, suffixes ...string) string {
 	found := ""
 	for _, suffix := range suffixes {
 		name := stem + suffix
@@ -75,7 +75,7 @@ func (l *library) oneForm(stem string, suffixes ...string) string {
 	return found
 }
 
-func (l *library) readSite() site {
+func (l *Catalogue) readSite() site {
 	s := site{groups: map[string]string{}, policy: defaultPolicy()}
 	name := l.oneForm("site", ".yaml", ".json")
 	if name == "" {
@@ -108,7 +108,7 @@ func (l *library) readSite() site {
 	return s
 }
 
-func (l *library) readGroups(s *site, n *docNode) {
+func (l *Catalogue) readGroups(s *site, n *docNode) {
 	for _, e := range l.problems.mapOf(n, "groups") {
 		if !groupName.MatchString(e.key) {
 			l.problems.add(e.place, "letters, digits and _ only: it is used as group."+"NAME in expressions", "%q cannot be the name of a group", e.key)
@@ -121,7 +121,7 @@ func (l *library) readGroups(s *site, n *docNode) {
 	}
 }
 
-func (l *library) readTarget(n *docNode) target {
+func (l *Catalogue) readTarget(n *docNode) target {
 	var t target
 	for _, e := range l.problems.mapOf(n, "a target") {
 		switch e.key {
@@ -148,7 +148,7 @@ func (l *library) readTarget(n *docNode) target {
 	return t
 }
 
-func (l *library) readPolicy(p *Policy, n *docNode) {
+func (l *Catalogue) readPolicy(p *Policy, n *docNode) {
 	c := l.problems
 	set := func(field *string, e docEntry, allowed ...string) {
 		if s := c.oneOf(e.value, e.key, allowed...); s != "" {
@@ -174,7 +174,7 @@ func (l *library) readPolicy(p *Policy, n *docNode) {
 }
 
 // checkSelectors finds what is wrong with selectors whatever the node.
-func (l *library) checkSelectors(s *site) {
+func (l *Catalogue) checkSelectors(s *site) {
 	var err error
 	if s.selectors, err = newSelectors(s.groups); err != nil {
 		l.problems.add(Place{File: "site.yaml"}, "", "%s", err)
@@ -196,7 +196,7 @@ func (l *library) checkSelectors(s *site) {
 }
 
 // inString is the place of a byte of a plain or quoted string that is written at p.
-func (l *library) inString(p Place, offset int) Place {
+func (l *Catalogue) inString(p Place, offset int) Place {
 	if offset < 0 {
 		return p
 	}

@@ -14,7 +14,7 @@ func Validate(fsys fs.FS, nodes []Node, functions []Function) Problems {
 	if len(nodes) == 0 {
 		return ValidateLike(fsys, Node{Name: "node"}, functions)
 	}
-	l, err := newLibrary(fsys, functions)
+	l, err := Open(fsys, functions)
 	if err != nil {
 		return Problems{{Message: err.Error()}}
 	}
@@ -25,7 +25,7 @@ func Validate(fsys fs.FS, nodes []Node, functions []Function) Problems {
 // each combination of the tag values that the selectors mention, with a value that none mentions for each tag, up to
 // MaxCombinations; and it reads every component of the tree, used or not.
 func ValidateLike(fsys fs.FS, base Node, functions []Function) Problems {
-	l, err := newLibrary(fsys, functions)
+	l, err := Open(fsys, functions)
 	if err != nil {
 		return Problems{{Message: err.Error()}}
 	}
@@ -37,15 +37,15 @@ func ValidateLike(fsys fs.FS, base Node, functions []Function) Problems {
 	return l.validate(l.likelyNodes(base))
 }
 
-func (l *library) validate(nodes []Node) Problems {
+func (l *Catalogue) validate(nodes []Node) Problems {
 	for _, n := range nodes {
-		l.compile(n)
+		l.compile(Input{Node: n, Fleet: nodes})
 	}
 	return l.problems.sorted()
 }
 
 // likelyNodes makes up nodes that between them meet the selectors' terms.
-func (l *library) likelyNodes(base Node) []Node {
+func (l *Catalogue) likelyNodes(base Node) []Node {
 	values := map[string][]string{}
 	note := func(key, value string) {
 		if !slices.Contains(values[key], value) {
@@ -72,7 +72,7 @@ func (l *library) likelyNodes(base Node) []Node {
 	return nodes
 }
 
-func (l *library) vary(nodes []Node, key string, values []string) []Node {
+func (l *Catalogue) vary(nodes []Node, key string, values []string) []Node {
 	out := slices.Clone(nodes)
 	for _, n := range nodes {
 		for _, v := range values {
@@ -95,7 +95,7 @@ func (l *library) vary(nodes []Node, key string, values []string) []Node {
 	return out
 }
 
-func (l *library) selectorTexts() []string {
+func (l *Catalogue) selectorTexts() []string {
 	var all []string
 	for _, t := range l.site.targets {
 		all = append(all, t.on.name)

@@ -93,7 +93,7 @@ type role struct {
 }
 
 // role reads roles/NAME.yaml once.
-func (l *library) role(n named) role {
+func (l *Catalogue) role(n named) role {
 	if r, ok := l.roles[n.name]; ok {
 		return r
 	}
@@ -119,7 +119,7 @@ func (l *library) role(n named) role {
 }
 
 // variableFile reads what variables_from names: NAME for variables/NAME.yaml, or a path in the tree.
-func (l *library) variableFile(n named) *docNode {
+func (l *Catalogue) variableFile(n named) *docNode {
 	name := ""
 	if strings.Contains(n.name, "/") || strings.HasSuffix(n.name, ".yaml") || strings.HasSuffix(n.name, ".json") {
 		p, err := within("", n.name)
@@ -141,7 +141,7 @@ func (l *library) variableFile(n named) *docNode {
 }
 
 // namedFile finds DIR/NAME.yaml or .json; a name that is not there is a problem at its place.
-func (l *library) namedFile(dir, what string, n named) string {
+func (l *Catalogue) namedFile(dir, what string, n named) string {
 	if !validName(n.name) {
 		l.problems.add(n.place, "letters, digits, - and _ only", "%q cannot be the name of a %s", n.name, what)
 		return ""

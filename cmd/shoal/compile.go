@@ -24,7 +24,7 @@ func compileCached(dir string, tree fs.FS, node states.Node, order states.Order,
 	}
 	cache := disk.Cache{Dir: cacheDir, Salt: salt, Now: time.Now}
 	plan, rendered, err := cache.Plan(dir, func() (*states.Plan, error) {
-		return states.CompileOrdered(tree, node, functions(), order)
+		return states.Compile(tree, states.Input{Node: node, Order: order}, functions())
 	})
 	if err != nil {
 		return nil, nil, err

@@ -51,7 +51,8 @@ func (e *enforcer) compile(w node.Wanted) error {
 		return nil
 	}
 	tags := withFacts(w.Member.Tags, e.facts)
-	plan, err := states.Compile(w.Tree, states.Node{Name: w.Member.Name, Zone: w.Member.Zone, Tags: tags}, functions())
+	node := states.Node{Name: w.Member.Name, Zone: w.Member.Zone, Tags: tags}
+	plan, err := states.Compile(w.Tree, states.Input{Node: node}, functions())
 	if err != nil {
 		return err
 	}

@@ -160,7 +160,7 @@ func (o planOptions) planSelf(ctx context.Context, self api.SelfInfo, tree fs.FS
 }
 
 func (o planOptions) check(ctx context.Context, node states.Node, tree fs.FS, meta executor.RunMeta, root, dataDir string) ([]executor.Report, error) {
-	plan, err := states.CompileOrdered(tree, node, functions(), states.Order(o.order))
+	plan, err := states.Compile(tree, states.Input{Node: node, Order: states.Order(o.order)}, functions())
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (o planOptions) planOthers(ctx context.Context, client *api.Client, self ap
 				continue
 			}
 		}
-		plan, err := states.Compile(tree, node, functions())
+		plan, err := states.Compile(tree, states.Input{Node: node}, functions())
 		if err != nil {
 			return nil, err
 		}

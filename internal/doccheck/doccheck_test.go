@@ -88,7 +88,7 @@ func TestLanguagePage(t *testing.T) {
 		e.complete()
 		compiled++
 		said := ""
-		if _, err := states.Compile(e.tree, node, functions()); err != nil {
+		if _, err := states.Compile(e.tree, states.Input{Node: node}, functions()); err != nil {
 			said = err.Error()
 		}
 		if said != e.says {
