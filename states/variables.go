@@ -111,7 +111,7 @@ func (l *Catalogue) role(n named) role {
 			l.problems.mapOf(e.value, "variables")
 			r.variables = e.value
 		default:
-			l.problems.unknownKey(e, "a role", []string{"components", "variables"})
+			l.problems.unknownKey(e, "a role", keyNames(roleTable))
 		}
 	}
 	l.roles[n.name] = r
