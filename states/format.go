@@ -26,7 +26,7 @@ func Format(name string, data []byte) ([]byte, error) {
 		}
 	}
 	if refused == nil {
-		refused = &placedError{Place{File: name}, "no layout was found that keeps what it means", "it is left as it is"}
+		refused = &placedError{Place{File: name}, "cannot format: no layout was found that keeps what it means", "it is left as it is"}
 	}
 	return nil, asProblems(name, data, []placedError{*refused})
 }
@@ -92,11 +92,15 @@ type layoutStyle struct {
 }
 
 func (s layoutStyle) format(name string, data []byte) ([]byte, *placedError) {
-	l := layout{style: s, file: name, lines: strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")}
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	l := layout{style: s, file: name, lines: strings.Split(text, "\n")}
 	last := len(l.lines) - 1
 	closed := l.lines[last] == ""
 	if closed {
 		l.lines = l.lines[:last]
+	}
+	if strings.Contains(text, "\r") {
+		l.refuse("cannot format: a carriage return that ends no line")
 	}
 	for l.at < len(l.lines) && l.err == nil {
 		l.next()
