@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Host is one machine of a lab.
@@ -30,7 +32,7 @@ type Host struct {
 
 // unit files that a host has beside those of the machine; an empty one masks a unit.
 var units = map[string]string{
-	"lab.target": "[Unit]\nRequires=basic.target\nWants=dbus.socket dbus.service\nAfter=basic.target dbus.service\nAllowIsolate=yes\n",
+	"lab.target": "[Unit]\nRequires=multi-user.target\nWants=dbus.service\nAfter=multi-user.target dbus.service\nAllowIsolate=yes\n",
 	// They are for a machine's own hardware, clock or console.
 	"systemd-udevd.service": "", "systemd-udevd-kernel.socket": "", "systemd-udevd-control.socket": "", "systemd-udev-trigger.service": "",
 	"systemd-timesyncd.service": "", "systemd-remount-fs.service": "", "systemd-journald-audit.socket": "", "systemd-random-seed.service": "",
@@ -61,6 +63,12 @@ func (h *Host) furnish() error {
 	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(upper, name), []byte(data), 0o644); err != nil {
 			return err
+		}
+	}
+	// What is enabled on the machine is not enabled here: a device 0:0 hides what the layer below has.
+	for _, wants := range []string{"multi-user.target.wants", "timers.target.wants", "sysinit.target.wants", "getty.target.wants"} {
+		if err := unix.Mknod(filepath.Join(upper, "etc/systemd/system", wants), unix.S_IFCHR, 0); err != nil {
+			return fmt.Errorf("lab: hide %s: %w", wants, err)
 		}
 	}
 	for name, text := range units {
