@@ -87,27 +87,36 @@ type compilation struct {
 	chosen    chosen
 	instances []instance
 	known     map[string][]int // instances by component/id, and by component/id[key]
-	groups    map[string]*State
+	groups    map[string]*declared
 	members   map[string][]int
-	graph     *graph
-	rendered  int64
-	overspent bool
-	full      bool
+	written   []*declared // all states in the order written
+	declared  map[string]*declared
+	claims    map[string]*claims
+	elements  map[*declared]eachElements
+	// groupCallees are the members of groups that blocks and sequences run.
+	groupCallees map[string][]callee
+	graph        *graph
+	entries      []link // into blocks and sequences
+	rendered     int64
+	overspent    bool
+	full         bool
 }
 
 func (l *Catalogue) compile(in Input) *Plan {
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
-		known: map[string][]int{}, groups: map[string]*State{}, members: map[string][]int{},
+		known: map[string][]int{}, groups: map[string]*declared{}, members: map[string][]int{},
+		declared: map[string]*declared{}, claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
 	}
 	if in.Order != "" {
 		c.plan.Policy.Order = in.Order
 	}
 	c.chosen = c.choose()
 	for _, name := range c.chosen.components {
-		c.expandComponent(l.components[name], c.chosen.variables)
+		c.declareComponent(l.components[name], c.chosen.variables)
 	}
+	c.expand()
 	c.graph = newGraph(len(c.instances))
 	if c.full {
 		return c.plan
@@ -130,7 +139,7 @@ func (l *Catalogue) compile(in Input) *Plan {
 func (c *compilation) finish() {
 	genius := c.plan.Policy.Order == Genius
 	order := c.graph.sorted(func(at int) int {
-		if genius && c.instances[at].Lazy {
+		if genius && c.instances[at].Lazy && c.instances[at].root == 0 {
 			return 1 // reloads once, at the end
 		}
 		return 0
@@ -140,6 +149,9 @@ func (c *compilation) finish() {
 	for i, at := range order {
 		position[at] = i
 		c.plan.Invocations[i] = c.instances[at].StateInvocation
+	}
+	for i := range c.plan.Invocations {
+		c.plan.Invocations[i].remap(position)
 	}
 	c.plan.Edges = make([]Edge, len(c.graph.links))
 	for i, l := range c.graph.links {
