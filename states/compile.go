@@ -13,6 +13,8 @@ type Catalogue struct {
 	problems    *collector // of the compilation, or of the document, that is being worked on
 	base        *collector // what is wrong with the site, for every node
 	units       map[string]*collector
+	variables   map[string]bool // that any component says it has; nil until asked for
+	undeclared  bool            // a component does not say
 	functions   map[string]*Function
 	modules     map[string]bool
 	documents   map[string]*docNode
@@ -127,7 +129,7 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	}
 	c.chosen = c.choose()
 	for _, name := range c.chosen.components {
-		c.expandComponent(l.components[name], c.chosen.variables)
+		c.expandComponent(l.components[name])
 	}
 	if !c.full {
 		c.arrange()

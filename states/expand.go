@@ -14,8 +14,8 @@ type instance struct {
 }
 
 // expandComponent makes the invocations of a component for the node.
-func (c *compilation) expandComponent(comp *component, variables map[string]any) {
-	s := newScope(c.node, merge(c.variableValues(comp.defaults), variables))
+func (c *compilation) expandComponent(comp *component) {
+	s := newScope(c.node, c.variablesOf(comp))
 	decls := comp.states
 	if comp.templated {
 		decls = c.renderStates(comp, &s)
