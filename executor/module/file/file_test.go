@@ -14,6 +14,7 @@ import (
 	"shoal/executor/local"
 	"shoal/executor/module/file"
 	"shoal/executor/moduletest"
+	"shoal/internal/hostfile"
 )
 
 type accounts struct{ executor.Accounts }
@@ -221,7 +222,7 @@ func TestAbsent(t *testing.T) {
 func TestAbsentBeyondTheLimitIsIrreversible(t *testing.T) {
 	h := fake.New()
 	folder(t, h, "/d")
-	for i := range file.MaxKeptEntries {
+	for i := range hostfile.MaxKeptEntries {
 		if err := h.Symlink("x", fmt.Sprintf("/d/%d", i)); err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +300,7 @@ func FuzzMode(f *testing.F) {
 	f.Add("0644")
 	f.Add("7777")
 	f.Fuzz(func(t *testing.T, s string) {
-		mode, err := file.ParseMode(s)
+		mode, err := hostfile.ParseMode(s)
 		if err == nil && mode&^(os.ModePerm|os.ModeSetuid|os.ModeSetgid|os.ModeSticky) != 0 {
 			t.Errorf("%q has bits %v", s, mode)
 		}
