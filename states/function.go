@@ -1,5 +1,7 @@
 package states
 
+import "strings"
+
 // Type of a parameter or an output.
 type Type string
 
@@ -41,7 +43,17 @@ type Param struct {
 	OneOf    []string // allowed values of a String, nil: any
 	Provides ResourceKind
 	Needs    ResourceKind
-	Doc      string
+	// Within is what the value's resource is called, with * for the value, such as /etc/cron.d/*; empty: the value itself.
+	Within string
+	Doc    string
+}
+
+// Resource is the name of the resource that a value of the parameter stands for.
+func (p Param) Resource(value string) string {
+	if p.Within == "" {
+		return value
+	}
+	return strings.Replace(p.Within, "*", value, 1)
 }
 
 // Output describes one value that later states may use.

@@ -51,6 +51,7 @@ const (
 	symlink
 	tree // a folder with all that is in it
 	other
+	whole // nothing, and what comes is removed with all that is in it
 )
 
 // camera takes snapshots, and counts what they hold.
@@ -217,6 +218,12 @@ func (s snapshot) restore(h executor.Host, name string, old func(string) ([]byte
 	switch s.Kind {
 	case absent:
 		return s.clear(h, name, now)
+	case whole:
+		st, err := Look(h, name)
+		if err != nil || st == nil {
+			return err
+		}
+		return RemoveTree(h, name, st)
 	case regular:
 		return s.restoreFile(h, name, now, old)
 	case symlink:

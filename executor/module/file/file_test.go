@@ -135,7 +135,7 @@ func link(t *testing.T, h executor.Host, name, target string) {
 func suite(t *testing.T, m executor.Module, cases []moduletest.Case) {
 	for name, host := range hosts() {
 		t.Run(name, func(t *testing.T) {
-			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: snapshot, Cases: cases})
+			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: snapshot, Cases: cases, Faults: true})
 		})
 	}
 }
@@ -211,7 +211,7 @@ func TestAbsent(t *testing.T) {
 		}},
 		{Name: "symlink", Params: p{"path": "/l"}, Setup: func(t *testing.T, h executor.Host) { link(t, h, "/l", "/etc") }},
 		{Name: "tree", Params: p{"path": "/d"}, Setup: func(t *testing.T, h executor.Host) {
-			deep := "/d" + strings.Repeat("/x", 40)
+			deep := "/d" + strings.Repeat("/x", 20)
 			have(t, h, deep+"/f", "deep", executor.Meta{Mode: 0o600, UID: 5, GID: 6})
 			have(t, h, "/d/a", "a", executor.Meta{Mode: 0o755})
 			link(t, h, "/d/l", "a")
