@@ -18,6 +18,10 @@ const (
 	Map      Type = "map"
 	Contents Type = "contents"
 	Any      Type = "any"
+	// Folder is written as the path of a folder of the component, and reaches the module as a list with a map for each file
+	// in it: FolderPath, FolderMode and FolderContents. Of a function with a bool parameter render, that says whether
+	// files ending in .j2 or .tmpl are rendered and lose that ending.
+	Folder Type = "folder"
 )
 
 // Resource kinds: what a parameter's value names on the machine. The genius order derives its edges from them, and two
