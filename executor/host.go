@@ -68,6 +68,9 @@ type Files interface {
 	Remove(path string) error
 	// SetMeta changes owner, mode and, unless nil, xattrs and mtime of what is there.
 	SetMeta(path string, meta Meta) error
+	// WriteSetting writes to a file of the kernel (proc, sysfs), which takes a value by being written to and cannot be
+	// renamed over. It makes no file, and refuses one that lies on a disk.
+	WriteSetting(path string, data []byte) error
 }
 
 // Command is one process to run, with no shell unless Argv says so.
@@ -123,6 +126,9 @@ type Packages interface {
 	// there. Everything is fetched before anything is touched.
 	ChangePackages(ctx context.Context, install []Package, remove []string) error
 	SetHold(ctx context.Context, name string, hold bool) error
+	// RefreshPackages fetches the lists of one repository, by the name of its file without its ending, or of all (""). Lists
+	// of all that were fetched within maxAge are left.
+	RefreshPackages(ctx context.Context, repository string, maxAge time.Duration) error
 }
 
 // Unit is the state of a service.

@@ -86,6 +86,12 @@ type Preparer interface {
 	ApplyStaged(ctx context.Context, h Host, c Contents, p Params, staged string) (map[string]any, error)
 }
 
+// Stager is a Module that stages files beside paths that none of its parameters provides. Stages names them, so that what a
+// run that was killed left there is swept.
+type Stager interface {
+	Stages(p Params) []string
+}
+
 // Reactor is a Module whose reaction to a notifier is itself with other parameters: cmd.run runs although what it creates
 // is there. One that reacts with another function names it in Function.Reaction.
 type Reactor interface {
