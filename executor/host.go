@@ -165,9 +165,12 @@ type User struct {
 	Shell  string
 	Groups []string // supplementary, sorted
 	System bool
-	// Shadow is what the host keeps of its password and ageing, in the host's own form, so that a user who was removed can
-	// come back as it was. Empty: this process may not read it; put: keep what is there, and lock a new user.
+	// Shadow is its row of shadow(5) without the name, so that a user who was removed can come back as it was. Empty: this
+	// process may not read it; put: keep what is there, and lock a new user.
 	Shadow string
+	// After is the user whose row stands above, where the host keeps an order, so that one who comes back stands where it
+	// stood. Empty, or no longer there: at the end. A row that is there stays in its place.
+	After string
 }
 
 // Group is one row of the group database.
@@ -176,6 +179,10 @@ type Group struct {
 	GID     uint32
 	Members []string
 	System  bool
+	// Shadow is its password and its administrators as gshadow(5) has them. Empty: as of a user.
+	Shadow string
+	// After is the group whose row stands above, as of a user.
+	After string
 }
 
 // Accounts is the user and group database. Lookups return ok=false for what is not there.
