@@ -23,6 +23,9 @@ func (c *compilation) expandRunner(d *declared, f frame) []int {
 	in := c.instanceOf(d, s, "", f)
 	in.first = len(c.instances)
 	inner := frame{with: f.with, skip: in.Skip, when: in.When, lazy: in.Lazy, rescue: f.rescue}
+	if in.Skip != "" && f.skip == "" {
+		inner.skip += ", in " + in.ID
+	}
 	lists := make([][]int, len(d.runs))
 	for i, list := range d.runs {
 		inner.rescue = f.rescue || list.key == "rescue"
