@@ -21,6 +21,7 @@ type Catalogue struct {
 	expressions *expressions
 	splits      map[string]splitResult
 	engines     map[string]engine
+	star        *starFiles
 	site        site
 }
 
@@ -46,6 +47,7 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 		return nil, err
 	}
 	l.engines = map[string]engine{".j2": newJinja(l), ".tmpl": newGoTemplates(l)}
+	l.star = &starFiles{lib: l, modules: map[string]*starModule{}}
 	l.site = l.readSite()
 	return l, nil
 }

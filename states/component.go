@@ -88,10 +88,8 @@ func (l *Catalogue) readStates(c *component) {
 	c.file = l.oneForm(path.Join(c.dir, "states"), ".yaml", ".yaml.j2", ".json", ".star")
 	switch {
 	case c.file == "":
-		l.problems.add(Place{File: c.dir}, "", "a component needs a states.yaml, states.yaml.j2 or states.json")
-	case strings.HasSuffix(c.file, ".star"):
-		l.problems.add(Place{File: c.file}, "write states.yaml or states.yaml.j2", "Starlark states files come later")
-	case strings.HasSuffix(c.file, ".j2"):
+		l.problems.add(Place{File: c.dir}, "", "a component needs a states.yaml, states.yaml.j2, states.json or states.star")
+	case strings.HasSuffix(c.file, ".j2"), strings.HasSuffix(c.file, ".star"):
 		c.templated = true
 	default:
 		c.states = l.declare(l.document(c.file))

@@ -3,6 +3,7 @@ package states
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // instance is one invocation on its way into the plan.
@@ -58,8 +59,13 @@ func (c *compilation) expand() {
 	c.supersede()
 }
 
-// renderStates renders a states.yaml.j2 and reads the result.
+// renderStates renders a states.yaml.j2 and reads the result, or calls the states() of a states.star.
 func (c *compilation) renderStates(comp *component, s *scope) StateFile {
+	if strings.HasSuffix(comp.file, ".star") {
+		doc, errs := c.lib.star.states(comp.file, s)
+		c.problems.addAll(errs)
+		return c.lib.declare(doc)
+	}
 	if _, err := c.lib.tree.read(comp.file, MaxTemplateBytes); err != nil {
 		c.problems.add(Place{File: comp.file}, "", "%s", reason(err))
 		return nil
@@ -217,7 +223,7 @@ func (c *compilation) skipped(d *State, s *scope) string {
 	if e != nil {
 		place := c.lib.inString(d.when.place, e.offset)
 		if wrapped {
-			place = c.lib.expressionPlace(d.when.place, 0, max(0, 2+p.lead+e.offset))
+			place = c.lib.expressionPlace(d.when, 0, max(0, 2+p.lead+e.offset))
 		}
 		c.problems.add(place, e.hint, "when: %s", e.message)
 		return "when: it cannot be evaluated"
