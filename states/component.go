@@ -14,6 +14,7 @@ type component struct {
 	templated bool   // rendered for each node before it is parsed
 	defaults  *docNode
 	states    StateFile // of one that is not templated
+	manifest
 }
 
 // StateFile is a states file as written: its States, in the order written.
@@ -57,31 +58,40 @@ var stateKeys = append([]string{"lazy", "when", "for_each", "order", "retry", "t
 
 // component reads components/NAME once; nil when it cannot be used.
 func (l *Catalogue) component(n named) *component {
-	if c, ok := l.components[n.name]; ok {
-		if c == nil {
-			l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no components/%s", n.name, n.name)
-		}
-		return c
-	}
-	l.components[n.name] = nil
-	if !validName(n.name) {
-		l.problems.add(n.place, "letters, digits, -, . and _ only", "%q cannot be the name of a component", n.name)
-		return nil
-	}
 	dir := path.Join("components", n.name)
-	if !l.tree.exists(dir) {
-		l.unknown[n.name] = suggest(n.name, l.tree.list("components"))
-		l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no components/%s", n.name, n.name)
-		return nil
+	if _, ok := l.components[n.name]; !ok {
+		l.components[n.name] = nil
+		if validName(n.name) && l.tree.exists(dir) {
+			l.components[n.name] = &component{name: n.name, dir: dir}
+		} else {
+			l.unknown[n.name] = suggest(n.name, l.tree.list("components"))
+		}
 	}
-	c := &component{name: n.name, dir: dir}
-	l.components[n.name] = c
-	if name := l.oneForm(path.Join(dir, "defaults"), ".yaml", ".json"); name != "" {
+	c := l.components[n.name]
+	switch {
+	case !validName(n.name):
+		l.problems.add(n.place, "letters, digits, -, . and _ only", "%q cannot be the name of a component", n.name)
+	case c == nil:
+		l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no %s", n.name, dir)
+	default:
+		l.once(dir, func() { l.readComponent(c) })
+	}
+	return c
+}
+
+func (l *Catalogue) readComponent(c *component) {
+	c.manifest = l.readManifest(c.dir)
+	if name := l.oneForm(path.Join(c.dir, "defaults"), ".yaml", ".json"); name != "" {
 		c.defaults = l.document(name)
-		l.problems.mapOf(c.defaults, "defaults")
+		for _, e := range l.problems.mapOf(c.defaults, "defaults") {
+			for _, d := range c.parameters {
+				if d.Name == e.key && d.fallback != nil {
+					l.problems.add(e.place, "keep one of them", "parameter %q has a default in component.yaml and one here", e.key)
+				}
+			}
+		}
 	}
 	l.readStates(c)
-	return c
 }
 
 func (l *Catalogue) readStates(c *component) {

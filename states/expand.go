@@ -21,8 +21,8 @@ type instance struct {
 }
 
 // declareComponent declares the states of a component for the node.
-func (c *compilation) declareComponent(comp *component, variables map[string]any) {
-	s := newScope(c.node, merge(c.variableValues(comp.defaults), variables))
+func (c *compilation) declareComponent(comp *component) {
+	s := newScope(c.node, c.variablesOf(comp))
 	decls := comp.states
 	if comp.templated {
 		decls = c.renderStates(comp, &s)

@@ -25,11 +25,11 @@ func things(in *instance, functions map[string]*Function, visit func(p Param, t 
 			}
 			switch v := part.Params[p.Name].(type) {
 			case string:
-				visit(p, thing{p.Provides, v})
+				visit(p, thing{p.Provides, p.Resource(v)})
 			case []any:
 				for _, item := range v {
 					if s, ok := item.(string); ok {
-						visit(p, thing{p.Provides, s})
+						visit(p, thing{p.Provides, p.Resource(s)})
 					}
 				}
 			}

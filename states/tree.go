@@ -252,6 +252,23 @@ func (c *collector) fromRendered(p *Problem, data []byte) {
 	p.Message += fmt.Sprintf(" (in line %d of the rendered text)", p.Place.Line)
 }
 
+// include takes over what another collector has gathered.
+func (c *collector) include(other *collector) {
+	c.calls += other.calls
+	c.left += other.left
+	for _, p := range other.problems {
+		key := p.Place.String() + "\x00" + p.Message
+		switch {
+		case c.seen[key]:
+		case len(c.problems) >= MaxProblems:
+			c.left++
+		default:
+			c.seen[key] = true
+			c.problems = append(c.problems, p)
+		}
+	}
+}
+
 func (c *collector) addAll(errs []placedError) {
 	for _, e := range errs {
 		c.add(e.place, e.hint, "%s", e.message)
