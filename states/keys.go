@@ -160,4 +160,5 @@ var (
 	manifestKeys  = keyNames(componentTable)
 	parameterKeys = keyNames(parameterTable)
 	blockKeys     = keyNames(blockTable)
+	stepKeys      = keyNames(stepTable)
 )
