@@ -50,6 +50,9 @@ func (c *compilation) checkPaths() {
 				return
 			}
 			if first, taken := owner[t.name]; taken {
+				if first.ID == in.ID && first != in {
+					return // one state, run twice in a sequence
+				}
 				c.problems.add(in.Place, "", "%s and %s (%s) both provide the path %s", in.ID, first.ID, first.Place, t.name)
 				return
 			}
@@ -117,7 +120,7 @@ func (g *obvious) needs(at int, p Param, name string) {
 
 func (g *obvious) edge(to int, t thing, format, name string) {
 	for _, from := range g.providers[t] {
-		if from != to && len(g.links) < MaxEdges {
+		if from != to && !g.c.together(from, to) && len(g.links) < MaxEdges {
 			g.links = append(g.links, link{from: from, to: to, kind: EdgeAfter, reason: "genius: " + fmt.Sprintf(format, name)})
 		}
 	}
