@@ -9,12 +9,13 @@ import (
 // Catalogue is a tree as far as it is the same for every node: parsed documents, components, compiled expressions and
 // templates. One goroutine at a time may use it.
 type Catalogue struct {
-	tree        *tree
-	problems    *collector // of the compilation, or of the document, that is being worked on
-	base        *collector // what is wrong with the site, for every node
-	units       map[string]*collector
-	variables   map[string]bool // that any component says it has; nil until asked for
-	undeclared  bool            // a component does not say
+	tree       *tree
+	problems   *collector // of the compilation, or of the document, that is being worked on
+	base       *collector // what is wrong with the site, for every node
+	units      map[string]*collector
+	variables  map[string]bool // that any component says it has; nil until asked for
+	undeclared bool            // a component does not say
+	sharing
 	functions   map[string]*Function
 	modules     map[string]bool
 	documents   map[string]*docNode
@@ -46,9 +47,10 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 		l.modules[f.Module] = true
 	}
 	var err error
-	if l.expressions, err = newExpressions(); err != nil {
+	if l.expressions, err = newExpressions(func(r *reads) { l.noting.reads.add(r) }); err != nil {
 		return nil, err
 	}
+	l.noting, l.values, l.graphs = &effects{}, map[*docNode]*memo[evaluated]{}, map[[32]byte]*arrangement{}
 	l.engines = map[string]engine{".j2": newJinja(l), ".tmpl": newGoTemplates(l)}
 	l.base = l.problems
 	l.site = l.readSite()
@@ -114,15 +116,18 @@ type compilation struct {
 	rendered  int64
 	overspent bool
 	full      bool
+	shared
 }
 
 func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	l.problems = newCollector(l.tree)
 	l.problems.include(l.base)
+	l.noting = &effects{}
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
 		known: map[string][]int{}, groups: map[string]*State{}, members: map[string][]int{},
+		shared: shared{digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
 	}
 	if in.Order != "" {
 		c.plan.Policy.Order = in.Order
@@ -132,7 +137,7 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 		c.expandComponent(l.components[name])
 	}
 	if !c.full {
-		c.arrange()
+		c.arrangeShared()
 	}
 	return c.plan, c.problems
 }
@@ -162,6 +167,7 @@ func (c *compilation) finish() {
 		}
 		return 0
 	})
+	c.order = order
 	position := make([]int, len(c.instances))
 	c.plan.Invocations = make([]StateInvocation, len(order))
 	for i, at := range order {

@@ -15,10 +15,15 @@ type instance struct {
 
 // expandComponent makes the invocations of a component for the node.
 func (c *compilation) expandComponent(comp *component) {
-	s := newScope(c.node, c.variablesOf(comp))
+	s := c.scope(c.variablesOf(comp))
 	decls := comp.states
 	if comp.templated {
-		decls = c.renderStates(comp, &s)
+		made := recall(c, &comp.rendered, &s, func() renderedStates {
+			states := c.renderStates(comp, &s)
+			return renderedStates{states, c.problems.rendered[comp.file]}
+		})
+		decls = made.states
+		c.problems.rendered[comp.file] = made.text
 	}
 	for _, d := range decls {
 		id := comp.name + "/" + d.id
@@ -65,7 +70,7 @@ func (c *compilation) expandState(comp *component, d *State, s scope) {
 		c.expandOne(comp, d, s, "")
 		return
 	}
-	v, ok := c.evaluate(d.forEach, &s)
+	v, ok := c.sharedValue(&d.memos.forEach, d.forEach, &s)
 	if !ok {
 		return
 	}
@@ -124,13 +129,7 @@ func (c *compilation) expandOne(comp *component, d *State, s scope, suffix strin
 		in.OnRemove = d.onRemove
 	}
 	in.Skip = c.skipped(d, &s)
-	for _, p := range d.parts {
-		if in.Skip != "" {
-			in.Parts = append(in.Parts, StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place})
-			continue
-		}
-		in.Parts = append(in.Parts, c.part(p, &s, comp.dir))
-	}
+	in.Parts = c.parts(d, &s, comp.dir, in.Skip != "")
 	at := len(c.instances)
 	c.instances = append(c.instances, in)
 	c.known[base] = append(c.known[base], at)
@@ -139,11 +138,35 @@ func (c *compilation) expandOne(comp *component, d *State, s scope, suffix strin
 	}
 }
 
+// parts evaluates the parts of a state; of one that is skipped it only names them. Nobody changes what it returns.
+func (c *compilation) parts(d *State, s *scope, dir string, skipped bool) []StatePartInvocation {
+	if len(d.parts) == 0 {
+		return nil
+	}
+	made := make([]StatePartInvocation, len(d.parts))
+	if skipped {
+		for i, p := range d.parts {
+			made[i] = StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place}
+		}
+		return made
+	}
+	return recall(c, &d.memos.parts, s, func() []StatePartInvocation {
+		for i, p := range d.parts {
+			made[i] = c.part(p, s, dir)
+		}
+		return made
+	})
+}
+
 // skipped evaluates when: and says why the state does not run; empty: it does.
 func (c *compilation) skipped(d *State, s *scope) string {
 	if d.when == nil {
 		return ""
 	}
+	return recall(c, &d.memos.when, s, func() string { return c.evaluateWhen(d, s) })
+}
+
+func (c *compilation) evaluateWhen(d *State, s *scope) string {
 	if d.when.kind == kindBool {
 		if d.when.boolean {
 			return ""

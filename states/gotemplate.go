@@ -18,8 +18,9 @@ type goTemplates struct {
 }
 
 type goTemplate struct {
-	t   *text.Template
-	err *placedError
+	t     *text.Template
+	reads *reads
+	err   *placedError
 }
 
 func newGoTemplates(l *Catalogue) *goTemplates {
@@ -97,6 +98,7 @@ func (g *goTemplates) parse(name string) goTemplate {
 		})
 	}
 	if err == nil {
+		t.reads = readsOfGo(t.t)
 		err = g.count(t.t)
 	}
 	if err != nil {
@@ -148,6 +150,7 @@ func (g *goTemplates) render(name string, s *scope) ([]byte, *placedError) {
 		return nil, t.err
 	}
 	g.budget.reset()
+	g.lib.noting.reads.add(t.reads)
 	out := limitedBuffer{limit: MaxRenderedBytes}
 	err := guarded(func() error { return t.t.Execute(&out, s.templateData()) })
 	if err == nil {

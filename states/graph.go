@@ -62,7 +62,7 @@ func (c *compilation) connect() {
 	for _, id := range keysOf(c.groups) {
 		d := c.groups[id]
 		component, _, _ := strings.Cut(id, "/")
-		s := newScope(c.node, nil)
+		s := c.scope(nil)
 		c.connectOne(d, component, &s, c.membersOf(id, nil))
 	}
 	c.connectBarriers()
@@ -156,7 +156,7 @@ func (c *compilation) membersOf(id string, stack []string) []int {
 		return at
 	}
 	component, _, _ := strings.Cut(id, "/")
-	s := newScope(c.node, nil)
+	s := c.scope(nil)
 	var all []int
 	for _, n := range c.groups[id].members {
 		name := n.name

@@ -1,0 +1,126 @@
+package states
+
+import "crypto/sha256"
+
+// The order and the edges of a plan follow from little of what its states hold, so that most nodes of a tree share them.
+
+// Limits of the arrangements that a catalogue keeps.
+const (
+	maxArrangements = 16
+	maxArranged     = 2 * MaxEdges // invocations and edges of all
+)
+
+// arrangement is a plan without the parts of its invocations.
+type arrangement struct {
+	invocations []StateInvocation
+	sources     []int // the instance of each invocation
+	edges       []Edge
+	effects     effects
+}
+
+// arrangeShared is arrange, or what it did for another node with the same instances as far as arrange looks at them.
+func (c *compilation) arrangeShared() {
+	key, ok := c.arrangementKey()
+	if !ok {
+		c.arrange()
+		return
+	}
+	if a, has := c.lib.graphs[key]; has && c.replay(&a.effects) {
+		c.plan.Edges = a.edges
+		c.plan.Invocations = make([]StateInvocation, len(a.invocations))
+		copy(c.plan.Invocations, a.invocations)
+		for i, at := range a.sources {
+			c.plan.Invocations[i].Parts = c.instances[at].Parts
+		}
+		return
+	}
+	before, made := c.problems.calls, len(c.instances)
+	c.lib.noting = &effects{}
+	c.arrange()
+	if did := c.lib.noting; c.problems.calls == before && !did.reads.ofNode() && len(c.instances) == made {
+		c.lib.keepArrangement(key, &arrangement{c.plan.Invocations, c.order, c.plan.Edges, *did})
+	}
+}
+
+func (l *Catalogue) keepArrangement(key [32]byte, a *arrangement) {
+	size := len(a.invocations) + len(a.edges)
+	if len(l.graphs) >= maxArrangements || l.arranged+size > maxArranged {
+		clear(l.graphs) // those that are wanted come again
+		l.arranged = 0
+	}
+	l.graphs[key] = a
+	l.arranged += size
+}
+
+// arrangementKey hashes all of the instances that arrange looks at; not ok: it cannot be said.
+func (c *compilation) arrangementKey() (key [32]byte, ok bool) {
+	e := encoder{out: c.keyBuffer[:0], strings: make(map[string]uint64, 4*len(c.instances))}
+	e.text(string(c.plan.Policy.Order))
+	for i := range c.instances {
+		in := &c.instances[i]
+		bare := in.StateInvocation
+		bare.Parts = nil
+		if e.invocation(&bare) != nil || bare.When != nil {
+			return key, false
+		}
+		e.number(in.decl.serial)
+		e.text(in.component)
+		if in.scope.each != nil && e.value(in.scope.each, 0) != nil {
+			return key, false
+		}
+		if !e.things(in.Parts, c.lib.functions) {
+			return key, false
+		}
+	}
+	for _, id := range keysOf(c.groups) {
+		e.text(id)
+		e.number(c.groups[id].serial)
+	}
+	c.keyBuffer = e.out
+	return sha256.Sum256(e.out), true
+}
+
+// things writes what parts are, and what their parameters name on the machine; false when one is not known yet.
+func (e *encoder) things(parts []StatePartInvocation, functions map[string]*Function) bool {
+	e.number(len(parts))
+	for _, p := range parts {
+		e.text(p.Module)
+		e.text(p.Function)
+		fn := functions[p.FullName()]
+		if fn == nil {
+			return false
+		}
+		for i := range fn.Params {
+			param := &fn.Params[i]
+			v := p.Params[param.Name]
+			if isDeferred(v) {
+				return false
+			}
+			if (param.Provides != "" || param.Needs != "") && e.value(v, 0) != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isDeferred tells whether any of a value is known only later.
+func isDeferred(v any) bool {
+	switch v := v.(type) {
+	case Deferred:
+		return true
+	case []any:
+		for _, item := range v {
+			if isDeferred(item) {
+				return true
+			}
+		}
+	case map[string]any:
+		for _, item := range v {
+			if isDeferred(item) {
+				return true
+			}
+		}
+	}
+	return false
+}

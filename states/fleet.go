@@ -1,0 +1,4 @@
+package states
+
+// fleetFunction is the function that gives the nodes of the fleet.
+const fleetFunction = "nodes"
