@@ -54,7 +54,7 @@ func (l *Catalogue) keepArrangement(key [32]byte, a *arrangement) {
 
 // arrangementKey hashes all of the instances that arrange looks at; not ok: it cannot be said.
 func (c *compilation) arrangementKey() (key [32]byte, ok bool) {
-	e := encoder{out: c.keyBuffer[:0], strings: make(map[string]uint64, 4*len(c.instances))}
+	e := encoder{out: c.lib.keyBuffer[:0]}
 	e.text(string(c.plan.Policy.Order))
 	for i := range c.instances {
 		in := &c.instances[i]
@@ -68,40 +68,38 @@ func (c *compilation) arrangementKey() (key [32]byte, ok bool) {
 		if in.scope.each != nil && e.value(in.scope.each, 0) != nil {
 			return key, false
 		}
-		if !e.things(in.Parts, c.lib.functions) {
+		if !in.made.known {
 			return key, false
 		}
+		e.number(len(in.made.things))
+		e.out = append(e.out, in.made.things...)
 	}
 	for _, id := range keysOf(c.groups) {
 		e.text(id)
 		e.number(c.groups[id].serial)
 	}
-	c.keyBuffer = e.out
+	c.lib.keyBuffer = e.out
 	return sha256.Sum256(e.out), true
 }
 
-// things writes what parts are, and what their parameters name on the machine; false when one is not known yet.
-func (e *encoder) things(parts []StatePartInvocation, functions map[string]*Function) bool {
-	e.number(len(parts))
+// thingsOf encodes what parts are, and what their parameters name on the machine.
+func (c *compilation) thingsOf(parts []StatePartInvocation) madeParts {
+	made := madeParts{parts: parts, known: true}
+	var e encoder
 	for _, p := range parts {
 		e.text(p.Module)
 		e.text(p.Function)
-		fn := functions[p.FullName()]
-		if fn == nil {
-			return false
-		}
+		fn := c.lib.functions[p.FullName()]
 		for i := range fn.Params {
 			param := &fn.Params[i]
 			v := p.Params[param.Name]
-			if isDeferred(v) {
-				return false
-			}
-			if (param.Provides != "" || param.Needs != "") && e.value(v, 0) != nil {
-				return false
+			if isDeferred(v) || (param.Provides != "" || param.Needs != "") && e.value(v, 0) != nil {
+				made.known = false
 			}
 		}
 	}
-	return true
+	made.things = e.out
+	return made
 }
 
 // isDeferred tells whether any of a value is known only later.

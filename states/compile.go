@@ -122,11 +122,11 @@ type compilation struct {
 func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	l.problems = newCollector(l.tree)
 	l.problems.include(l.base)
-	l.noting = &effects{}
+	l.noting = &effects{outermost: true}
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
-		known: map[string][]int{}, groups: map[string]*State{}, members: map[string][]int{},
+		known: make(map[string][]int, l.usual), instances: make([]instance, 0, l.usual), groups: map[string]*State{}, members: map[string][]int{},
 		shared: shared{digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
 	}
 	if in.Order != "" {
@@ -136,6 +136,7 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	for _, name := range c.chosen.components {
 		c.expandComponent(l.components[name])
 	}
+	l.usual = len(c.instances)
 	if !c.full {
 		c.arrangeShared()
 	}

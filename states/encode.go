@@ -67,8 +67,13 @@ func (e *encoder) bool(b bool) {
 	e.uint(n)
 }
 
-// text writes a string, or the number of an equal one before it.
+// text writes a string, or the number of an equal one before it; without a table of strings all are written out.
 func (e *encoder) text(s string) {
+	if e.strings == nil {
+		e.number(len(s))
+		e.out = append(e.out, s...)
+		return
+	}
 	if n, ok := e.strings[s]; ok {
 		e.uint(n)
 		return

@@ -11,6 +11,7 @@ type instance struct {
 	decl      *State
 	component string
 	scope     scope
+	made      madeParts
 }
 
 // expandComponent makes the invocations of a component for the node.
@@ -129,7 +130,8 @@ func (c *compilation) expandOne(comp *component, d *State, s scope, suffix strin
 		in.OnRemove = d.onRemove
 	}
 	in.Skip = c.skipped(d, &s)
-	in.Parts = c.parts(d, &s, comp.dir, in.Skip != "")
+	in.made = c.parts(d, &s, comp.dir, in.Skip != "")
+	in.Parts = in.made.parts
 	at := len(c.instances)
 	c.instances = append(c.instances, in)
 	c.known[base] = append(c.known[base], at)
@@ -138,23 +140,32 @@ func (c *compilation) expandOne(comp *component, d *State, s scope, suffix strin
 	}
 }
 
-// parts evaluates the parts of a state; of one that is skipped it only names them. Nobody changes what it returns.
-func (c *compilation) parts(d *State, s *scope, dir string, skipped bool) []StatePartInvocation {
+// madeParts are the parts of an instance. Nobody changes them.
+type madeParts struct {
+	parts []StatePartInvocation
+	// things is what arrange looks at of them, encoded; not known where that depends on what is known later.
+	things []byte
+	known  bool
+}
+
+// parts evaluates the parts of a state; of one that is skipped it only names them.
+func (c *compilation) parts(d *State, s *scope, dir string, skipped bool) madeParts {
 	if len(d.parts) == 0 {
-		return nil
+		return madeParts{known: true}
 	}
-	made := make([]StatePartInvocation, len(d.parts))
 	if skipped {
+		made := make([]StatePartInvocation, len(d.parts))
 		for i, p := range d.parts {
 			made[i] = StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place}
 		}
-		return made
+		return c.thingsOf(made)
 	}
-	return recall(c, &d.memos.parts, s, func() []StatePartInvocation {
+	return recall(c, &d.memos.parts, s, func() madeParts {
+		made := make([]StatePartInvocation, len(d.parts))
 		for i, p := range d.parts {
 			made[i] = c.part(p, s, dir)
 		}
-		return made
+		return c.thingsOf(made)
 	})
 }
 

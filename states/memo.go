@@ -29,6 +29,8 @@ type sharing struct {
 	keptContent int64 // bytes
 	arranged    int   // invocations and edges of graphs
 	serial      int   // of the State declared last
+	usual       int   // how many instances the compilation before had
+	keyBuffer   []byte
 }
 
 // shared is what a compilation needs for it.
@@ -65,9 +67,10 @@ type readSet struct {
 
 // effects are what a piece of work does to its compilation beside its value.
 type effects struct {
-	reads    reads
-	spent    int64
-	rendered []renderedContent
+	outermost bool // nobody wants to know
+	reads     reads
+	spent     int64
+	rendered  []renderedContent
 }
 
 type renderedContent struct {
@@ -78,7 +81,7 @@ type renderedContent struct {
 // recall returns what work returns, from an earlier node where that read the same.
 func recall[T any](c *compilation, m *memo[T], s *scope, work func() T) T {
 	for i, set := range m.sets {
-		if r, ok := m.kept[c.keyOf(set, i, s)]; ok && c.replay(&r.effects) {
+		if r, ok := m.kept[string(c.keyOf(set, i, s))]; ok && c.replay(&r.effects) {
 			return r.value
 		}
 	}
@@ -95,6 +98,9 @@ func recall[T any](c *compilation, m *memo[T], s *scope, work func() T) T {
 }
 
 func (e *effects) add(o *effects) {
+	if e.outermost {
+		return
+	}
 	e.reads.add(&o.reads)
 	e.spent += o.spent
 	e.rendered = append(e.rendered, o.rendered...)
@@ -124,7 +130,7 @@ func keepResult[T any](c *compilation, m *memo[T], s *scope, r result[T]) {
 	if m.kept == nil {
 		m.kept = map[string]result[T]{}
 	}
-	m.kept[c.keyOf(m.sets[at], at, s)] = r
+	m.kept[string(c.keyOf(m.sets[at], at, s))] = r
 	c.lib.kept++
 	c.lib.keptContent += size
 }
@@ -154,8 +160,8 @@ func (c *compilation) replay(e *effects) bool {
 	return true
 }
 
-// keyOf writes down the values of what a set names, for the node being compiled.
-func (c *compilation) keyOf(set *readSet, index int, s *scope) string {
+// keyOf writes down the values of what a set names, for the node being compiled; until the next call.
+func (c *compilation) keyOf(set *readSet, index int, s *scope) []byte {
 	key := append(c.keyBuffer[:0], byte(index))
 	text := func(s string, has bool) {
 		if !has {
@@ -188,7 +194,7 @@ func (c *compilation) keyOf(set *readSet, index int, s *scope) string {
 	}
 	if len(set.varNames) == 0 && !set.allVars {
 		c.keyBuffer = key
-		return string(key)
+		return key
 	}
 	d := c.digestsOf(s.vars)
 	if set.allVars {
@@ -204,7 +210,7 @@ func (c *compilation) keyOf(set *readSet, index int, s *scope) string {
 		}
 	}
 	c.keyBuffer = key
-	return string(key)
+	return key
 }
 
 // scope is newScope for the node being compiled.
@@ -216,7 +222,7 @@ func (c *compilation) scope(vars map[string]any) scope {
 type memos struct {
 	forEach memo[evaluated]
 	when    memo[string]
-	parts   memo[[]StatePartInvocation]
+	parts   memo[madeParts]
 }
 
 // variables evaluates variables as a document of the tree has them; these may use tags, name, zone and nodes().
@@ -282,7 +288,7 @@ func (d *digests) ofKey(name string, v any) []byte {
 
 // digestOf is equal for equal plain values only, but for collisions of the hash.
 func digestOf(v any) []byte {
-	e := encoder{strings: map[string]uint64{}}
+	var e encoder
 	if err := e.value(v, 0); err != nil {
 		e.out = fmt.Appendf(nil, "%#v", v) // deeper than an encoding may be: printed in the order of the keys
 	}
