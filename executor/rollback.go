@@ -105,6 +105,7 @@ func (e *Engine) sweep(intents []intent, stages []string) error {
 		if path, ok := in.path(e); ok {
 			stages = append(stages, path)
 		}
+		stages = append(stages, in.Saved.Stages...)
 	}
 	return e.Host.Unstage(stages)
 }

@@ -65,6 +65,12 @@ func (c *compilation) arrangementKey() (key [32]byte, ok bool) {
 		}
 		e.number(in.decl.serial)
 		e.text(in.component)
+		e.text(in.home)
+		e.text(in.order)
+		for _, n := range []int{in.first, in.parent, in.root} {
+			e.number(n)
+		}
+		e.bool(in.rescue)
 		if in.scope.each != nil && e.value(in.scope.each, 0) != nil {
 			return key, false
 		}
@@ -77,6 +83,9 @@ func (c *compilation) arrangementKey() (key [32]byte, ok bool) {
 	for _, id := range keysOf(c.groups) {
 		e.text(id)
 		e.number(c.groups[id].serial)
+	}
+	for _, d := range c.written {
+		e.number(d.serial)
 	}
 	c.lib.keyBuffer = e.out
 	return sha256.Sum256(e.out), true

@@ -26,6 +26,7 @@ type Catalogue struct {
 	expressions *expressions
 	splits      map[string]splitResult
 	engines     map[string]engine
+	star        *starFiles
 	site        site
 }
 
@@ -52,6 +53,7 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 	}
 	l.noting, l.values, l.graphs = &effects{}, map[*docNode]*memo[evaluated]{}, map[[32]byte]*arrangement{}
 	l.engines = map[string]engine{".j2": newJinja(l), ".tmpl": newGoTemplates(l)}
+	l.star = &starFiles{lib: l, modules: map[string]*starModule{}}
 	l.base = l.problems
 	l.site = l.readSite()
 	return l, nil
@@ -110,12 +112,19 @@ type compilation struct {
 	chosen    chosen
 	instances []instance
 	known     map[string][]int // instances by component/id, and by component/id[key]
-	groups    map[string]*State
+	groups    map[string]*declared
 	members   map[string][]int
-	graph     *graph
-	rendered  int64
-	overspent bool
-	full      bool
+	written   []*declared // all states in the order written
+	declared  map[string]*declared
+	claims    map[string]*claims
+	elements  map[*declared]eachElements
+	// groupCallees are the members of groups that blocks and sequences run.
+	groupCallees map[string][]callee
+	graph        *graph
+	entries      []link // into blocks and sequences
+	rendered     int64
+	overspent    bool
+	full         bool
 	shared
 }
 
@@ -126,7 +135,8 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
-		known: make(map[string][]int, l.usual), instances: make([]instance, 0, l.usual), groups: map[string]*State{}, members: map[string][]int{},
+		known: make(map[string][]int, l.usual), instances: make([]instance, 0, l.usual), groups: map[string]*declared{}, members: map[string][]int{},
+		declared: make(map[string]*declared, l.usual), claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
 		shared: shared{digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
 	}
 	if in.Order != "" {
@@ -134,8 +144,9 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	}
 	c.chosen = c.choose()
 	for _, name := range c.chosen.components {
-		c.expandComponent(l.components[name])
+		c.declareComponent(l.components[name])
 	}
+	c.expand()
 	l.usual = len(c.instances)
 	if !c.full {
 		c.arrangeShared()
@@ -163,7 +174,7 @@ func (c *compilation) arrange() {
 func (c *compilation) finish() {
 	genius := c.plan.Policy.Order == Genius
 	order := c.graph.sorted(func(at int) int {
-		if genius && c.instances[at].Lazy {
+		if genius && c.instances[at].Lazy && c.instances[at].root == 0 {
 			return 1 // reloads once, at the end
 		}
 		return 0
@@ -174,6 +185,9 @@ func (c *compilation) finish() {
 	for i, at := range order {
 		position[at] = i
 		c.plan.Invocations[i] = c.instances[at].StateInvocation
+	}
+	for i := range c.plan.Invocations {
+		c.plan.Invocations[i].remap(position)
 	}
 	c.plan.Edges = make([]Edge, len(c.graph.links))
 	for i, l := range c.graph.links {

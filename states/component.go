@@ -41,10 +41,10 @@ type State struct {
 	timeout    time.Duration
 	onRemove   string
 	undo       named
-	barrier    bool
-	members    []named // of a meta.group
-	group      bool
-	serial     int // tells it from every other State of the catalogue
+	meta       string    // meta.group and so on; empty: it has parts
+	members    []named   // of a meta.group
+	runs       []runList // of a meta.block or meta.sequence
+	serial     int       // tells it from every other State of the catalogue
 	memos      memos
 }
 
@@ -64,8 +64,6 @@ type requisite struct {
 var requisiteKeys = []string{"require", "require_in", "after", "before", "notify", "listen", "listen_in", "notify_failure", "listen_failure"}
 
 var stateKeys = append([]string{"lazy", "when", "for_each", "order", "retry", "timeout", "on_remove", "undo"}, requisiteKeys...)
-
-var metaFunctions = []string{"meta.group", "meta.block", "meta.sequence", "meta.barrier"}
 
 // component reads components/NAME once; nil when it cannot be used.
 func (l *Catalogue) component(n named) *component {
@@ -109,10 +107,8 @@ func (l *Catalogue) readStates(c *component) {
 	c.file = l.oneForm(path.Join(c.dir, "states"), ".yaml", ".yaml.j2", ".json", ".star")
 	switch {
 	case c.file == "":
-		l.problems.add(Place{File: c.dir}, "", "a component needs a states.yaml, states.yaml.j2 or states.json")
-	case strings.HasSuffix(c.file, ".star"):
-		l.problems.add(Place{File: c.file}, "write states.yaml or states.yaml.j2", "Starlark states files come later")
-	case strings.HasSuffix(c.file, ".j2"):
+		l.problems.add(Place{File: c.dir}, "", "a component needs a states.yaml, states.yaml.j2, states.json or states.star")
+	case strings.HasSuffix(c.file, ".j2"), strings.HasSuffix(c.file, ".star"):
 		c.templated = true
 	default:
 		c.states = l.declare(l.document(c.file))
@@ -155,7 +151,8 @@ func (l *Catalogue) declareState(e docEntry) *State {
 			l.declareKey(d, k)
 		}
 	}
-	if len(d.parts) == 0 && !d.barrier && !d.group && !l.saidWrong(d, e) {
+	l.checkMeta(d, e)
+	if len(d.parts) == 0 && d.meta == "" && !l.saidWrong(d, e) {
 		l.problems.add(e.place, "", "state %q does nothing: it names no function", e.key)
 	}
 	return d
@@ -172,23 +169,6 @@ func (l *Catalogue) saidWrong(_ *State, e docEntry) bool {
 		}
 	}
 	return false
-}
-
-func (l *Catalogue) declareMeta(d *State, k docEntry) {
-	switch k.key {
-	case "meta.group":
-		d.group = true
-		d.members = l.problems.namesOf(k.value, "meta.group")
-	case "meta.barrier":
-		d.barrier = true
-		for _, e := range l.problems.mapOf(k.value, "meta.barrier") {
-			l.problems.unknownKey(e, "meta.barrier", nil)
-		}
-	case "meta.block", "meta.sequence":
-		l.problems.add(k.place, "", "%s is not supported yet", k.key)
-	default:
-		l.problems.add(k.place, suggest(k.key, metaFunctions), "unknown function %q", k.key)
-	}
 }
 
 func (l *Catalogue) declarePart(d *State, k docEntry) {

@@ -38,13 +38,13 @@ var ParameterTypes = []Type{String, Bool, Int, Number, Mode, Duration, Path, Str
 type manifest struct {
 	description string
 	needs       []named
-	parameters  []declared
+	parameters  []declaredParameter
 	// declares tells that there is a parameters:, so that what it does not name is unknown.
 	declares bool
 }
 
-// declared is a Parameter with the places of what it says.
-type declared struct {
+// declaredParameter is a Parameter with the places of what it says.
+type declaredParameter struct {
 	Parameter
 	place    Place
 	fallback *docNode // the default
@@ -80,9 +80,9 @@ func (l *Catalogue) readManifest(dir string) manifest {
 	return m
 }
 
-func (l *Catalogue) readParameter(e docEntry) declared {
+func (l *Catalogue) readParameter(e docEntry) declaredParameter {
 	c := l.problems
-	d := declared{Parameter: Parameter{Name: e.key, Type: Any}, place: e.place}
+	d := declaredParameter{Parameter: Parameter{Name: e.key, Type: Any}, place: e.place}
 	var oneOf *docNode
 	for _, k := range c.mapOf(e.value, "a parameter") {
 		switch k.key {
@@ -114,7 +114,7 @@ func (l *Catalogue) readParameter(e docEntry) declared {
 }
 
 // checkParameter finds what contradicts itself in one declaration.
-func (l *Catalogue) checkParameter(d *declared, oneOf *docNode) {
+func (l *Catalogue) checkParameter(d *declaredParameter, oneOf *docNode) {
 	if d.Required && d.fallback != nil {
 		l.problems.add(d.fallback.place, "keep one of them", "parameter %q is required, and has a default", d.Name)
 	}

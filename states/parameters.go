@@ -29,7 +29,7 @@ func (c *compilation) variablesOf(comp *component) map[string]any {
 	return vars
 }
 
-func (c *compilation) checkParameter(comp *component, d *declared, vars map[string]any) {
+func (c *compilation) checkParameter(comp *component, d *declaredParameter, vars map[string]any) {
 	v := vars[d.Name]
 	if v == nil {
 		if d.Required {

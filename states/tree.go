@@ -147,6 +147,14 @@ func (t *tree) line(p Place) string {
 	return strings.TrimRight(string(line), "\r")
 }
 
+// offset is where a place of a file that was read is in its bytes.
+func (t *tree) offset(p Place) int {
+	if t.line(p) == "" {
+		return 0
+	}
+	return t.texts[p.File].lines[p.Line-1] + p.Column - 1
+}
+
 // maxShownLine is how much of a line a problem shows.
 const maxShownLine = 400
 

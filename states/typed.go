@@ -8,7 +8,7 @@ import (
 )
 
 // check checks a value against a parameter of a component; it returns a hint and what is wrong.
-func (d *declared) check(v any) (hint string, err error) {
+func (d *declaredParameter) check(v any) (hint string, err error) {
 	if hint, err := checkTyped(d.Type, v); err != nil {
 		return hint, err
 	}
