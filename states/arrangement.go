@@ -35,9 +35,12 @@ func (c *compilation) arrangeShared() {
 		return
 	}
 	before, made := c.problems.calls, len(c.instances)
-	c.lib.noting = &effects{}
+	outer, did := c.lib.noting, &effects{}
+	c.lib.noting = did
 	c.arrange()
-	if did := c.lib.noting; c.problems.calls == before && !did.reads.ofNode() && len(c.instances) == made {
+	c.lib.noting = outer
+	outer.add(did)
+	if c.problems.calls == before && !did.reads.ofNode() && len(c.instances) == made {
 		c.lib.keepArrangement(key, &arrangement{c.plan.Invocations, c.order, c.plan.Edges, *did})
 	}
 }

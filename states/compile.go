@@ -15,6 +15,8 @@ type Catalogue struct {
 	units      map[string]*collector
 	variables  map[string]bool // that any component says it has; nil until asked for
 	undeclared bool            // a component does not say
+	fleet      fleet
+	listed     []Node // in the tree's inventory
 	sharing
 	functions   map[string]*Function
 	modules     map[string]bool
@@ -48,7 +50,7 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 		l.modules[f.Module] = true
 	}
 	var err error
-	if l.expressions, err = newExpressions(func(r *reads) { l.noting.reads.add(r) }); err != nil {
+	if l.expressions, err = newExpressions(func(r *reads) { l.noting.reads.add(r) }, l.nodesOf); err != nil {
 		return nil, err
 	}
 	l.noting, l.values, l.graphs = &effects{}, map[*docNode]*memo[evaluated]{}, map[[32]byte]*arrangement{}
@@ -131,7 +133,9 @@ type compilation struct {
 func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	l.problems = newCollector(l.tree)
 	l.problems.include(l.base)
-	l.noting = &effects{outermost: true}
+	did := &effects{outermost: true}
+	l.noting = did
+	l.newFleet(in.Fleet)
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
@@ -151,6 +155,7 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	if !c.full {
 		c.arrangeShared()
 	}
+	c.plan.ReadsFleet = did.reads.fleet
 	return c.plan, c.problems
 }
 

@@ -96,8 +96,8 @@ type program struct {
 	err   *expressionError
 }
 
-func newExpressions(note func(*reads)) (*expressions, error) {
-	env, err := cel.NewEnv(append(sharedOptions(),
+func newExpressions(note func(*reads), nodes func(string) ([]any, error)) (*expressions, error) {
+	env, err := cel.NewEnv(append(sharedOptions(), fleetInCEL(nodes),
 		cel.Variable("vars", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("tags", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("name", cel.StringType),

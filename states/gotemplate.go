@@ -42,14 +42,15 @@ func (g *goTemplates) functions() text.FuncMap {
 		return s, nil
 	}
 	return text.FuncMap{
-		tickName:   func() (string, error) { return "", g.budget.spend(1) },
-		"print":    func(a ...any) (string, error) { return limit(fmt.Sprint(a...)) },
-		"printf":   func(f string, a ...any) (string, error) { return limit(fmt.Sprintf(f, a...)) },
-		"println":  func(a ...any) (string, error) { return limit(fmt.Sprintln(a...)) },
-		"html":     func(a ...any) (string, error) { return limit(text.HTMLEscaper(a...)) },
-		"js":       func(a ...any) (string, error) { return limit(text.JSEscaper(a...)) },
-		"urlquery": func(a ...any) (string, error) { return limit(text.URLQueryEscaper(a...)) },
-		"join":     func(sep string, list []any) (string, error) { return joinLimited(sep, list, limit) },
+		fleetFunction: g.fleetInGo,
+		tickName:      func() (string, error) { return "", g.budget.spend(1) },
+		"print":       func(a ...any) (string, error) { return limit(fmt.Sprint(a...)) },
+		"printf":      func(f string, a ...any) (string, error) { return limit(fmt.Sprintf(f, a...)) },
+		"println":     func(a ...any) (string, error) { return limit(fmt.Sprintln(a...)) },
+		"html":        func(a ...any) (string, error) { return limit(text.HTMLEscaper(a...)) },
+		"js":          func(a ...any) (string, error) { return limit(text.JSEscaper(a...)) },
+		"urlquery":    func(a ...any) (string, error) { return limit(text.URLQueryEscaper(a...)) },
+		"join":        func(sep string, list []any) (string, error) { return joinLimited(sep, list, limit) },
 		"default": func(fallback, v any) any {
 			if v == nil || v == "" {
 				return fallback

@@ -50,6 +50,7 @@ func newJinja(l *Catalogue) *jinja {
 	}
 	globals["none"], globals["None"] = nil, nil
 	globals["range"] = j.budget.rangeFunction
+	globals[fleetFunction] = j.fleetInJinja
 	j.env = &exec.Environment{
 		Context:           exec.NewContext(globals),
 		Filters:           jinjaFilters(j.budget),

@@ -67,7 +67,8 @@ type readSet struct {
 
 // effects are what a piece of work does to its compilation beside its value.
 type effects struct {
-	outermost bool // nobody wants to know
+	outermost bool // nobody wants to know, but for the fleet
+	asked     int  // of the fleet
 	reads     reads
 	spent     int64
 	rendered  []renderedContent
@@ -99,15 +100,14 @@ func recall[T any](c *compilation, m *memo[T], s *scope, work func() T) T {
 
 func (e *effects) add(o *effects) {
 	if e.outermost {
+		e.reads.fleet = e.reads.fleet || o.reads.fleet
 		return
 	}
+	e.asked += o.asked
 	e.reads.add(&o.reads)
 	e.spent += o.spent
 	e.rendered = append(e.rendered, o.rendered...)
 }
-
-// fleetDigest stands for all nodes that there are.
-func (c *compilation) fleetDigest() []byte { return nil }
 
 func keepResult[T any](c *compilation, m *memo[T], s *scope, r result[T]) {
 	did := &r.effects.reads
@@ -147,6 +147,10 @@ func (c *compilation) replay(e *effects) bool {
 		size += int64(len(content.data))
 	}
 	if c.rendered+size > MaxRenderedTotal {
+		return false
+	}
+	if c.lib.fleet.work += e.asked; c.lib.fleet.work > maxFleetWork {
+		c.lib.fleet.work -= e.asked
 		return false
 	}
 	c.rendered += e.spent
