@@ -41,7 +41,7 @@ func drawShared(t *rapid.T) fstest.MapFS {
 		dir := "components/" + comp + "/"
 		file(dir+"defaults.yaml", "a: 1\nb: b\nm: {k: far}\nlist: [a, b]\n")
 		var b strings.Builder
-		b.WriteString("states:\n")
+		fmt.Fprintf(&b, "states:\n  group: {group.present: {name: fra}}\n  sub: {file.directory: {path: /srv/%s}}\n", comp)
 		for i := range rapid.IntRange(1, 5).Draw(t, "n") {
 			fmt.Fprintf(&b, "  s%d:\n", i)
 			if rapid.IntRange(0, 3).Draw(t, "when") == 0 {
