@@ -61,10 +61,6 @@ type requisite struct {
 	names []named
 }
 
-var requisiteKeys = []string{"require", "require_in", "after", "before", "notify", "listen", "listen_in", "notify_failure", "listen_failure"}
-
-var stateKeys = append([]string{"lazy", "when", "for_each", "order", "retry", "timeout", "on_remove", "undo"}, requisiteKeys...)
-
 // component reads components/NAME once; nil when it cannot be used.
 func (l *Catalogue) component(n named) *component {
 	dir := path.Join("components", n.name)
@@ -211,13 +207,13 @@ func (l *Catalogue) declareKey(d *State, k docEntry) {
 		}
 		d.forEach = k.value
 	case "order":
-		d.order = c.oneOf(k.value, "order", "first", "last")
+		d.order = c.oneOf(k.value, k.key, wordsOf(stateTable, k.key)...)
 	case "retry":
 		d.retry = l.retryOf(k.value)
 	case "timeout":
 		d.timeout = l.durationOf(k.value, "timeout")
 	case "on_remove":
-		d.onRemove = c.oneOf(k.value, "on_remove", "restore", "keep")
+		d.onRemove = c.oneOf(k.value, k.key, wordsOf(stateTable, k.key)...)
 	case "undo":
 		if s, ok := c.stringOf(k.value, "undo"); ok {
 			d.undo = named{s, k.value.place}
@@ -246,7 +242,7 @@ func (l *Catalogue) retryOf(n *docNode) Retry {
 		case "delay":
 			r.Delay = l.durationOf(e.value, "delay")
 		default:
-			l.problems.unknownKey(e, "retry", []string{"attempts", "delay"})
+			l.problems.unknownKey(e, "retry", keyNames(retryTable))
 		}
 	}
 	return r

@@ -34,6 +34,14 @@ const (
 // ParameterTypes are the types that a component.yaml may name.
 var ParameterTypes = []Type{String, Bool, Int, Number, Mode, Duration, Path, Strings, List, Map, Any}
 
+func typeNames(types []Type) []string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = string(t)
+	}
+	return names
+}
+
 // manifest is a component.yaml as read.
 type manifest struct {
 	description string
@@ -49,11 +57,6 @@ type declaredParameter struct {
 	place    Place
 	fallback *docNode // the default
 }
-
-var (
-	manifestKeys  = []string{"description", "needs", "parameters"}
-	parameterKeys = []string{"type", "default", "description", "required", "one_of", "secret"}
-)
 
 // readManifest reads a component.yaml, where there is one.
 func (l *Catalogue) readManifest(dir string) manifest {
@@ -87,10 +90,7 @@ func (l *Catalogue) readParameter(e docEntry) declaredParameter {
 	for _, k := range c.mapOf(e.value, "a parameter") {
 		switch k.key {
 		case "type":
-			names := make([]string, len(ParameterTypes))
-			for i, t := range ParameterTypes {
-				names[i] = string(t)
-			}
+			names := typeNames(ParameterTypes)
 			if s := c.oneOf(k.value, "type", names...); s != "" {
 				d.Type = Type(s)
 			}

@@ -50,8 +50,6 @@ type role struct {
 	variables  *docNode
 }
 
-var roleKeys = []string{"description", "needs", "components", "variables"}
-
 // role reads roles/NAME.yaml once.
 func (l *Catalogue) role(n named) role {
 	if name := l.namedFile("roles", "role", n); name != "" {
