@@ -7,6 +7,7 @@ import (
 	"shoal/executor/module/group"
 	"shoal/executor/module/pkg"
 	"shoal/executor/module/service"
+	"shoal/executor/module/sshkey"
 	"shoal/executor/module/user"
 	"shoal/states"
 )
@@ -21,7 +22,7 @@ var node = states.Node{Name: "web-1", Zone: "a", Tags: map[string]string{
 func functions() []states.Function {
 	var all []states.Function
 	for _, some := range [][]executor.Module{
-		file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
+		file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
 	} {
 		for _, m := range some {
 			all = append(all, m.Function())
