@@ -23,6 +23,8 @@ type planOptions struct {
 	root, dataDir, order         string
 	exitCode                     bool
 	inventory                    string
+	graph                        string             // text or dot
+	draw                         func(*states.Plan) // gets each plan, and then no machine is looked at; nil: a plan is checked
 }
 
 func newPlan(t *terminal) *cobra.Command {
@@ -34,7 +36,13 @@ func newPlan(t *terminal) *cobra.Command {
 
 With --tag, or where no agent runs, the plan is for this machine (or the folder of --root) with these tags. With a
 running agent it is for that agent's machine. --for NAME and --on SELECTOR compile the plans of other nodes, of the mesh or of an
-inventory, from their tags; what their machines look like is unknown here. Without TREE it is the head of the environment that is planned.`,
+inventory, from their tags; what their machines look like is unknown here. Without TREE it is the head of the environment that is planned.
+
+--graph shows in which order the states would run, and why, for people; --graph=dot for Graphviz, --graph --json as data.
+No machine is looked at then.`,
+		Example: `  shoal plan mytree --tag role=web --root /tmp/box
+  shoal plan mytree --tag role=web --exit-code > /dev/null   # 10: something would change
+  shoal plan mytree --tag role=web --graph=dot | dot -Tsvg > run.svg`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	connect := nodeFlag(cmd)
@@ -44,11 +52,16 @@ inventory, from their tags; what their machines look like is unknown here. Witho
 	f.StringVar(&o.on, "on", "", "plan for every node of the mesh or the inventory that this selects, such as role=web")
 	inventoryFlag(cmd, &o.inventory)
 	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 10 when there are changes")
+	f.StringVar(&o.graph, "graph", "", "show the order of the run and the reason of each edge, as text or dot")
+	f.Lookup("graph").NoOptDefVal = "text"
 	hereFlags(cmd, &o.name, &o.zone, &o.tags, &o.root, &o.dataDir, &o.order)
 	cmd.MarkFlagsMutuallyExclusive("for", "on", "tag")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOrder(o.order); err != nil {
 			return err
+		}
+		if o.graph != "" {
+			return t.printGraphs(cmd, o, connect(), args)
 		}
 		reports, err := o.plan(cmd.Context(), connect(), cmd.Flags().Changed("node"), args)
 		if err != nil {
@@ -178,6 +191,10 @@ func (o planOptions) check(ctx context.Context, node states.Node, fleet []states
 	if err != nil {
 		return nil, err
 	}
+	if o.draw != nil {
+		o.draw(plan)
+		return nil, nil
+	}
 	m, done, err := checkMachine(root, dataDir)
 	if err != nil {
 		return nil, err
@@ -243,6 +260,9 @@ func (o planOptions) planOthers(fleet []states.Node, here map[string]string, tre
 		plan, err := l.Compile(states.Input{Node: n, Fleet: fleet, Order: states.Order(o.order)})
 		if err != nil {
 			return nil, err
+		}
+		if o.draw != nil {
+			o.draw(plan)
 		}
 		reports[i] = executor.Unseen(plan, meta)
 	}
