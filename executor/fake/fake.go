@@ -15,6 +15,7 @@ type Host struct {
 	*Packages
 	*Services
 	*Accounts
+	*Web
 }
 
 var _ executor.Host = (*Host)(nil)
@@ -22,6 +23,7 @@ var _ executor.Host = (*Host)(nil)
 // New makes an empty machine: the root folder, and root.
 func New() *Host {
 	h := &Host{Files: NewFiles(), Commands: &Commands{}, Packages: NewPackages(), Services: NewServices(), Accounts: NewAccounts()}
+	h.Web = NewWeb(h.Files)
 	h.UnitFiles = func() []string { return UnitFiles(h) }
 	return h
 }
