@@ -3,6 +3,7 @@ package moduletest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -65,12 +66,14 @@ func (s Suite) interrupt(t *testing.T, c Case, n int, apply, revert step) (kille
 		return err
 	})
 	back := func(h executor.Host) error {
-		if staged := s.stages(c.Params); len(staged) > 0 {
-			if err := h.Unstage(staged); err != nil {
-				return err
-			}
+		// As the engine does: before, so that a folder can be removed, and after, when the folders are those of before.
+		if err := s.sweep(h, c); err != nil {
+			return err
 		}
-		return s.Module.Revert(t.Context(), h, c.Params, undo)
+		if err := s.Module.Revert(t.Context(), h, c.Params, undo); err != nil {
+			return err
+		}
+		return s.sweep(h, c)
 	}
 	if revert.at > 0 {
 		killed = until(h, revert, back) || killed
@@ -81,8 +84,15 @@ func (s Suite) interrupt(t *testing.T, c Case, n int, apply, revert step) (kille
 	if t.Failed() {
 		t.FailNow()
 	}
-	s.same(t, h, before, "Revert after an interruption did not restore the machine")
+	s.same(t, h, before, fmt.Sprintf("Revert after an interruption (%+v, %+v) did not restore the machine", apply, revert))
 	return killed
+}
+
+func (s Suite) sweep(h executor.Host, c Case) error {
+	if staged := s.stages(c.Params); len(staged) > 0 {
+		return h.Unstage(staged)
+	}
+	return nil
 }
 
 // stages are the paths for which the engine sweeps what was staged.
