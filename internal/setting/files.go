@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"shoal/executor"
@@ -17,12 +18,14 @@ type Files struct {
 	Managed, Symlink, Absent executor.Module
 }
 
-// Want is one path as it is to be: a file that holds Data, a symlink to Link, or nothing.
+// Want is one path as it is to be: a file that holds Data or Content, a symlink to Link, or nothing.
 type Want struct {
 	Path string
 	Data []byte
-	Link string
-	Gone bool
+	// Content, unless nil, is from the tree, in place of Data.
+	Content *states.Content
+	Link    string
+	Gone    bool
 	// Mode is an octal string; empty: 0644 for a new file, and as it is for an old one.
 	Mode string
 }
@@ -37,11 +40,18 @@ func (f Files) part(w Want) (executor.Module, executor.Params) {
 		p["target"] = w.Link
 		return f.Symlink, p
 	}
-	p["contents"] = states.Content{Hash: hashOf(w.Data), Size: int64(len(w.Data)), From: "content"}
+	p["contents"] = w.content()
 	if w.Mode != "" {
 		p["mode"] = w.Mode
 	}
 	return f.Managed, p
+}
+
+func (w Want) content() states.Content {
+	if w.Content != nil {
+		return *w.Content
+	}
+	return states.Content{Hash: hashOf(w.Data), Size: int64(len(w.Data)), From: "content"}
 }
 
 func hashOf(data []byte) string {
@@ -50,16 +60,24 @@ func hashOf(data []byte) string {
 }
 
 // text is the executor.Contents of one file.
-type text []byte
+type text struct {
+	Want
+	tree executor.Contents
+}
 
-func (t text) Bytes(context.Context, states.Content) ([]byte, error) { return t, nil }
+func (t text) Bytes(ctx context.Context, c states.Content) ([]byte, error) {
+	if t.Content != nil {
+		return t.tree.Bytes(ctx, c)
+	}
+	return t.Data, nil
+}
 
 // diff is empty when all paths are as wanted.
-func (f Files) diff(ctx context.Context, h executor.Host, wants []Want) (string, error) {
+func (f Files) diff(ctx context.Context, h executor.Host, c executor.Contents, wants []Want) (string, error) {
 	var b strings.Builder
 	for _, w := range wants {
 		m, p := f.part(w)
-		change, err := m.Check(ctx, h, text(w.Data), p)
+		change, err := m.Check(ctx, h, text{w, c}, p)
 		if err != nil {
 			return "", err
 		}
@@ -71,17 +89,17 @@ func (f Files) diff(ctx context.Context, h executor.Host, wants []Want) (string,
 	return b.String(), nil
 }
 
-func (f Files) apply(ctx context.Context, h executor.Host, wants []Want) error {
+func (f Files) apply(ctx context.Context, h executor.Host, c executor.Contents, wants []Want) error {
 	for _, w := range wants {
 		m, p := f.part(w)
-		change, err := m.Check(ctx, h, text(w.Data), p)
+		change, err := m.Check(ctx, h, text{w, c}, p)
 		if err != nil {
 			return err
 		}
 		if !change.Needed {
 			continue
 		}
-		if _, err := m.Apply(ctx, h, text(w.Data), p); err != nil {
+		if _, err := m.Apply(ctx, h, text{w, c}, p); err != nil {
 			return err
 		}
 	}
@@ -97,11 +115,19 @@ type kept struct {
 	After  string `cbor:"4,keyasint,omitempty"`
 }
 
-// capture keeps every path. The functions for paths share their undo, so that one of them can take and restore for all.
-func (f Files) capture(ctx context.Context, h executor.Host, wants []Want) ([]kept, executor.Undo, error) {
+// capture keeps every path, those of others that a later form of the state may write too: the ledger keeps the first undo of
+// a thing. The functions for paths share their undo, so that one of them can take and restore for all.
+func (f Files) capture(ctx context.Context, h executor.Host, wants []Want, others []string) ([]kept, executor.Undo, error) {
+	wants = slices.Clone(wants)
+	asked := len(wants)
+	for _, path := range others {
+		if !slices.ContainsFunc(wants, func(w Want) bool { return w.Path == path }) {
+			wants = append(wants, Want{Path: path, Gone: true})
+		}
+	}
 	all := make([]kept, 0, len(wants))
 	undo := executor.Undo{Reversible: true, Contents: map[string][]byte{}}
-	for _, w := range wants {
+	for i, w := range wants {
 		one, err := f.Absent.Capture(ctx, h, executor.Params{"path": w.Path})
 		if err != nil {
 			return nil, undo, err
@@ -115,9 +141,11 @@ func (f Files) capture(ctx context.Context, h executor.Host, wants []Want) ([]ke
 			k.Before = hash
 		}
 		if !w.Gone && w.Link == "" {
-			k.After = hashOf(w.Data)
+			k.After = w.content().Hash
 		}
-		undo.Folders = append(undo.Folders, one.Folders...)
+		if i < asked {
+			undo.Folders = append(undo.Folders, one.Folders...)
+		}
 		all = append(all, k)
 	}
 	return all, undo, nil
@@ -168,5 +196,5 @@ func (f Files) rejoin(ctx context.Context, h executor.Host, p executor.Params, k
 			return err
 		}
 	}
-	return f.apply(ctx, h, []Want{{Path: k.Path, Data: join(now, before, p)}})
+	return f.apply(ctx, h, nil, []Want{{Path: k.Path, Data: join(now, before, p)}})
 }

@@ -24,11 +24,11 @@ type Live struct {
 	// Read returns what is live now; an *executor.Missing where nothing can be yet.
 	Read func(ctx context.Context, h executor.Host, p executor.Params) (now string, err error)
 	// Want is what is to be live, given what is and whether a file is to change.
-	Want func(p executor.Params, now string, filesChange bool) string
+	Want func(h executor.Host, p executor.Params, now string, filesChange bool) string
 	// Set takes what is live from one to the other.
 	Set func(ctx context.Context, h executor.Host, p executor.Params, from, to string) error
-	// Lost, unless nil, says why Set cannot bring back what is live now; empty: it can.
-	Lost func(now string) string
+	// Lost, unless nil, says why what is live now cannot be brought back once it is changed; empty: it can.
+	Lost func(now, next string) string
 }
 
 // Module is a function made of files and, unless Live is nil, of a live part. Below --root only the files count: what runs
@@ -43,10 +43,10 @@ type Module struct {
 	Live *Live
 	// Merge, unless nil, takes back one state's part of a file that several states write.
 	Merge func(now, before []byte, p executor.Params) []byte
-	// After, unless nil, runs when a file was changed, and when that was taken back. There it is a help: its error is not one.
+	// After, unless nil and below --root, runs when a file was changed, and when that was taken back. There it is a help: its error is not one.
 	After func(ctx context.Context, h executor.Host, p executor.Params) error
 	// Outputs beside "changed".
-	Outputs func(p executor.Params) map[string]any
+	Outputs func(p executor.Params, wants []Want) map[string]any
 }
 
 // Changed is the output that every setting has.
@@ -77,12 +77,12 @@ type survey struct {
 	missing   error
 }
 
-func (m Module) look(ctx context.Context, h executor.Host, p executor.Params) (s survey, err error) {
+func (m Module) look(ctx context.Context, h executor.Host, c executor.Contents, p executor.Params) (s survey, err error) {
 	if s.wants, err = m.Want(h, p); err != nil && !isMissing(err) {
 		return s, err
 	}
 	s.missing = err
-	if s.files, err = m.Files.diff(ctx, h, s.wants); err != nil || !m.live(h) {
+	if s.files, err = m.Files.diff(ctx, h, c, s.wants); err != nil || !m.live(h) {
 		return s, err
 	}
 	if s.now, err = m.Live.Read(ctx, h, p); err != nil {
@@ -92,7 +92,7 @@ func (m Module) look(ctx context.Context, h executor.Host, p executor.Params) (s
 		s.missing = err
 		return s, nil
 	}
-	s.want = m.Live.Want(p, s.now, s.files != "")
+	s.want = m.Live.Want(h, p, s.now, s.files != "")
 	return s, nil
 }
 
@@ -109,8 +109,8 @@ func Real(h executor.Host) bool { return h.Path("/") == "/" }
 func (s survey) needed() bool { return s.files != "" || s.now != s.want }
 
 // Check implements executor.Module.
-func (m Module) Check(ctx context.Context, h executor.Host, _ executor.Contents, p executor.Params) (executor.Change, error) {
-	s, err := m.look(ctx, h, p)
+func (m Module) Check(ctx context.Context, h executor.Host, c executor.Contents, p executor.Params) (executor.Change, error) {
+	s, err := m.look(ctx, h, c, p)
 	if err != nil {
 		return executor.Change{}, err
 	}
@@ -124,7 +124,7 @@ func (m Module) Check(ctx context.Context, h executor.Host, _ executor.Contents,
 	if s.missing != nil {
 		change.Diff += s.missing.Error() + " yet\n"
 	}
-	change.Outputs = m.outputs(p, change.Needed)
+	change.Outputs = m.outputs(p, s.wants, change.Needed)
 	return change, s.missing
 }
 
@@ -135,15 +135,20 @@ func orNone(s string) string {
 	return s
 }
 
-func (m Module) outputs(p executor.Params, changed bool) map[string]any {
+func (m Module) outputs(p executor.Params, wants []Want, changed bool) map[string]any {
 	out := map[string]any{"changed": changed}
 	if m.Outputs != nil {
-		for name, v := range m.Outputs(p) {
+		for name, v := range m.Outputs(p, wants) {
 			out[name] = v
 		}
 	}
 	return out
 }
+
+// unread are the contents of the tree for a Capture, which is given none: their diff is not looked at.
+type unread struct{}
+
+func (unread) Bytes(context.Context, states.Content) ([]byte, error) { return nil, nil }
 
 // before is what Revert needs.
 type before struct {
@@ -155,17 +160,17 @@ type before struct {
 
 // Capture implements executor.Module.
 func (m Module) Capture(ctx context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
-	s, err := m.look(ctx, h, p)
+	s, err := m.look(ctx, h, unread{}, p)
 	if err != nil {
 		return executor.Undo{}, err
 	}
-	files, undo, err := m.Files.capture(ctx, h, s.wants)
+	files, undo, err := m.Files.capture(ctx, h, s.wants, m.Paths(p))
 	if err != nil || !undo.Reversible {
 		return undo, err
 	}
 	b := before{Files: files, Live: s.now, WasLive: m.live(h) && s.missing == nil}
 	if b.WasLive && s.now != s.want && m.Live.Lost != nil {
-		undo.Why = m.Live.Lost(s.now)
+		undo.Why = m.Live.Lost(s.now, s.want)
 		undo.Reversible = undo.Why == ""
 	}
 	undo.Data, err = codec.Marshal(b)
@@ -173,15 +178,15 @@ func (m Module) Capture(ctx context.Context, h executor.Host, p executor.Params)
 }
 
 // Apply implements executor.Module.
-func (m Module) Apply(ctx context.Context, h executor.Host, _ executor.Contents, p executor.Params) (map[string]any, error) {
-	s, err := m.look(ctx, h, p)
+func (m Module) Apply(ctx context.Context, h executor.Host, c executor.Contents, p executor.Params) (map[string]any, error) {
+	s, err := m.look(ctx, h, c, p)
 	if err == nil {
 		err = s.missing
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Files.apply(ctx, h, s.wants); err != nil {
+	if err := m.Files.apply(ctx, h, c, s.wants); err != nil {
 		return nil, err
 	}
 	if s.now != s.want {
@@ -189,12 +194,12 @@ func (m Module) Apply(ctx context.Context, h executor.Host, _ executor.Contents,
 			return nil, err
 		}
 	}
-	if s.files != "" && m.After != nil {
+	if s.files != "" && m.After != nil && Real(h) {
 		if err := m.After(ctx, h, p); err != nil {
 			return nil, err
 		}
 	}
-	return m.outputs(p, true), nil
+	return m.outputs(p, s.wants, true), nil
 }
 
 // Revert implements executor.Module. What is live comes first, as the files may be what holds it.
@@ -217,7 +222,7 @@ func (m Module) Revert(ctx context.Context, h executor.Host, p executor.Params, 
 	if err := m.Files.revert(ctx, h, p, b.Files, u, m.Merge); err != nil {
 		return errors.Join(liveErr, err)
 	}
-	if m.After != nil && liveErr == nil {
+	if m.After != nil && liveErr == nil && Real(h) {
 		_ = m.After(ctx, h, p)
 	}
 	return liveErr

@@ -42,12 +42,14 @@ func Modules(files setting.Files) []executor.Module {
 				data, err := h.ReadFile(proc)
 				return strings.TrimSpace(string(data)), err
 			},
-			Want: func(p executor.Params, _ string, _ bool) string { return p.String("name") },
+			Want: func(_ executor.Host, p executor.Params, _ string, _ bool) string { return p.String("name") },
 			Set: func(_ context.Context, h executor.Host, _ executor.Params, _, to string) error {
 				return h.WriteSetting(proc, []byte(to+"\n"))
 			},
 		},
-		Outputs: func(p executor.Params) map[string]any { return map[string]any{"name": p.String("name")} },
+		Outputs: func(p executor.Params, _ []setting.Want) map[string]any {
+			return map[string]any{"name": p.String("name")}
+		},
 	}}
 }
 

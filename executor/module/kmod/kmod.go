@@ -110,7 +110,7 @@ func live(want func(now string) string) *setting.Live {
 		Read: func(_ context.Context, h executor.Host, p executor.Params) (string, error) {
 			return state(h, p.String("name"))
 		},
-		Want: func(_ executor.Params, now string, _ bool) string { return want(now) },
+		Want: func(_ executor.Host, _ executor.Params, now string, _ bool) string { return want(now) },
 		Set: func(ctx context.Context, h executor.Host, p executor.Params, from, to string) error {
 			name := p.String("name")
 			switch {

@@ -37,8 +37,8 @@ func Modules(files setting.Files) []executor.Module {
 			},
 			Files: files, Paths: paths, Want: wanted,
 			Live: &setting.Live{Label: "live value", Read: read,
-				Want: func(p executor.Params, _ string, _ bool) string { return words(value(p)) }, Set: set},
-			Outputs: func(p executor.Params) map[string]any {
+				Want: func(_ executor.Host, p executor.Params, _ string, _ bool) string { return words(value(p)) }, Set: set},
+			Outputs: func(p executor.Params, _ []setting.Want) map[string]any {
 				return map[string]any{"value": words(value(p)), "path": file(p)}
 			},
 		},

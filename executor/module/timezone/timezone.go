@@ -33,10 +33,12 @@ func Modules(files setting.Files) []executor.Module {
 			UndoDoc:  "Both are as before.",
 			Validate: validate,
 		},
-		Files:   files,
-		Paths:   func(executor.Params) []string { return []string{link, named} },
-		Want:    wanted,
-		Outputs: func(p executor.Params) map[string]any { return map[string]any{"name": p.String("name")} },
+		Files: files,
+		Paths: func(executor.Params) []string { return []string{link, named} },
+		Want:  wanted,
+		Outputs: func(p executor.Params, _ []setting.Want) map[string]any {
+			return map[string]any{"name": p.String("name")}
+		},
 	}}
 }
 
