@@ -122,12 +122,7 @@ func (in intent) stages(e *Engine) (paths []string) {
 	if path, ok := in.path(e); ok {
 		paths = append(paths, path)
 	}
-	if m, params, err := in.call(e); err == nil {
-		if stager, ok := m.(Stager); ok {
-			paths = append(paths, stager.Stages(params)...)
-		}
-	}
-	return paths
+	return append(paths, in.Saved.Stages...)
 }
 
 func (in intent) call(e *Engine) (Module, Params, error) {

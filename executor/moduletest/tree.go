@@ -78,12 +78,3 @@ func folders(t *testing.T, h executor.Host, dir string) {
 		t.Fatal(err)
 	}
 }
-
-// Both runs the laws, and the laws under interruption.
-func Both(t *testing.T, s Suite) {
-	t.Helper()
-	Run(t, s)
-	if n := Interrupt(t, s); n == 0 {
-		t.Error("nothing was interrupted")
-	}
-}

@@ -2,21 +2,13 @@ package setting
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 
 	"shoal/executor"
+	"shoal/internal/hostfile"
 	"shoal/states"
 )
-
-// Files are the functions that look after one path each. Whoever joins the modules gives them, as a module never imports
-// another.
-type Files struct {
-	Managed, Symlink, Absent executor.Module
-}
 
 // Want is one path as it is to be: a file that holds Data or Content, a symlink to Link, or nothing.
 type Want struct {
@@ -26,80 +18,80 @@ type Want struct {
 	Content *states.Content
 	Link    string
 	Gone    bool
-	// Mode is an octal string; empty: 0644 for a new file, and as it is for an old one.
-	Mode string
 }
 
-// part is the function for one path, with its parameters.
-func (f Files) part(w Want) (executor.Module, executor.Params) {
-	p := executor.Params{"path": w.Path}
+// target is a file that is wanted.
+func (w Want) target(tree executor.Contents) *hostfile.Target {
+	t := &hostfile.Target{Path: w.Path}
+	if w.Content == nil {
+		t.Holding(w.Data)
+		return t
+	}
+	t.Hash, t.Size = w.Content.Hash, w.Content.Size
+	t.Load = func(ctx context.Context) ([]byte, error) { return tree.Bytes(ctx, *w.Content) }
+	return t
+}
+
+func (w Want) diff(ctx context.Context, h executor.Host, tree executor.Contents) (string, error) {
+	if !w.Gone && w.Link == "" {
+		change, err := w.target(tree).Check(ctx, h)
+		return change.Diff, err
+	}
+	st, err := hostfile.Look(h, w.Path)
+	if err != nil {
+		return "", err
+	}
+	if w.Gone {
+		if st == nil {
+			return "", nil
+		}
+		return fmt.Sprintf("%s: %s -> absent\n", w.Path, hostfile.KindName(st.Mode)), hostfile.Writable(h, w.Path)
+	}
+	now := "absent"
+	if st != nil {
+		if now, err = h.Readlink(w.Path); err != nil {
+			now, err = hostfile.KindName(st.Mode), nil
+		}
+	}
+	if now == w.Link {
+		return "", nil
+	}
+	return fmt.Sprintf("%s: %s -> %s\n", w.Path, now, w.Link), hostfile.Writable(h, w.Path)
+}
+
+func (w Want) apply(ctx context.Context, h executor.Host, tree executor.Contents) error {
 	switch {
 	case w.Gone:
-		return f.Absent, p
-	case w.Link != "":
-		p["target"] = w.Link
-		return f.Symlink, p
+		return h.Remove(w.Path)
+	case w.Link == "":
+		_, err := w.target(tree).Apply(ctx, h)
+		return err
 	}
-	p["contents"] = w.content()
-	if w.Mode != "" {
-		p["mode"] = w.Mode
+	if err := hostfile.MakeParents(h, w.Path); err != nil {
+		return err
 	}
-	return f.Managed, p
+	return h.Symlink(w.Link, w.Path)
 }
 
-func (w Want) content() states.Content {
-	if w.Content != nil {
-		return *w.Content
-	}
-	return states.Content{Hash: hashOf(w.Data), Size: int64(len(w.Data)), From: "content"}
-}
-
-func hashOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// text is the executor.Contents of one file.
-type text struct {
-	Want
-	tree executor.Contents
-}
-
-func (t text) Bytes(ctx context.Context, c states.Content) ([]byte, error) {
-	if t.Content != nil {
-		return t.tree.Bytes(ctx, c)
-	}
-	return t.Data, nil
-}
-
-// diff is empty when all paths are as wanted.
-func (f Files) diff(ctx context.Context, h executor.Host, c executor.Contents, wants []Want) (string, error) {
-	var b strings.Builder
+// diffAll is empty when all paths are as wanted.
+func diffAll(ctx context.Context, h executor.Host, tree executor.Contents, wants []Want) (all string, err error) {
 	for _, w := range wants {
-		m, p := f.part(w)
-		change, err := m.Check(ctx, h, text{w, c}, p)
+		diff, err := w.diff(ctx, h, tree)
 		if err != nil {
 			return "", err
 		}
-		if change.Needed && change.Diff != "" && !strings.Contains(change.Diff, w.Path) {
-			fmt.Fprintf(&b, "%s: ", w.Path)
-		}
-		b.WriteString(change.Diff)
+		all += diff
 	}
-	return b.String(), nil
+	return all, nil
 }
 
-func (f Files) apply(ctx context.Context, h executor.Host, c executor.Contents, wants []Want) error {
+func applyAll(ctx context.Context, h executor.Host, tree executor.Contents, wants []Want) error {
 	for _, w := range wants {
-		m, p := f.part(w)
-		change, err := m.Check(ctx, h, text{w, c}, p)
+		diff, err := w.diff(ctx, h, tree)
+		if err == nil && diff != "" {
+			err = w.apply(ctx, h, tree)
+		}
 		if err != nil {
-			return err
-		}
-		if !change.Needed {
-			continue
-		}
-		if _, err := m.Apply(ctx, h, text{w, c}, p); err != nil {
 			return err
 		}
 	}
@@ -116,8 +108,8 @@ type kept struct {
 }
 
 // capture keeps every path, those of others that a later form of the state may write too: the ledger keeps the first undo of
-// a thing. The functions for paths share their undo, so that one of them can take and restore for all.
-func (f Files) capture(ctx context.Context, h executor.Host, wants []Want, others []string) ([]kept, executor.Undo, error) {
+// a thing.
+func capture(h executor.Host, wants []Want, others []string) ([]kept, executor.Undo, error) {
 	wants = slices.Clone(wants)
 	asked := len(wants)
 	for _, path := range others {
@@ -128,12 +120,9 @@ func (f Files) capture(ctx context.Context, h executor.Host, wants []Want, other
 	all := make([]kept, 0, len(wants))
 	undo := executor.Undo{Reversible: true, Contents: map[string][]byte{}}
 	for i, w := range wants {
-		one, err := f.Absent.Capture(ctx, h, executor.Params{"path": w.Path})
-		if err != nil {
-			return nil, undo, err
-		}
-		if !one.Reversible {
-			return nil, one, nil
+		one, err := hostfile.Capture(h, w.Path, true, false)
+		if err != nil || !one.Reversible {
+			return nil, one, err
 		}
 		k := kept{Path: w.Path, Data: one.Data}
 		for hash, data := range one.Contents {
@@ -141,7 +130,7 @@ func (f Files) capture(ctx context.Context, h executor.Host, wants []Want, other
 			k.Before = hash
 		}
 		if !w.Gone && w.Link == "" {
-			k.After = w.content().Hash
+			k.After = w.target(nil).Hash
 		}
 		if i < asked {
 			undo.Folders = append(undo.Folders, one.Folders...)
@@ -151,27 +140,25 @@ func (f Files) capture(ctx context.Context, h executor.Host, wants []Want, other
 	return all, undo, nil
 }
 
-// merge puts back, into a file that others have changed since, what one state had there. Nil data: there was no file.
+// merge puts back, into a file that others have changed since, what one state had there. Nil before: there was no file.
 type merge func(now, before []byte, p executor.Params) []byte
 
-// revert restores the paths, the last one first.
-func (f Files) revert(ctx context.Context, h executor.Host, p executor.Params, all []kept, u executor.Undo, join merge) error {
-	for i := len(all) - 1; i >= 0; i-- {
-		k := all[i]
+// revertAll restores the paths, the last one first.
+func revertAll(ctx context.Context, h executor.Host, p executor.Params, all []kept, u executor.Undo, join merge) error {
+	for _, k := range slices.Backward(all) {
 		if join != nil {
-			now, changed, err := f.changedSince(h, k)
+			now, changed, err := k.changedSince(h)
 			if err != nil {
 				return err
 			}
 			if changed {
-				if err := f.rejoin(ctx, h, p, k, now, u, join); err != nil {
+				if err := k.rejoin(ctx, h, p, now, u, join); err != nil {
 					return err
 				}
 				continue
 			}
 		}
-		undo := executor.Undo{Reversible: true, Data: k.Data, Old: u.Old}
-		if err := f.Absent.Revert(ctx, h, executor.Params{"path": k.Path}, undo); err != nil {
+		if err := hostfile.Revert(h, k.Path, executor.Undo{Reversible: true, Data: k.Data, Old: u.Old}); err != nil {
 			return err
 		}
 	}
@@ -179,16 +166,16 @@ func (f Files) revert(ctx context.Context, h executor.Host, p executor.Params, a
 }
 
 // changedSince: the file is there, and neither as it was before nor as it was made.
-func (f Files) changedSince(h executor.Host, k kept) (now []byte, changed bool, err error) {
-	now, err = read(h, k.Path)
-	if err != nil || now == nil {
+func (k kept) changedSince(h executor.Host) (now []byte, changed bool, err error) {
+	now, there, err := Read(h, k.Path)
+	if err != nil || !there {
 		return nil, false, err
 	}
-	hash := hashOf(now)
+	hash := hostfile.HashOf(now)
 	return now, hash != k.Before && hash != k.After, nil
 }
 
-func (f Files) rejoin(ctx context.Context, h executor.Host, p executor.Params, k kept, now []byte, u executor.Undo, join merge) error {
+func (k kept) rejoin(ctx context.Context, h executor.Host, p executor.Params, now []byte, u executor.Undo, join merge) error {
 	var before []byte
 	if k.Before != "" {
 		var err error
@@ -196,5 +183,5 @@ func (f Files) rejoin(ctx context.Context, h executor.Host, p executor.Params, k
 			return err
 		}
 	}
-	return f.apply(ctx, h, nil, []Want{{Path: k.Path, Data: join(now, before, p)}})
+	return applyAll(ctx, h, nil, []Want{{Path: k.Path, Data: join(now, before, p)}})
 }

@@ -35,7 +35,6 @@ type Live struct {
 // is the machine's, which is not to change.
 type Module struct {
 	About states.Function
-	Files Files
 	// Paths are those that Want may name, as far as parameters alone tell.
 	Paths func(p executor.Params) []string
 	// Want says what the files are to hold. It may read the host.
@@ -55,9 +54,9 @@ var Changed = states.Output{Name: "changed", Type: states.Bool, Doc: "Whether th
 // Function implements executor.Module.
 func (m Module) Function() states.Function { return m.About }
 
-// Stages implements executor.Stager. The folders above are among them: a file is staged above its folder while that is not
+// stages are the paths that Apply stages files for. The folders above are among them: a file is staged above its folder while that is not
 // there yet, and a run that is killed right after it made the folder leaves the staged file up there.
-func (m Module) Stages(p executor.Params) []string {
+func (m Module) stages(p executor.Params) []string {
 	var all []string
 	for _, name := range m.Paths(p) {
 		for ; name != "/" && name != "."; name = path.Dir(name) {
@@ -82,7 +81,7 @@ func (m Module) look(ctx context.Context, h executor.Host, c executor.Contents, 
 		return s, err
 	}
 	s.missing = err
-	if s.files, err = m.Files.diff(ctx, h, c, s.wants); err != nil || !m.live(h) {
+	if s.files, err = diffAll(ctx, h, c, s.wants); err != nil || !m.live(h) {
 		return s, err
 	}
 	if s.now, err = m.Live.Read(ctx, h, p); err != nil {
@@ -164,7 +163,7 @@ func (m Module) Capture(ctx context.Context, h executor.Host, p executor.Params)
 	if err != nil {
 		return executor.Undo{}, err
 	}
-	files, undo, err := m.Files.capture(ctx, h, s.wants, m.Paths(p))
+	files, undo, err := capture(h, s.wants, m.Paths(p))
 	if err != nil || !undo.Reversible {
 		return undo, err
 	}
@@ -173,6 +172,7 @@ func (m Module) Capture(ctx context.Context, h executor.Host, p executor.Params)
 		undo.Why = m.Live.Lost(s.now, s.want)
 		undo.Reversible = undo.Why == ""
 	}
+	undo.Stages = m.stages(p)
 	undo.Data, err = codec.Marshal(b)
 	return undo, err
 }
@@ -186,7 +186,7 @@ func (m Module) Apply(ctx context.Context, h executor.Host, c executor.Contents,
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Files.apply(ctx, h, c, s.wants); err != nil {
+	if err := applyAll(ctx, h, c, s.wants); err != nil {
 		return nil, err
 	}
 	if s.now != s.want {
@@ -219,7 +219,7 @@ func (m Module) Revert(ctx context.Context, h executor.Host, p executor.Params, 
 		}
 	}
 	// Files that can be put back are, whatever is live.
-	if err := m.Files.revert(ctx, h, p, b.Files, u, m.Merge); err != nil {
+	if err := revertAll(ctx, h, p, b.Files, u, m.Merge); err != nil {
 		return errors.Join(liveErr, err)
 	}
 	if m.After != nil && liveErr == nil && Real(h) {

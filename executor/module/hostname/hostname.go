@@ -18,7 +18,7 @@ const (
 )
 
 // Modules are the functions of this package.
-func Modules(files setting.Files) []executor.Module {
+func Modules() []executor.Module {
 	return []executor.Module{setting.Module{
 		About: states.Function{
 			Module: "hostname", Name: "set",
@@ -31,7 +31,6 @@ func Modules(files setting.Files) []executor.Module {
 			UndoDoc:  "The name that was live is set again, and the file is as before.",
 			Validate: validate,
 		},
-		Files: files,
 		Paths: func(executor.Params) []string { return []string{path} },
 		Want: func(_ executor.Host, p executor.Params) ([]setting.Want, error) {
 			return []setting.Want{{Path: path, Data: []byte(p.String("name") + "\n")}}, nil

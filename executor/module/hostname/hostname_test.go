@@ -6,13 +6,11 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/module/file"
 	"shoal/executor/module/hostname"
 	"shoal/executor/moduletest"
-	"shoal/internal/setting"
 )
 
-var module = hostname.Modules(setting.Files{Managed: file.Managed{}, Symlink: file.Symlink{}, Absent: file.Absent{}})[0]
+var module = hostname.Modules()[0]
 
 func named(live, file string) func(*testing.T, executor.Host) {
 	return func(t *testing.T, h executor.Host) {

@@ -24,14 +24,14 @@ const (
 var nameParam = states.Param{Name: "name", Type: states.String, Required: true, Provides: states.ResourceKernelModule, Doc: "Name of the kernel module."}
 
 // Modules are the functions of this package.
-func Modules(files setting.Files) []executor.Module {
+func Modules() []executor.Module {
 	return []executor.Module{
 		setting.Module{
 			About: function("loaded",
 				"A module of the kernel is loaded, now and at each boot (/etc/modules-load.d/NAME.conf).",
 				"One that was not loaded is unloaded, unless something uses it by then, and the files are as before.", nameParam,
 				states.Param{Name: "options", Type: states.String, Doc: "Its options, such as nr_devices=4, for the next time that it is loaded (/etc/modprobe.d/NAME.conf). Without it they are left alone."}),
-			Files: files, Paths: loadedPaths,
+			Paths: loadedPaths,
 			Want: func(_ executor.Host, p executor.Params) ([]setting.Want, error) {
 				name := p.String("name")
 				wants := []setting.Want{{Path: loadPath(name), Data: []byte(name + "\n")}}
@@ -51,7 +51,6 @@ func Modules(files setting.Files) []executor.Module {
 			About: function("absent",
 				"A module of the kernel is not loaded, now or at boot by /etc/modules-load.d/NAME.conf. The machine may still load it for a device: kmod.blacklisted keeps it from that.",
 				"One that was loaded is loaded again, and the file is as before.", nameParam),
-			Files: files,
 			Paths: func(p executor.Params) []string { return []string{loadPath(p.String("name"))} },
 			Want: func(_ executor.Host, p executor.Params) ([]setting.Want, error) {
 				return []setting.Want{{Path: loadPath(p.String("name")), Gone: true}}, nil
@@ -62,7 +61,6 @@ func Modules(files setting.Files) []executor.Module {
 			About: function("blacklisted",
 				"A module of the kernel is not loaded for a device by itself (/etc/modprobe.d/blacklist-NAME.conf). One that is loaded stays: kmod.absent unloads it.",
 				"The file is as before.", unowned),
-			Files: files,
 			Paths: func(p executor.Params) []string { return []string{blacklistPath(p.String("name"))} },
 			Want: func(_ executor.Host, p executor.Params) ([]setting.Want, error) {
 				name := p.String("name")

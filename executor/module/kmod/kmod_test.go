@@ -7,13 +7,12 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/module/file"
 	"shoal/executor/module/kmod"
 	"shoal/executor/moduletest"
 	"shoal/internal/setting"
 )
 
-var modules = kmod.Modules(setting.Files{Managed: file.Managed{}, Symlink: file.Symlink{}, Absent: file.Absent{}})
+var modules = kmod.Modules()
 
 // kernel plays modprobe and shows what is loaded in /proc/modules.
 type kernel struct {

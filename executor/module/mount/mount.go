@@ -12,24 +12,24 @@ import (
 )
 
 // Modules are the functions of this package.
-func Modules(files setting.Files) []executor.Module {
+func Modules() []executor.Module {
 	return []executor.Module{
 		setting.Module{
 			About: about("mounted",
 				"A file system is mounted, now and at each boot: a row of "+fstab+" for its mount point, and the mount itself, which is mounted again with other options when they change.",
 				"The row is as before; what was mounted is mounted again, and what was not is unmounted. What was mounted in memory, or by binding a folder, is irreversible.",
 				deviceParams),
-			Files: files, Paths: paths, Want: present, Merge: takeBack,
+			Paths: paths, Want: present, Merge: takeBack,
 			Live: &setting.Live{Label: "mounted", Read: read, Want: want, Set: set, Lost: lostOnly},
 		},
 		setting.Module{
 			About: about("present", "A row of "+fstab+" for a mount point. What is mounted now is left alone.", "The row is as before.", deviceParams),
-			Files: files, Paths: paths, Want: present, Merge: takeBack,
+			Paths: paths, Want: present, Merge: takeBack,
 		},
 		setting.Module{
 			About: about("absent", "Nothing is mounted at a path, and "+fstab+" has no row for it. The folder stays.",
 				"The row is as before, and what was mounted is mounted again. What was mounted in memory, or by binding a folder, is irreversible.", nil),
-			Files: files, Paths: paths, Merge: takeBack,
+			Paths: paths, Merge: takeBack,
 			Want: func(h executor.Host, p executor.Params) ([]setting.Want, error) { return file(h, p, "") },
 			Live: &setting.Live{Label: "mounted", Read: readGone, Set: set, Lost: lostOnly,
 				Want: func(executor.Host, executor.Params, string, bool) string { return "" }},

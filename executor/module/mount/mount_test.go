@@ -8,13 +8,11 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/module/file"
 	"shoal/executor/module/mount"
 	"shoal/executor/moduletest"
-	"shoal/internal/setting"
 )
 
-var modules = mount.Modules(setting.Files{Managed: file.Managed{}, Symlink: file.Symlink{}, Absent: file.Absent{}})
+var modules = mount.Modules()
 
 // kernel plays mount and umount, and shows what is mounted in mountinfo.
 type kernel struct {

@@ -16,7 +16,7 @@ import (
 )
 
 // Modules are the functions of this package.
-func Modules(files setting.Files) []executor.Module {
+func Modules() []executor.Module {
 	return []executor.Module{
 		setting.Module{
 			About: states.Function{
@@ -31,7 +31,7 @@ func Modules(files setting.Files) []executor.Module {
 				CheckDoc: "Reads the files.", UndoDoc: "The files are as before, and its package lists are fetched again where they can be.",
 				Validate: validate,
 			},
-			Files: files, Paths: paths,
+			Paths: paths,
 			Want: func(h executor.Host, p executor.Params) ([]setting.Want, error) {
 				k, err := kindOf(h)
 				return append(k.unused(p), k.wants(p)...), err
@@ -51,7 +51,7 @@ func Modules(files setting.Files) []executor.Module {
 				Params: []states.Param{nameParam}, Outputs: []states.Output{setting.Changed},
 				CheckDoc: "Looks for the files.", UndoDoc: "The files are as before.", Validate: validate,
 			},
-			Files: files, Paths: paths,
+			Paths: paths,
 			Want: func(h executor.Host, p executor.Params) ([]setting.Want, error) {
 				k, err := kindOf(h)
 				var wants []setting.Want
@@ -185,7 +185,7 @@ var apt = kind{
 		var wants []setting.Want
 		key, ending := keyOf(p)
 		if key != nil {
-			wants = append(wants, setting.Want{Path: aptKeys + name + ending, Content: key, Mode: "0644"})
+			wants = append(wants, setting.Want{Path: aptKeys + name + ending, Content: key})
 		}
 		if priority, given := p.Int("priority"); given {
 			wants = append(wants, setting.Want{Path: aptPreferences + name, Data: fmt.Appendf(nil, "Package: *\nPin: %s\nPin-Priority: %d\n", pinOf(p), priority)})
@@ -257,7 +257,7 @@ func rpm(folder string) kind {
 		wants: func(p executor.Params) []setting.Want {
 			var wants []setting.Want
 			if key, _ := keyOf(p); key != nil {
-				wants = append(wants, setting.Want{Path: rpmKeys + p.String("name"), Content: key, Mode: "0644"})
+				wants = append(wants, setting.Want{Path: rpmKeys + p.String("name"), Content: key})
 			}
 			return append(wants, setting.Want{Path: folder + "/" + p.String("name") + ".repo", Data: repoFile(p)})
 		},

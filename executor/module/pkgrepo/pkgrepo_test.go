@@ -7,13 +7,11 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/module/file"
 	"shoal/executor/module/pkgrepo"
 	"shoal/executor/moduletest"
-	"shoal/internal/setting"
 )
 
-var modules = pkgrepo.Modules(setting.Files{Managed: file.Managed{}, Symlink: file.Symlink{}, Absent: file.Absent{}})
+var modules = pkgrepo.Modules()
 
 func newHost(t *testing.T) executor.Host { return withFolder(t, "/etc/apt") }
 

@@ -18,7 +18,7 @@ import (
 const folder, prefix = "/etc/sysctl.d/", "99-zz-"
 
 // Modules are the functions of this package.
-func Modules(files setting.Files) []executor.Module {
+func Modules() []executor.Module {
 	return []executor.Module{
 		setting.Module{
 			About: states.Function{
@@ -35,7 +35,7 @@ func Modules(files setting.Files) []executor.Module {
 				UndoDoc:  "The value that was live is set again, and the file is as before.",
 				Validate: validate,
 			},
-			Files: files, Paths: paths, Want: wanted,
+			Paths: paths, Want: wanted,
 			Live: &setting.Live{Label: "live value", Read: read,
 				Want: func(_ executor.Host, p executor.Params, _ string, _ bool) string { return words(value(p)) }, Set: set},
 			Outputs: func(p executor.Params, _ []setting.Want) map[string]any {
@@ -49,7 +49,7 @@ func Modules(files setting.Files) []executor.Module {
 				Params: []states.Param{nameParam}, Outputs: []states.Output{setting.Changed},
 				CheckDoc: "One lstat.", UndoDoc: "The file is as before.", Validate: validate,
 			},
-			Files: files, Paths: paths,
+			Paths: paths,
 			Want: func(_ executor.Host, p executor.Params) ([]setting.Want, error) {
 				return []setting.Want{{Path: file(p), Gone: true}}, nil
 			},

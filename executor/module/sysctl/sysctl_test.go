@@ -7,13 +7,9 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/module/file"
 	"shoal/executor/module/sysctl"
 	"shoal/executor/moduletest"
-	"shoal/internal/setting"
 )
-
-var files = setting.Files{Managed: file.Managed{}, Symlink: file.Symlink{}, Absent: file.Absent{}}
 
 func newHost(t *testing.T) executor.Host {
 	h := fake.New()
@@ -61,13 +57,13 @@ func TestPresentAndAbsent(t *testing.T) {
 			{Name: "not there", Params: executor.Params{"name": "net.ipv4.ip_forward"}, Matches: true},
 		},
 	} {
-		moduletest.Both(t, moduletest.Suite{Module: sysctl.Modules(files)[i], Host: newHost, Snapshot: snapshot, Cases: cases})
+		moduletest.Both(t, moduletest.Suite{Module: sysctl.Modules()[i], Host: newHost, Snapshot: snapshot, Cases: cases})
 	}
 }
 
 func TestWhatIsWritten(t *testing.T) {
 	h := newHost(t)
-	out, err := sysctl.Modules(files)[0].Apply(t.Context(), h, nil, executor.Params{"name": "net/ipv4/conf/eth0.1/forwarding", "value": int64(1)})
+	out, err := sysctl.Modules()[0].Apply(t.Context(), h, nil, executor.Params{"name": "net/ipv4/conf/eth0.1/forwarding", "value": int64(1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,12 +82,12 @@ func TestWhatIsWritten(t *testing.T) {
 
 func TestNoSuchSetting(t *testing.T) {
 	p := executor.Params{"name": "net.netfilter.nf_conntrack_max", "value": int64(9)}
-	change, err := sysctl.Modules(files)[0].Check(t.Context(), newHost(t), nil, p)
+	change, err := sysctl.Modules()[0].Check(t.Context(), newHost(t), nil, p)
 	var missing *executor.Missing
 	if !errors.As(err, &missing) || !change.Needed {
 		t.Errorf("%+v, %v", change, err)
 	}
-	if _, err := sysctl.Modules(files)[0].Apply(t.Context(), newHost(t), nil, p); err == nil {
+	if _, err := sysctl.Modules()[0].Apply(t.Context(), newHost(t), nil, p); err == nil {
 		t.Error("applied")
 	}
 }
@@ -105,7 +101,7 @@ func TestValidate(t *testing.T) {
 		{"vm.swappiness", int64(10), true}, {"kernel.core_pattern", "|/bin/x %p", true}, {"", 1, false}, {"vm..x", int64(1), false},
 		{"../etc/passwd", "x", false}, {"vm/../../x", "x", false}, {"vm.x", "a\nb", false}, {"vm.x", []any{"a"}, false}, {"vm x", "1", false},
 	} {
-		if err := sysctl.Modules(files)[0].Function().Validate(map[string]any{"name": c.name, "value": c.value}); (err == nil) != c.ok {
+		if err := sysctl.Modules()[0].Function().Validate(map[string]any{"name": c.name, "value": c.value}); (err == nil) != c.ok {
 			t.Errorf("%q = %v: %v", c.name, c.value, err)
 		}
 	}

@@ -20,7 +20,7 @@ const (
 )
 
 // Modules are the functions of this package.
-func Modules(files setting.Files) []executor.Module {
+func Modules() []executor.Module {
 	return []executor.Module{setting.Module{
 		About: states.Function{
 			Module: "timezone", Name: "set",
@@ -33,7 +33,6 @@ func Modules(files setting.Files) []executor.Module {
 			UndoDoc:  "Both are as before.",
 			Validate: validate,
 		},
-		Files: files,
 		Paths: func(executor.Params) []string { return []string{link, named} },
 		Want:  wanted,
 		Outputs: func(p executor.Params, _ []setting.Want) map[string]any {

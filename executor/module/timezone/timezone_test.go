@@ -6,13 +6,11 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/module/file"
 	"shoal/executor/module/timezone"
 	"shoal/executor/moduletest"
-	"shoal/internal/setting"
 )
 
-var module = timezone.Modules(setting.Files{Managed: file.Managed{}, Symlink: file.Symlink{}, Absent: file.Absent{}})[0]
+var module = timezone.Modules()[0]
 
 func newHost(t *testing.T) executor.Host {
 	h := fake.New()
