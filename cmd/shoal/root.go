@@ -51,7 +51,7 @@ Without a mesh:
 	add("mesh", newInit(t), newTicket(t), newAgent(t), newMembers(t), newRing(t), newLeave(t), newEvict(t))
 	add("publish", newPush(t), newStatus(t), newReport(t), newLog(t), newShow(t), newDiff(t), newRollback(t))
 	add("machine", newValidate(t), newPlan(t), newApply(t), newRecover(t))
-	add("write", newDocs(t), newSchema(t))
+	add("write", newFmt(t), newSchema(t), newDocs(t))
 	root.AddCommand(newVersion(t), newMan(t))
 	return root
 }

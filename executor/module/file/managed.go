@@ -34,8 +34,7 @@ func targetOf(h executor.Host, c executor.Contents, p executor.Params) (*hostfil
 		return nil, err
 	}
 	if content, ok := p["contents"].(states.Content); ok {
-		t.Hash, t.Size, t.Secret = content.Hash, content.Size, content.Secret
-		t.Load = func(ctx context.Context) ([]byte, error) { return c.Bytes(ctx, content) }
+		t.HoldContent(c, content)
 	}
 	return t, nil
 }
