@@ -11,6 +11,7 @@ import (
 func newApply(t *terminal) *cobra.Command {
 	var (
 		name, zone, root, data, order string
+		inventory                     string
 		tags                          []string
 	)
 	cmd := &cobra.Command{
@@ -27,20 +28,21 @@ With --root a folder stands for the machine, to try things out; commands still r
 		Args: cobra.ExactArgs(1),
 	}
 	hereFlags(cmd, &name, &zone, &tags, &root, &data, &order)
+	inventoryFlag(cmd, &inventory)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOrder(order); err != nil {
-			return err
-		}
-		node, err := hereNode(name, zone, tags, root)
-		if err != nil {
 			return err
 		}
 		tree, err := disk.Open(args[0])
 		if err != nil {
 			return badInput("%v", err)
 		}
+		node, fleet, err := hereNode(name, zone, tags, root, inventory, tree)
+		if err != nil {
+			return err
+		}
 		dir := dataDir(data, root)
-		plan, contents, err := compileCached(args[0], tree, node, states.Order(order), dir)
+		plan, contents, err := compileCached(args[0], tree, states.Input{Node: node, Fleet: fleet, Order: states.Order(order)}, dir)
 		if err != nil {
 			return err
 		}
