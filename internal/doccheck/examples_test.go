@@ -26,7 +26,7 @@ func TestExamplesCompile(t *testing.T) {
 	}
 	for _, site := range sites {
 		dir := filepath.Dir(site)
-		if problems := states.ValidateLike(os.DirFS(dir), node, functions()); len(problems) > 0 {
+		if problems, _ := states.ValidateLike(os.DirFS(dir), node, functions()); len(problems) > 0 {
 			t.Errorf("%s: %v", dir, problems)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
