@@ -87,7 +87,15 @@ func (Directory) Apply(_ context.Context, h executor.Host, _ executor.Contents, 
 	if err := makeParents(h, a.path); err != nil {
 		return nil, err
 	}
-	return out, h.Mkdir(a.path, a.over(nil, folderMode, self(h)))
+	err = h.Mkdir(a.path, a.over(nil, folderMode, self(h)))
+	if !errors.Is(err, fs.ErrExist) {
+		return out, err
+	}
+	// A file below it, beside which this runs, has just made it on its way.
+	if st, err = look(h, a.path); err != nil || st == nil || !st.Mode.IsDir() {
+		return nil, errors.Join(fmt.Errorf("make %s: something else is there by now", a.path), err)
+	}
+	return out, h.SetMeta(a.path, a.over(st, folderMode, ids{}))
 }
 
 // Revert puts back what Capture saw.
