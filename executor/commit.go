@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"shoal/internal/codec"
 	"shoal/states"
 )
 
@@ -75,6 +76,11 @@ func (r *run) commit() error {
 	for _, tasks := range r.tasks {
 		for _, t := range tasks {
 			r.discard(t)
+		}
+	}
+	if paths := r.tx.revertedStages(r.e); len(paths) > 0 {
+		if err := r.e.Host.Unstage(paths); err != nil {
+			return fmt.Errorf("temporary files: %w", err)
 		}
 	}
 	if err := r.e.Host.SyncFiles(); err != nil {
@@ -155,7 +161,10 @@ func (t *task) own(next *ledger) error {
 		return nil
 	}
 	en := entry{Key: t.key, ID: t.inv.ID, Number: t.inv.Number, Keep: t.inv.OnRemove == "keep"}
-	if _, ok := next.at(t.key); ok {
+	if i, ok := next.at(t.key); ok {
+		if err := t.join(&next.Entries[i]); err != nil {
+			return err
+		}
 		return next.own(en, saved{})
 	}
 	w := t.work
@@ -186,6 +195,29 @@ func (r *run) rememberOutputs(next *ledger) error {
 	}
 	next.Outputs = slices.DeleteFunc(next.Outputs, func(m remembered) bool { return !there[invocation{m.ID, m.Number}] })
 	return nil
+}
+
+// join adds to the undo of an earlier run what this one was the first to touch.
+func (t *task) join(en *entry) error {
+	j, ok := t.module.(Joiner)
+	if !ok || !t.work.applied || t.work.saved == nil || !t.work.saved.Reversible {
+		return nil
+	}
+	first, err := en.saved()
+	if err != nil || !first.Reversible || first.Call.Function != t.name {
+		return err
+	}
+	if first.Data, err = j.Join(first.Data, t.work.saved.Data); err != nil {
+		return fmt.Errorf("ledger entry %s: %w", en.Key, err)
+	}
+	for _, hash := range t.work.saved.Blobs {
+		if !slices.Contains(first.Blobs, hash) {
+			first.Blobs = append(first.Blobs, hash)
+		}
+	}
+	en.Saved, err = codec.Marshal(first)
+	en.Blobs = first.blobs()
+	return err
 }
 
 // pending lists the reactions that are due and did not succeed.

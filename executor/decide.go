@@ -34,7 +34,10 @@ func (r *run) decide(ctx context.Context, i int) verdict {
 	for _, t := range r.tasks[i] {
 		t.row = nil
 	}
-	v := verdict{result: Skipped}
+	v := verdict{result: Skipped, certain: true}
+	if inv.Skip == "" && (inv.Block != nil || inv.Sequence != nil) {
+		return v // its members have been decided on
+	}
 	if v.notifier, v.certain = r.notifier(i); v.notifier != "" {
 		v.why = v.notifier + " changed"
 		if r.handlesFailure(i) {

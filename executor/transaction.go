@@ -120,9 +120,8 @@ func (r *run) prefetch(ctx context.Context) error {
 	for i := range r.plan.Invocations {
 		inv := r.inv(i)
 		for _, part := range inv.Parts {
-			for _, v := range part.Params {
-				c, ok := v.(states.Content)
-				if !ok || inv.Skip != "" || c.Source == "" {
+			for _, c := range contentsOf(part.Params) {
+				if inv.Skip != "" || c.Source == "" {
 					continue
 				}
 				if _, err := r.contents.Bytes(ctx, c); err != nil {
@@ -265,4 +264,15 @@ func (tx *transaction) takeBack(ctx context.Context, r *run, orders map[int]bool
 		delete(tx.finished, order)
 	}
 	return left, r.note(record{Reverted: &reverted{Orders: done}})
+}
+
+// revertedStages are the paths that what was taken back within the run may have left temporary files for. They are swept when
+// nothing that is staged is needed any more.
+func (tx *transaction) revertedStages(e *Engine) (paths []string) {
+	for _, in := range tx.intents {
+		if tx.reverted[in.Order] {
+			paths = append(paths, in.stages(e)...)
+		}
+	}
+	return paths
 }

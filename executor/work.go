@@ -192,7 +192,7 @@ func (r *run) save(ctx context.Context, t *task, u Undo) (*saved, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &saved{Call: c, Reversible: u.Reversible, Why: u.Why, Data: u.Data, Folders: u.Folders}
+	s := &saved{Call: c, Reversible: u.Reversible, Why: u.Why, Data: u.Data, Folders: u.Folders, Stages: u.Stages}
 	if err := r.keep(s, u); err != nil {
 		return nil, err
 	}
@@ -233,11 +233,7 @@ func (r *run) undoCalls(ctx context.Context, inv *states.StateInvocation) ([]cal
 		if err != nil {
 			return nil, fmt.Errorf("undo state %s: %w", inv.Undo, err)
 		}
-		for _, v := range t.params {
-			content, ok := v.(states.Content)
-			if !ok {
-				continue
-			}
+		for _, content := range contentsOf(map[string]any(t.params)) {
 			data, err := r.contents.Bytes(ctx, content)
 			if err != nil {
 				return nil, err

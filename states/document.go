@@ -29,8 +29,10 @@ type docNode struct {
 	integer int64
 	float   float64
 	text    string // of a string; as written of an int or a float
-	items   []*docNode
-	entries []docEntry
+	// computed is true of what a program made: its text does not stand at its place.
+	computed bool
+	items    []*docNode
+	entries  []docEntry
 }
 
 // docEntry is one key of a map, in the order written.

@@ -29,7 +29,7 @@ func (c *compilation) evaluate(n *docNode, s *scope) (any, bool) {
 func (c *compilation) interpolate(n *docNode, s *scope) (any, bool) {
 	pieces, err := c.lib.split(n.text)
 	if err != nil {
-		c.problems.add(c.lib.expressionPlace(n.place, err.offset, 0), err.hint, "%s", err.message)
+		c.problems.add(c.lib.expressionPlace(n, err.offset, 0), err.hint, "%s", err.message)
 		return nil, false
 	}
 	if len(pieces) == 1 && !pieces[0].isExpr {
@@ -61,9 +61,9 @@ func (c *compilation) expression(n *docNode, p piece, s *scope) (any, bool) {
 	if err == nil {
 		return v, true
 	}
-	place := c.lib.expressionPlace(n.place, p.nth, 0)
+	place := c.lib.expressionPlace(n, p.nth, 0)
 	if err.offset >= 0 {
-		place = c.lib.expressionPlace(n.place, p.nth, len("${")+p.lead+err.offset)
+		place = c.lib.expressionPlace(n, p.nth, len("${")+p.lead+err.offset)
 	}
 	c.problems.add(place, err.hint, "%s", err.message)
 	return nil, false
@@ -115,9 +115,10 @@ type splitResult struct {
 }
 
 // expressionPlace finds the nth "${" of the string that begins at p, and goes on by a number of bytes of its line. What
-// was rendered has no such place in the file: then it is the string's own.
-func (l *Catalogue) expressionPlace(p Place, nth, offset int) Place {
-	if _, rendered := l.problems.rendered[p.File]; rendered {
+// was rendered or computed has no such place in the file: then it is the string's own.
+func (l *Catalogue) expressionPlace(n *docNode, nth, offset int) Place {
+	p := n.place
+	if _, rendered := l.problems.rendered[p.File]; rendered || n.computed {
 		return p
 	}
 	found := p

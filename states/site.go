@@ -34,18 +34,15 @@ var (
 
 // document reads name as YAML or JSON by its suffix. It reports what is wrong and returns nil then.
 func (l *Catalogue) document(name string) *docNode {
-	if n, ok := l.documents[name]; ok {
-		return n
-	}
-	l.documents[name] = nil
-	data, err := l.tree.read(name, MaxDocumentBytes)
-	if err != nil {
-		l.problems.add(Place{File: name}, "", "%s %s", path.Base(name), reason(err))
-		return nil
-	}
-	n := l.parse(name, data)
-	l.documents[name] = n
-	return n
+	l.once("document "+name, func() {
+		data, err := l.tree.read(name, MaxDocumentBytes)
+		if err != nil {
+			l.problems.add(Place{File: name}, "", "%s %s", path.Base(name), reason(err))
+			return
+		}
+		l.documents[name] = l.parse(name, data)
+	})
+	return l.documents[name]
 }
 
 func (l *Catalogue) parse(name string, data []byte) *docNode {

@@ -146,6 +146,14 @@ func (t *tree) line(p Place) string {
 	return strings.TrimRight(string(line), "\r")
 }
 
+// offset is where a place of a file that was read is in its bytes.
+func (t *tree) offset(p Place) int {
+	if t.line(p) == "" {
+		return 0
+	}
+	return t.texts[p.File].lines[p.Line-1] + p.Column - 1
+}
+
 // maxShownLine is how much of a line a problem shows.
 const maxShownLine = 400
 
@@ -242,6 +250,23 @@ func (c *collector) fromRendered(p *Problem, data []byte) {
 		return
 	}
 	p.Message += fmt.Sprintf(" (in line %d of the rendered text)", p.Place.Line)
+}
+
+// include takes over what another collector has gathered.
+func (c *collector) include(other *collector) {
+	c.calls += other.calls
+	c.left += other.left
+	for _, p := range other.problems {
+		key := p.Place.String() + "\x00" + p.Message
+		switch {
+		case c.seen[key]:
+		case len(c.problems) >= MaxProblems:
+			c.left++
+		default:
+			c.seen[key] = true
+			c.problems = append(c.problems, p)
+		}
+	}
 }
 
 func (c *collector) addAll(errs []placedError) {

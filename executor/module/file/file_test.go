@@ -14,6 +14,7 @@ import (
 	"shoal/executor/local"
 	"shoal/executor/module/file"
 	"shoal/executor/moduletest"
+	"shoal/internal/hostfile"
 )
 
 type accounts struct{ executor.Accounts }
@@ -134,7 +135,7 @@ func link(t *testing.T, h executor.Host, name, target string) {
 func suite(t *testing.T, m executor.Module, cases []moduletest.Case) {
 	for name, host := range hosts() {
 		t.Run(name, func(t *testing.T) {
-			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: snapshot, Cases: cases})
+			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: snapshot, Cases: cases, Faults: true})
 		})
 	}
 }
@@ -210,7 +211,7 @@ func TestAbsent(t *testing.T) {
 		}},
 		{Name: "symlink", Params: p{"path": "/l"}, Setup: func(t *testing.T, h executor.Host) { link(t, h, "/l", "/etc") }},
 		{Name: "tree", Params: p{"path": "/d"}, Setup: func(t *testing.T, h executor.Host) {
-			deep := "/d" + strings.Repeat("/x", 40)
+			deep := "/d" + strings.Repeat("/x", 20)
 			have(t, h, deep+"/f", "deep", executor.Meta{Mode: 0o600, UID: 5, GID: 6})
 			have(t, h, "/d/a", "a", executor.Meta{Mode: 0o755})
 			link(t, h, "/d/l", "a")
@@ -221,7 +222,7 @@ func TestAbsent(t *testing.T) {
 func TestAbsentBeyondTheLimitIsIrreversible(t *testing.T) {
 	h := fake.New()
 	folder(t, h, "/d")
-	for i := range file.MaxKeptEntries {
+	for i := range hostfile.MaxKeptEntries {
 		if err := h.Symlink("x", fmt.Sprintf("/d/%d", i)); err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +300,7 @@ func FuzzMode(f *testing.F) {
 	f.Add("0644")
 	f.Add("7777")
 	f.Fuzz(func(t *testing.T, s string) {
-		mode, err := file.ParseMode(s)
+		mode, err := hostfile.ParseMode(s)
 		if err == nil && mode&^(os.ModePerm|os.ModeSetuid|os.ModeSetgid|os.ModeSticky) != 0 {
 			t.Errorf("%q has bits %v", s, mode)
 		}
