@@ -4,6 +4,7 @@ import (
 	"shoal/executor"
 	cmdmodule "shoal/executor/module/cmd"
 	"shoal/executor/module/cron"
+	"shoal/executor/module/download"
 	"shoal/executor/module/file"
 	"shoal/executor/module/group"
 	"shoal/executor/module/pkg"
@@ -19,7 +20,7 @@ func modules() []executor.Module {
 	var all []executor.Module
 	for _, some := range [][]executor.Module{
 		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
-		cron.Modules(), timer.Modules(),
+		cron.Modules(), timer.Modules(), download.Modules(),
 	} {
 		all = append(all, some...)
 	}
