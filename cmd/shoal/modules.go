@@ -2,6 +2,7 @@ package main
 
 import (
 	"shoal/executor"
+	"shoal/executor/module/archive"
 	cmdmodule "shoal/executor/module/cmd"
 	"shoal/executor/module/cron"
 	"shoal/executor/module/download"
@@ -20,7 +21,7 @@ func modules() []executor.Module {
 	var all []executor.Module
 	for _, some := range [][]executor.Module{
 		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
-		cron.Modules(), timer.Modules(), download.Modules(),
+		cron.Modules(), timer.Modules(), download.Modules(), archive.Modules(),
 	} {
 		all = append(all, some...)
 	}
