@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 
 	"shoal/executor"
+	"shoal/internal/codec"
 )
 
 // Version is one state of a whole folder: a folder of its own, which the symlink Path points to. Going from one version to
@@ -19,14 +23,16 @@ import (
 // A version is made under another name and takes its own when it is whole, so that one that is there is complete.
 type Version struct {
 	Path string
-	ID   string // letters and digits
+	ID   string // 16 to 64 hexadecimal digits
 }
 
 // Folder holds the version.
 func (v Version) Folder() string { return path.Join(v.versions(), v.ID) }
 
-// Partial is where it is made.
-func (v Version) Partial() string { return path.Join(v.versions(), "."+v.ID+".partial") }
+// Partial is where it is made. One run at a time works on a machine, so that there is one.
+func (v Version) Partial() string { return path.Join(v.versions(), partial) }
+
+const partial = ".partial"
 
 func (v Version) versions() string { return v.Path + ".versions" }
 
@@ -79,17 +85,115 @@ func (v Version) Outputs(changed bool) map[string]any {
 	return map[string]any{"path": v.Path, "version": v.ID, "folder": v.Folder(), "changed": changed}
 }
 
-// Capture keeps the symlink. A version that is not there yet goes with all that is in it.
+// versionUndo is what was there: the symlink, and the versions beside it. What a version is called may be known only when
+// it is made (a branch moves), so that an undo goes by what was there before.
+type versionUndo struct {
+	Versions string   `cbor:"1,keyasint"` // the folder that holds them
+	Names    []string `cbor:"2,keyasint"`
+	Set      []byte   `cbor:"3,keyasint"` // of CaptureAll
+}
+
+// Capture keeps the symlink, and which versions there are.
 func (v Version) Capture(h executor.Host) (executor.Undo, error) {
-	_, made, err := v.State(h)
+	if _, _, err := v.State(h); err != nil {
+		return executor.Undo{}, err
+	}
+	names, err := versionNames(h, v.versions())
 	if err != nil {
 		return executor.Undo{}, err
 	}
-	items := []Item{{Path: v.Path}}
-	if !made {
-		items = append(items, Item{Path: v.Folder(), Whole: true, Deep: true}, Item{Path: v.Partial(), Whole: true, Deep: true})
+	u, err := CaptureAll(h, []Item{{Path: v.Path}, {Path: v.versions()}})
+	if err != nil || !u.Reversible {
+		return u, err
 	}
-	return CaptureAll(h, items)
+	u.Data, err = codec.Marshal(versionUndo{Versions: v.versions(), Names: names, Set: u.Data})
+	return u, err
+}
+
+var versionName = regexp.MustCompile(`^(\.partial|[0-9a-f]{16,64})$`)
+
+// versionNames lists the versions of a folder, and nothing that somebody else put there.
+func versionNames(h executor.Host, dir string) ([]string, error) {
+	names, err := h.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !versionName.MatchString(name) }), err
+}
+
+// RevertVersion puts the symlink back and removes the versions that came since.
+func RevertVersion(h executor.Host, u executor.Undo) error {
+	var old versionUndo
+	if err := codec.Unmarshal(u.Data, &old); err != nil {
+		return err
+	}
+	names, err := versionNames(h, old.Versions)
+	if err != nil {
+		return err
+	}
+	// The symlink first: a version that is in use goes after it.
+	if err := RevertAll(h, executor.Undo{Data: old.Set, Old: u.Old}); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if slices.Contains(old.Names, name) {
+			continue
+		}
+		full := path.Join(old.Versions, name)
+		st, err := Look(h, full)
+		if err != nil || st == nil {
+			return err
+		}
+		if err := RemoveTree(h, full, st); err != nil {
+			return err
+		}
+	}
+	return RevertAll(h, executor.Undo{Data: old.Set, Old: u.Old}) // the folders are empty now
+}
+
+// RevertVersionDiff says for a plan what RevertVersion would do.
+func RevertVersionDiff(h executor.Host, u executor.Undo) string {
+	var old versionUndo
+	if codec.Unmarshal(u.Data, &old) != nil {
+		return ""
+	}
+	diff := RevertAllDiff(h, executor.Undo{Data: old.Set})
+	names, err := versionNames(h, old.Versions)
+	if err != nil {
+		return diff
+	}
+	for _, name := range names {
+		if !slices.Contains(old.Names, name) {
+			diff += fmt.Sprintf("remove %s\n", path.Join(old.Versions, name))
+		}
+	}
+	return diff
+}
+
+// Owner gives all that is below a folder, and the folder, to somebody.
+func Owner(h executor.Host, name string, uid, gid uint32) error {
+	st, err := h.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if st.UID != uid || st.GID != gid {
+		if err := h.SetMeta(name, executor.Meta{Mode: st.Mode & (fs.ModePerm | special), UID: uid, GID: gid}); err != nil {
+			return err
+		}
+	}
+	if !st.Mode.IsDir() {
+		return nil
+	}
+	names, err := h.ReadDir(name)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := Owner(h, path.Join(name, n), uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Make has fill make the version in the folder that it is given, unless it is there, and points the symlink to it.

@@ -374,13 +374,10 @@ func (u *unpacking) finish() error {
 
 // Revert puts back what Capture saw.
 func (Extracted) Revert(_ context.Context, h executor.Host, _ executor.Params, u executor.Undo) error {
-	return hostfile.RevertAll(h, u)
+	return hostfile.RevertVersion(h, u)
 }
 
 // RevertDiff says what Revert would change.
 func (Extracted) RevertDiff(_ context.Context, h executor.Host, _ executor.Params, u executor.Undo) string {
-	return hostfile.RevertAllDiff(h, u)
+	return hostfile.RevertVersionDiff(h, u)
 }
-
-// Join adds the versions that came later.
-func (Extracted) Join(first, later []byte) ([]byte, error) { return hostfile.JoinAll(first, later) }
