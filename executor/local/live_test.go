@@ -173,7 +173,7 @@ func TestRepositoryOfThisMachine(t *testing.T) {
 	if !apart(t, "/etc", "/var", "/usr") {
 		return
 	}
-	const repo = "/var/shoal-test-repo" // where apt's own user may read
+	const repo = "/var/shoal-test-repo"                                          // where apt's own user may read
 	run(t, "sh", "-c", "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*") // there is no network in here
 	for _, version := range []string{"1.0", "2.0"} {
 		build(t, repo, "shoal-test-package", version)
