@@ -12,14 +12,18 @@ import (
 
 func newDocs(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "docs [MODULE.FUNCTION]",
-		Short: "The manual of the modules",
+		Use:   "docs [MODULE.FUNCTION | --tree TREE [COMPONENT]]",
+		Short: "The manual of the modules, or of a tree's components",
 		Args:  cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return functionNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
+	tree := cmd.Flags().String("tree", "", "a tree, whose components to show in place of the modules")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if *tree != "" {
+			return t.componentDocs(*tree, args)
+		}
 		if len(args) == 0 {
 			t.listFunctions()
 			return nil
