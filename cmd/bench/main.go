@@ -18,9 +18,10 @@ func main() {
 	binary := flag.String("shoal", "bin/shoal", "the binary to measure")
 	files := flag.Int("files", 1000, "managed files in the apply measurements")
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
+	only := flag.String("only", "", "compile: the compiler alone, which needs no binary")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, *files, *idle)
+	err := bench(ctx, *binary, *only, *files, *idle)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -28,7 +29,7 @@ func main() {
 	}
 }
 
-func bench(ctx context.Context, binary string, files int, idle time.Duration) error {
+func bench(ctx context.Context, binary, only string, files int, idle time.Duration) error {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return err
@@ -38,7 +39,13 @@ func bench(ctx context.Context, binary string, files int, idle time.Duration) er
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if only == "compile" {
+		return benchCompile(filepath.Join(dir, "compile"))
+	}
 	if err := benchApply(ctx, binary, filepath.Join(dir, "apply"), files); err != nil {
+		return err
+	}
+	if err := benchCompile(filepath.Join(dir, "compile")); err != nil {
 		return err
 	}
 	return benchMesh(ctx, binary, filepath.Join(dir, "mesh"), idle)
