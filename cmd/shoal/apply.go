@@ -17,7 +17,15 @@ func newApply(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply TREE",
 		Short: "Make this machine match a tree, with no agent and no mesh",
-		Args:  cobra.ExactArgs(1),
+		Long: `Make this machine match a tree, with no agent and no mesh.
+
+The run is one transaction: when a state fails, what was changed is put back (exit status 1; 4 when that was incomplete, and
+it says what is left). What a later tree no longer names is undone. shoal plan shows beforehand what would happen.
+
+With --root a folder stands for the machine, to try things out; commands still run on this machine.`,
+		Example: `  shoal apply mytree --tag role=web --root /tmp/box
+  shoal apply mytree --tag role=web`,
+		Args: cobra.ExactArgs(1),
 	}
 	hereFlags(cmd, &name, &zone, &tags, &root, &data, &order)
 	inventoryFlag(cmd, &inventory)

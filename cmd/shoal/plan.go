@@ -36,7 +36,8 @@ func newPlan(t *terminal) *cobra.Command {
 
 With --tag, or where no agent runs, the plan is for this machine (or the folder of --root) with these tags. With a
 running agent it is for that agent's machine. --for NAME and --on SELECTOR compile the plans of other nodes, of the mesh or of an
-inventory, from their tags; what their machines look like is unknown here. Without TREE it is the head of the environment that is planned.
+inventory, from their tags; what their machines look like is unknown here. Without TREE it is the head of the environment
+that is planned.
 
 --graph shows in which order the states would run, and why, for people; --graph=dot for Graphviz, --graph --json as data.
 No machine is looked at then.`,
@@ -77,8 +78,8 @@ func hereFlags(cmd *cobra.Command, name, zone *string, tags *[]string, root, dat
 	f := cmd.Flags()
 	f.StringVar(name, "name", "", "the machine's name (default: its host name)")
 	f.StringVar(zone, "zone", "", "the machine's zone")
-	f.StringArrayVar(tags, "tag", nil, "a tag of this machine, k=v (repeatable)")
-	f.StringVar(root, "root", "", "a folder that stands for the machine")
+	f.StringArrayVar(tags, "tag", nil, "a tag of this machine, `K=V` (repeatable)")
+	f.StringVar(root, "root", "", "a folder, `DIR`, that stands for the machine")
 	f.StringVar(dataDir, "data-dir", "", "journal and ledger (default: ROOT"+defaultDataDir+")")
 	f.StringVar(order, "order", "", "justdoit, ansible or genius (default: the site's policy)")
 }

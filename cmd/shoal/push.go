@@ -25,7 +25,17 @@ func newPush(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push TREE",
 		Short: "Sign a state tree and publish it at any node",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Sign a state tree and publish it at any node, for all nodes of an environment.
+
+The tree is compiled for every node first, so that a mistake never leaves this machine. The answers:
+  committed   the mesh has it, and will not lose it (exit status 0)
+  staged      the node keeps it, and commits it when it can reach enough of the mesh (3)
+  diverged    somebody else's push was first; look at shoal log and push again (3)
+
+With --wait it waits for the nodes' reports, and its exit status is that of the worst of them.`,
+		Example: `  shoal push mytree -m "more workers" --wait
+  shoal push mytree --env staging`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment to publish to")

@@ -19,7 +19,11 @@ func newValidate(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate [TREE]",
 		Short: "Compile a tree for every node of the mesh, or for all tags that it mentions",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Compile a tree for every node of the mesh, or, where no agent answers, for every combination of tags that its targets mention.
+Every mistake is shown with its place, not the first alone; the exit status is then 2.`,
+		Example: `  shoal validate
+  shoal validate mytree --json`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&o.env, "env", "production", "the environment whose nodes it is compiled for")
