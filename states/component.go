@@ -15,6 +15,13 @@ type component struct {
 	defaults  *docNode
 	states    StateFile // of one that is not templated
 	manifest
+	rendered memo[renderedStates]
+}
+
+// renderedStates are what a templated states file comes to.
+type renderedStates struct {
+	states StateFile
+	text   []byte
 }
 
 // StateFile is a states file as written: its States, in the order written.
@@ -37,6 +44,8 @@ type State struct {
 	meta       string    // meta.group and so on; empty: it has parts
 	members    []named   // of a meta.group
 	runs       []runList // of a meta.block or meta.sequence
+	serial     int       // tells it from every other State of the catalogue
+	memos      memos
 }
 
 // StatePart is one function with its parameters as written.
@@ -51,10 +60,6 @@ type requisite struct {
 	key   string
 	names []named
 }
-
-var requisiteKeys = []string{"require", "require_in", "after", "before", "notify", "listen", "listen_in", "notify_failure", "listen_failure"}
-
-var stateKeys = append([]string{"lazy", "when", "for_each", "order", "retry", "timeout", "on_remove", "undo"}, requisiteKeys...)
 
 // component reads components/NAME once; nil when it cannot be used.
 func (l *Catalogue) component(n named) *component {
@@ -130,7 +135,8 @@ func (l *Catalogue) declare(doc *docNode) StateFile {
 }
 
 func (l *Catalogue) declareState(e docEntry) *State {
-	d := &State{id: e.key, place: e.place}
+	l.serial++
+	d := &State{id: e.key, place: e.place, serial: l.serial}
 	for _, k := range l.problems.mapOf(e.value, "a state") {
 		switch {
 		case strings.HasPrefix(k.key, "meta."):
@@ -201,13 +207,13 @@ func (l *Catalogue) declareKey(d *State, k docEntry) {
 		}
 		d.forEach = k.value
 	case "order":
-		d.order = c.oneOf(k.value, "order", "first", "last")
+		d.order = c.oneOf(k.value, k.key, wordsOf(stateTable, k.key)...)
 	case "retry":
 		d.retry = l.retryOf(k.value)
 	case "timeout":
 		d.timeout = l.durationOf(k.value, "timeout")
 	case "on_remove":
-		d.onRemove = c.oneOf(k.value, "on_remove", "restore", "keep")
+		d.onRemove = c.oneOf(k.value, k.key, wordsOf(stateTable, k.key)...)
 	case "undo":
 		if s, ok := c.stringOf(k.value, "undo"); ok {
 			d.undo = named{s, k.value.place}
@@ -236,7 +242,7 @@ func (l *Catalogue) retryOf(n *docNode) Retry {
 		case "delay":
 			r.Delay = l.durationOf(e.value, "delay")
 		default:
-			l.problems.unknownKey(e, "retry", []string{"attempts", "delay"})
+			l.problems.unknownKey(e, "retry", keyNames(retryTable))
 		}
 	}
 	return r

@@ -50,11 +50,6 @@ type declaredParameter struct {
 	fallback *docNode // the default
 }
 
-var (
-	manifestKeys  = []string{"description", "needs", "parameters"}
-	parameterKeys = []string{"type", "default", "description", "required", "one_of", "secret"}
-)
-
 // readManifest reads a component.yaml, where there is one.
 func (l *Catalogue) readManifest(dir string) manifest {
 	var m manifest
@@ -87,11 +82,7 @@ func (l *Catalogue) readParameter(e docEntry) declaredParameter {
 	for _, k := range c.mapOf(e.value, "a parameter") {
 		switch k.key {
 		case "type":
-			names := make([]string, len(ParameterTypes))
-			for i, t := range ParameterTypes {
-				names[i] = string(t)
-			}
-			if s := c.oneOf(k.value, "type", names...); s != "" {
+			if s := c.oneOf(k.value, "type", wordsOf(parameterTable, "type")...); s != "" {
 				d.Type = Type(s)
 			}
 		case "default":

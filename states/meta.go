@@ -13,8 +13,6 @@ const (
 	metaSequence = "meta.sequence"
 )
 
-var metaFunctions = []string{metaGroup, metaBlock, metaSequence, metaBarrier}
-
 // runList is what a meta.sequence runs, or one key of a meta.block, in this order.
 type runList struct {
 	key   string // run, rescue or always; empty for a sequence
@@ -26,8 +24,6 @@ type step struct {
 	named
 	with *docNode
 }
-
-var blockKeys = []string{"run", "rescue", "always"}
 
 // runsOthers is true for a meta.block and a meta.sequence.
 func (d *State) runsOthers() bool { return d.meta == metaBlock || d.meta == metaSequence }
@@ -141,7 +137,7 @@ func (l *Catalogue) stepOf(item *docNode) (s step, ok bool) {
 				s.with = e.value
 			}
 		default:
-			l.problems.unknownKey(e, "an item of meta.sequence", []string{"run", "with"})
+			l.problems.unknownKey(e, "an item of meta.sequence", stepKeys)
 		}
 	}
 	if !ok {
