@@ -143,7 +143,7 @@ func (r *run) unwindBlock(ctx context.Context, at int, b *block) {
 		r.takenBack(t, left[t.order], r.inv(at).ID)
 	}
 	if err == nil {
-		err = r.standAgain(ctx, members)
+		err = r.standAgain(ctx, members, r.tx.foldersOf(members))
 	}
 	r.settleListeners(ctx, at)
 	if err != nil {
@@ -173,15 +173,7 @@ func (r *run) takenBack(t *task, left, name string) {
 }
 
 // standAgain makes folders anew that the block had made on its way and took away, and that others look after by now.
-func (r *run) standAgain(ctx context.Context, members map[int]bool) error {
-	folders := map[string]bool{}
-	for _, in := range r.tx.intents {
-		if members[in.Order] {
-			for _, dir := range in.Saved.Folders {
-				folders[dir] = true
-			}
-		}
-	}
+func (r *run) standAgain(ctx context.Context, members map[int]bool, folders map[string]bool) error {
 	for _, t := range slices.Concat(r.tasks...) {
 		if members[t.order] || t.kind != states.ResourcePath || !folders[t.made] || !r.tx.isFinished(t.order) {
 			continue
