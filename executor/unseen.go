@@ -26,11 +26,13 @@ func unseenPart(plan *states.Plan, inv states.StateInvocation, part states.State
 		s.Result, s.Note = Skipped, inv.Skip
 	case inv.Lazy:
 		s.Result, s.Note = Skipped, "lazy: runs when notified"
+	default:
+		s.Diff = openDiff(part.Params)
 	}
 	for _, v := range part.Params {
 		if c, ok := v.(states.Content); ok && s.Result == Unknown {
 			if data, ok := plan.Rendered[c.Hash]; ok {
-				s.Diff = TextDiff(c.From, nil, data)
+				s.Diff += TextDiff(c.From, nil, data)
 			}
 		}
 	}
