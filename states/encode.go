@@ -11,7 +11,7 @@ import (
 // is not internal/codec's, since a plan may be larger than what a peer may send, repeats the same strings thousands of
 // times, and holds a Content among plain values. Integers are varints; a string is written once, and later by its number.
 const (
-	planMagic     = "shoal plan 2\n"
+	planMagic     = "shoal plan 3\n"
 	renderedMagic = "shoal rendered 1\n"
 )
 
@@ -177,6 +177,7 @@ func (e *encoder) deferred(d Deferred, depth int) error {
 	e.text(d.Text)
 	e.bool(d.Template)
 	e.text(string(d.Type))
+	e.texts(d.OneOf)
 	e.text(d.Scope)
 	e.number(len(d.Reads))
 	for _, r := range d.Reads {

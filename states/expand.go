@@ -18,6 +18,8 @@ type instance struct {
 	parent    int  // 1 + the block or sequence that runs it; 0: none
 	root      int  // 1 + the outermost of these, itself included; 0: none
 	rescue    bool // runs to rescue
+	reads     bool // outputs
+	ownWhen   bool // When is its own, not of what runs it
 }
 
 // declareComponent declares the states of a component for the node.
@@ -146,6 +148,7 @@ func eachOf(v any) (keys, values []any, ok bool) {
 }
 
 func (c *compilation) expandOne(d *declared, s scope, suffix string, f frame) []int {
+	made := c.outputs.made
 	in := c.instanceOf(d, s, suffix, f)
 	for _, p := range d.parts {
 		if in.Skip != "" {
@@ -154,7 +157,7 @@ func (c *compilation) expandOne(d *declared, s scope, suffix string, f frame) []
 		}
 		in.Parts = append(in.Parts, c.part(p, &s, d.comp.dir))
 	}
-	in.first = len(c.instances)
+	in.first, in.reads = len(c.instances), in.reads || c.outputs.made > made
 	if at := c.appendInstance(in); at >= 0 {
 		return []int{at}
 	}
@@ -171,7 +174,10 @@ func (c *compilation) instanceOf(d *declared, s scope, suffix string, f frame) i
 		in.OnRemove = d.onRemove
 	}
 	if in.Skip == "" {
-		in.Skip = c.skipped(d.State, &s)
+		var own *Deferred
+		in.Skip, own = c.skipped(d.State, &s)
+		in.When, in.ownWhen = c.both(f.when, own, d.State), own != nil
+		in.reads = own != nil
 	}
 	return in
 }
@@ -201,16 +207,18 @@ func (c *compilation) appendInstance(in instance) int {
 	return at
 }
 
-// skipped evaluates when: and says why the state does not run; empty: it does.
-func (c *compilation) skipped(d *State, s *scope) string {
+const whenFailed = "when: it cannot be evaluated"
+
+// skipped evaluates when: and says why the state does not run; empty: it does, or what it reads decides.
+func (c *compilation) skipped(d *State, s *scope) (string, *Deferred) {
 	if d.when == nil {
-		return ""
+		return "", nil
 	}
 	if d.when.kind == kindBool {
 		if d.when.boolean {
-			return ""
+			return "", nil
 		}
-		return "when: false"
+		return "when: false", nil
 	}
 	text := d.when.text
 	pieces, err := c.lib.split(text)
@@ -219,6 +227,12 @@ func (c *compilation) skipped(d *State, s *scope) string {
 	if wrapped {
 		p = pieces[0]
 	}
+	if later, reads := c.deferredWhen(d, p, wrapped, s); reads {
+		if later == nil {
+			return whenFailed, nil
+		}
+		return "", later
+	}
 	v, e := c.lib.expressions.eval(p.expression, s)
 	if e != nil {
 		place := c.lib.inString(d.when.place, e.offset)
@@ -226,15 +240,15 @@ func (c *compilation) skipped(d *State, s *scope) string {
 			place = c.lib.expressionPlace(d.when, 0, max(0, 2+p.lead+e.offset))
 		}
 		c.problems.add(place, e.hint, "when: %s", e.message)
-		return "when: it cannot be evaluated"
+		return whenFailed, nil
 	}
 	yes, ok := v.(bool)
 	if !ok {
 		c.problems.add(d.when.place, "", "when must be true or false, and it is %s", typeName(v))
-		return "when: it cannot be evaluated"
+		return whenFailed, nil
 	}
 	if yes {
-		return ""
+		return "", nil
 	}
-	return "when: " + strconv.Quote(p.expression) + " is false"
+	return "when: " + strconv.Quote(p.expression) + " is false", nil
 }

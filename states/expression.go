@@ -20,6 +20,8 @@ type scope struct {
 	node Node
 	each map[string]any // nil outside of a for_each
 	tags map[string]any // node.Tags, converted once
+	// states are the outputs that are known; nil while a plan is made.
+	states map[string]any
 }
 
 func newScope(n Node, vars map[string]any) scope {
@@ -43,6 +45,8 @@ func (s *scope) ResolveName(name string) (any, bool) {
 		return s.node.Zone, true
 	case "each":
 		return s.each, s.each != nil
+	case "states":
+		return s.states, s.states != nil
 	}
 	return nil, false
 }
@@ -85,8 +89,9 @@ type expressions struct {
 }
 
 type program struct {
-	prg cel.Program
-	err *expressionError
+	prg   cel.Program
+	reads []outputRead // in the order written
+	err   *expressionError
 }
 
 func newExpressions() (*expressions, error) {
@@ -96,6 +101,7 @@ func newExpressions() (*expressions, error) {
 		cel.Variable("name", cel.StringType),
 		cel.Variable("zone", cel.StringType),
 		cel.Variable("each", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("states", cel.MapType(cel.StringType, cel.DynType)),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("prepare expressions: %w", err)
@@ -115,24 +121,27 @@ func (x *expressions) compile(text string) program {
 	if p, ok := x.programs[text]; ok {
 		return p
 	}
-	prg, err := compileCEL(x.env, text)
-	p := program{prg, err}
+	p := compileCEL(x.env, text)
 	x.programs[text] = p
 	return p
 }
 
 // compileCEL compiles text and reports the first thing wrong with it.
-func compileCEL(env *cel.Env, text string) (cel.Program, *expressionError) {
+func compileCEL(env *cel.Env, text string) program {
 	parsed, issues := env.Compile(text)
 	if list := issues.Errors(); len(list) > 0 {
 		first := list[0]
-		return nil, &expressionError{message: celMessage(first.Message), offset: offsetOf(text, first.Location.Line(), first.Location.Column())}
+		return program{err: &expressionError{message: celMessage(first.Message), offset: offsetOf(text, first.Location.Line(), first.Location.Column())}}
 	}
 	prg, err := env.Program(parsed, cel.CostLimit(MaxExpressionCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
-		return nil, &expressionError{message: err.Error(), offset: -1}
+		return program{err: &expressionError{message: err.Error(), offset: -1}}
 	}
-	return prg, nil
+	if !strings.Contains(text, "states") {
+		return program{prg: prg}
+	}
+	reads, wrong := outputReads(parsed)
+	return program{prg: prg, reads: reads, err: wrong}
 }
 
 func offsetOf(text string, line, column int) int {
@@ -161,7 +170,7 @@ var (
 func celMessage(m string) string {
 	if u := undeclared.FindStringSubmatch(m); u != nil {
 		if u[1] == "states" {
-			return "outputs are not available yet"
+			return outputsUnknown
 		}
 		return fmt.Sprintf("undefined name %q", u[1])
 	}
@@ -183,6 +192,9 @@ func (x *expressions) eval(text string, s *scope) (any, *expressionError) {
 			e.hint = suggest(strings.Trim(name, `"`), s.names())
 		}
 		return nil, &e
+	}
+	if len(p.reads) > 0 && s.states == nil {
+		return nil, &expressionError{message: outputsUnknown, hint: outputsHint, offset: p.reads[0].offset}
 	}
 	out, _, err := p.prg.Eval(s)
 	if err != nil {

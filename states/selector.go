@@ -126,7 +126,7 @@ func (s *selectors) compile(expr string) program {
 		return p
 	}
 	var p program
-	if p.prg, p.err = compileCEL(s.env, expr); p.err != nil {
+	if p = compileCEL(s.env, expr); p.err != nil {
 		if name, ok := strings.CutPrefix(p.err.message, "undefined name "); ok {
 			p.err.hint = suggest(strings.Trim(name, `"`), s.names())
 		} else if strings.Contains(p.err.message, "yntax error") || strings.Contains(p.err.message, "expression:") {
