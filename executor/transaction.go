@@ -147,7 +147,11 @@ func (r *run) begin(ctx context.Context) error {
 	for _, t := range batch {
 		if p, ok := t.module.(Preparer); ok {
 			// What cannot be staged now, because its folder is still something else, is staged when its turn comes.
-			if name, err := p.Prepare(ctx, r.host, r.contents, t.params); err == nil && name != "" {
+			name, err := p.Prepare(ctx, r.host, r.contents, t.params)
+			if errors.Is(err, ErrFetch) {
+				return fmt.Errorf("%s: %w", t.inv.ID, err)
+			}
+			if err == nil && name != "" {
 				t.staged, staged = name, true
 			}
 		}

@@ -9,12 +9,15 @@ import (
 // Catalogue is a tree as far as it is the same for every node: parsed documents, components, compiled expressions and
 // templates. One goroutine at a time may use it.
 type Catalogue struct {
-	tree        *tree
-	problems    *collector // of the compilation, or of the document, that is being worked on
-	base        *collector // what is wrong with the site, for every node
-	units       map[string]*collector
-	variables   map[string]bool // that any component says it has; nil until asked for
-	undeclared  bool            // a component does not say
+	tree       *tree
+	problems   *collector // of the compilation, or of the document, that is being worked on
+	base       *collector // what is wrong with the site, for every node
+	units      map[string]*collector
+	variables  map[string]bool // that any component says it has; nil until asked for
+	undeclared bool            // a component does not say
+	fleet      fleet
+	listed     []Node // in the tree's inventory
+	sharing
 	functions   map[string]*Function
 	modules     map[string]bool
 	documents   map[string]*docNode
@@ -47,9 +50,10 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 		l.modules[f.Module] = true
 	}
 	var err error
-	if l.expressions, err = newExpressions(); err != nil {
+	if l.expressions, err = newExpressions(func(r *reads) { l.noting.reads.add(r) }, l.nodesOf); err != nil {
 		return nil, err
 	}
+	l.noting, l.values, l.graphs = &effects{}, map[*docNode]*memo[evaluated]{}, map[[32]byte]*arrangement{}
 	l.engines = map[string]engine{".j2": newJinja(l), ".tmpl": newGoTemplates(l)}
 	l.star = &starFiles{lib: l, modules: map[string]*starModule{}}
 	l.base = l.problems
@@ -124,16 +128,21 @@ type compilation struct {
 	rendered     int64
 	overspent    bool
 	full         bool
+	shared
 }
 
 func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	l.problems = newCollector(l.tree)
 	l.problems.include(l.base)
+	did := &effects{outermost: true}
+	l.noting = did
+	l.newFleet(in.Fleet)
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
-		known: map[string][]int{}, groups: map[string]*declared{}, members: map[string][]int{},
-		declared: map[string]*declared{}, claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
+		known: make(map[string][]int, l.usual), instances: make([]instance, 0, l.usual), groups: map[string]*declared{}, members: map[string][]int{},
+		declared: make(map[string]*declared, l.usual), claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
+		shared: shared{digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
 	}
 	if in.Order != "" {
 		c.plan.Policy.Order = in.Order
@@ -143,9 +152,11 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 		c.declareComponent(l.components[name])
 	}
 	c.expand()
+	l.usual = len(c.instances)
 	if !c.full {
-		c.arrange()
+		c.arrangeShared()
 	}
+	c.plan.ReadsFleet = did.reads.fleet
 	return c.plan, c.problems
 }
 
@@ -174,6 +185,7 @@ func (c *compilation) finish() {
 		}
 		return 0
 	})
+	c.order = order
 	position := make([]int, len(c.instances))
 	c.plan.Invocations = make([]StateInvocation, len(order))
 	for i, at := range order {

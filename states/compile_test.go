@@ -65,7 +65,7 @@ func label(p *states.Plan, at int) string {
 	return in.ID
 }
 
-// runs prints what an invocation says of others.
+// runs prints the keys of an invocation, and what it says of others.
 func runs(p *states.Plan, in *states.StateInvocation) string {
 	var b strings.Builder
 	list := func(name string, all []int) {
@@ -74,6 +74,21 @@ func runs(p *states.Plan, in *states.StateInvocation) string {
 			names = append(names, label(p, at))
 		}
 		fmt.Fprintf(&b, " %s(%s)", name, strings.Join(names, " "))
+	}
+	if in.Lazy {
+		b.WriteString(" lazy")
+	}
+	if in.Retry.Attempts > 1 {
+		fmt.Fprintf(&b, " retry(%d, %s)", in.Retry.Attempts, in.Retry.Delay)
+	}
+	if in.Timeout > 0 {
+		fmt.Fprintf(&b, " timeout(%s)", in.Timeout)
+	}
+	if in.OnRemove != "restore" {
+		fmt.Fprintf(&b, " on_remove(%s)", in.OnRemove)
+	}
+	if in.Undo != "" {
+		fmt.Fprintf(&b, " undo(%s)", in.Undo)
 	}
 	if in.Block != nil {
 		list("run", in.Block.Run)
@@ -124,7 +139,7 @@ app/nginx-conf file.managed
 app/nginx-service service.running
   <- app/nginx notify: listen in app/nginx-service
   <- app/nginx-conf require: require in app/nginx-service
-app/nginx-reload service.reloaded
+app/nginx-reload service.reloaded lazy
   <- app/nginx-conf notify: notify in app/nginx-conf
   <- app/nginx-service after: after in app/nginx-reload
 `

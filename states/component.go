@@ -15,6 +15,13 @@ type component struct {
 	defaults  *docNode
 	states    StateFile // of one that is not templated
 	manifest
+	rendered memo[renderedStates]
+}
+
+// renderedStates are what a templated states file comes to.
+type renderedStates struct {
+	states StateFile
+	text   []byte
 }
 
 // StateFile is a states file as written: its States, in the order written.
@@ -37,6 +44,8 @@ type State struct {
 	meta       string    // meta.group and so on; empty: it has parts
 	members    []named   // of a meta.group
 	runs       []runList // of a meta.block or meta.sequence
+	serial     int       // tells it from every other State of the catalogue
+	memos      memos
 }
 
 // StatePart is one function with its parameters as written.
@@ -126,7 +135,8 @@ func (l *Catalogue) declare(doc *docNode) StateFile {
 }
 
 func (l *Catalogue) declareState(e docEntry) *State {
-	d := &State{id: e.key, place: e.place}
+	l.serial++
+	d := &State{id: e.key, place: e.place, serial: l.serial}
 	for _, k := range l.problems.mapOf(e.value, "a state") {
 		switch {
 		case strings.HasPrefix(k.key, "meta."):

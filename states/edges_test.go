@@ -17,7 +17,7 @@ func TestEdges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) < 5 {
+	if len(files) < 15 {
 		t.Errorf("only %d trees", len(files))
 	}
 	for _, file := range files {

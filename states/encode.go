@@ -38,6 +38,7 @@ func EncodePlan(p *Plan) ([]byte, error) {
 		e.text(string(p.Scopes[hash]))
 	}
 	e.texts(p.Secrets)
+	e.bool(p.ReadsFleet)
 	return e.out, nil
 }
 
@@ -67,8 +68,13 @@ func (e *encoder) bool(b bool) {
 	e.uint(n)
 }
 
-// text writes a string, or the number of an equal one before it.
+// text writes a string, or the number of an equal one before it; without a table of strings all are written out.
 func (e *encoder) text(s string) {
+	if e.strings == nil {
+		e.number(len(s))
+		e.out = append(e.out, s...)
+		return
+	}
 	if n, ok := e.strings[s]; ok {
 		e.uint(n)
 		return

@@ -12,6 +12,7 @@ type instance struct {
 	decl      *State
 	component string
 	scope     scope
+	made      madeParts
 	home      string // the component in whose order it is: of what runs it
 	order     string
 	first     int  // the first of the instances that a block or sequence runs, down to itself; of others itself
@@ -24,10 +25,17 @@ type instance struct {
 
 // declareComponent declares the states of a component for the node.
 func (c *compilation) declareComponent(comp *component) {
-	s := newScope(c.node, c.variablesOf(comp))
+	s := c.scope(c.variablesOf(comp))
 	decls := comp.states
 	if comp.templated {
-		decls = c.renderStates(comp, &s)
+		made := recall(c, &comp.rendered, &s, func() renderedStates {
+			states := c.renderStates(comp, &s)
+			return renderedStates{states, c.problems.rendered[comp.file]}
+		})
+		decls = made.states
+		if made.text != nil {
+			c.problems.rendered[comp.file] = made.text
+		}
 	}
 	for _, state := range decls {
 		d := &declared{State: state, comp: comp, scope: &s}
@@ -64,6 +72,7 @@ func (c *compilation) expand() {
 // renderStates renders a states.yaml.j2 and reads the result, or calls the states() of a states.star.
 func (c *compilation) renderStates(comp *component, s *scope) StateFile {
 	if strings.HasSuffix(comp.file, ".star") {
+		c.lib.noting.reads.everything = true // a program may look at anything
 		doc, errs := c.lib.star.states(comp.file, s)
 		c.problems.addAll(errs)
 		return c.lib.declare(doc)
@@ -115,7 +124,7 @@ func suffixOf(key any) string { return fmt.Sprintf("[%v]", key) }
 
 // eachOf evaluates what a for_each runs over; false when a problem was reported.
 func (c *compilation) eachOf(d *State, s *scope) (keys, values []any, ok bool) {
-	v, ok := c.evaluate(d.forEach, s)
+	v, ok := c.sharedValue(&d.memos.forEach, d.forEach, s)
 	if !ok {
 		return nil, nil, false
 	}
@@ -150,13 +159,8 @@ func eachOf(v any) (keys, values []any, ok bool) {
 func (c *compilation) expandOne(d *declared, s scope, suffix string, f frame) []int {
 	made := c.outputs.made
 	in := c.instanceOf(d, s, suffix, f)
-	for _, p := range d.parts {
-		if in.Skip != "" {
-			in.Parts = append(in.Parts, StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place})
-			continue
-		}
-		in.Parts = append(in.Parts, c.part(p, &s, d.comp.dir))
-	}
+	in.made = c.parts(d.State, &s, d.comp.dir, in.Skip != "")
+	in.Parts = in.made.parts
 	in.first, in.reads = len(c.instances), in.reads || c.outputs.made > made
 	if at := c.appendInstance(in); at >= 0 {
 		return []int{at}
@@ -209,11 +213,54 @@ func (c *compilation) appendInstance(in instance) int {
 
 const whenFailed = "when: it cannot be evaluated"
 
+// madeParts are the parts of an instance. Nobody changes them.
+type madeParts struct {
+	parts []StatePartInvocation
+	// things is what arrange looks at of them, encoded; not known where that depends on what is known later.
+	things []byte
+	known  bool
+}
+
+// parts evaluates the parts of a state; of one that is skipped it only names them.
+func (c *compilation) parts(d *State, s *scope, dir string, skipped bool) madeParts {
+	if len(d.parts) == 0 {
+		return madeParts{known: true}
+	}
+	if skipped {
+		made := make([]StatePartInvocation, len(d.parts))
+		for i, p := range d.parts {
+			made[i] = StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place}
+		}
+		return c.thingsOf(made)
+	}
+	return recall(c, &d.memos.parts, s, func() madeParts {
+		made := make([]StatePartInvocation, len(d.parts))
+		for i, p := range d.parts {
+			made[i] = c.part(p, s, dir)
+		}
+		return c.thingsOf(made)
+	})
+}
+
+// whenMade is what a when says: why the state does not run, or the outputs that decide it.
+type whenMade struct {
+	skip  string
+	later *Deferred
+}
+
 // skipped evaluates when: and says why the state does not run; empty: it does, or what it reads decides.
 func (c *compilation) skipped(d *State, s *scope) (string, *Deferred) {
 	if d.when == nil {
 		return "", nil
 	}
+	made := recall(c, &d.memos.when, s, func() whenMade {
+		skip, later := c.evaluateWhen(d, s)
+		return whenMade{skip, later}
+	})
+	return made.skip, made.later
+}
+
+func (c *compilation) evaluateWhen(d *State, s *scope) (string, *Deferred) {
 	if d.when.kind == kindBool {
 		if d.when.boolean {
 			return "", nil

@@ -25,11 +25,15 @@ type scope struct {
 }
 
 func newScope(n Node, vars map[string]any) scope {
+	return scope{vars: vars, node: n, tags: tagsOf(n)}
+}
+
+func tagsOf(n Node) map[string]any {
 	tags := make(map[string]any, len(n.Tags))
 	for k, v := range n.Tags {
 		tags[k] = v
 	}
-	return scope{vars: vars, node: n, tags: tags}
+	return tags
 }
 
 // ResolveName makes a scope a cel.Activation.
@@ -86,16 +90,20 @@ func (e *expressionError) Error() string { return e.message }
 type expressions struct {
 	env      *cel.Env
 	programs map[string]program
+	// note is told what each evaluation may read.
+	note func(*reads)
 }
 
 type program struct {
 	prg   cel.Program
-	reads []outputRead // in the order written
-	err   *expressionError
+	reads *reads
+	// outputs are what it reads of states, in the order written.
+	outputs []outputRead
+	err     *expressionError
 }
 
-func newExpressions() (*expressions, error) {
-	env, err := cel.NewEnv(append(sharedOptions(),
+func newExpressions(note func(*reads), nodes func(string) ([]any, error)) (*expressions, error) {
+	env, err := cel.NewEnv(append(sharedOptions(), fleetInCEL(nodes),
 		cel.Variable("vars", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("tags", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("name", cel.StringType),
@@ -106,7 +114,7 @@ func newExpressions() (*expressions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare expressions: %w", err)
 	}
-	return &expressions{env: env, programs: map[string]program{}}, nil
+	return &expressions{env: env, programs: map[string]program{}, note: note}, nil
 }
 
 func sharedOptions() []cel.EnvOption {
@@ -137,11 +145,11 @@ func compileCEL(env *cel.Env, text string) program {
 	if err != nil {
 		return program{err: &expressionError{message: err.Error(), offset: -1}}
 	}
-	if !strings.Contains(text, "states") {
-		return program{prg: prg}
+	p := program{prg: prg, reads: readsOfCEL(parsed.NativeRep().Expr())}
+	if strings.Contains(text, "states") {
+		p.outputs, p.err = outputReads(parsed)
 	}
-	reads, wrong := outputReads(parsed)
-	return program{prg: prg, reads: reads, err: wrong}
+	return p
 }
 
 func offsetOf(text string, line, column int) int {
@@ -193,8 +201,9 @@ func (x *expressions) eval(text string, s *scope) (any, *expressionError) {
 		}
 		return nil, &e
 	}
-	if len(p.reads) > 0 && s.states == nil {
-		return nil, &expressionError{message: outputsUnknown, hint: outputsHint, offset: p.reads[0].offset}
+	x.note(p.reads)
+	if len(p.outputs) > 0 && s.states == nil {
+		return nil, &expressionError{message: outputsUnknown, hint: outputsHint, offset: p.outputs[0].offset}
 	}
 	out, _, err := p.prg.Eval(s)
 	if err != nil {

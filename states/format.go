@@ -2,6 +2,8 @@ package states
 
 import (
 	"bytes"
+	"io/fs"
+	"path"
 	"reflect"
 	"strings"
 )
@@ -114,4 +116,36 @@ func (s layoutStyle) format(name string, data []byte) ([]byte, *placedError) {
 		out = strings.TrimSuffix(out, "\n")
 	}
 	return []byte(out), nil
+}
+
+// Documents lists the YAML documents of a tree: the site, the inventory, roles, variables, and of each component its
+// states, its defaults and what it says of itself. Other files may be YAML too; they are what states make of them.
+// Templates are listed apart: what they render to is YAML, and they are not.
+func Documents(fsys fs.FS) (documents, templates []string, err error) {
+	for _, pattern := range []string{"site.yaml", "inventory.yaml", "roles/*.yaml", "components/*/*.yaml"} {
+		found, err := fs.Glob(fsys, pattern)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, name := range found {
+			switch stem := strings.TrimSuffix(path.Base(name), ".yaml"); {
+			case path.Dir(path.Dir(name)) != "components", stem == "states", stem == "defaults", stem == "component":
+				documents = append(documents, name)
+			}
+		}
+	}
+	templates, err = fs.Glob(fsys, "components/*/states.yaml.j2")
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := fs.Stat(fsys, "variables"); err != nil {
+		return documents, templates, nil
+	}
+	err = fs.WalkDir(fsys, "variables", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(name, ".yaml") {
+			documents = append(documents, name)
+		}
+		return err
+	})
+	return documents, templates, err
 }

@@ -82,6 +82,8 @@ type Function struct {
 	Reaction string
 	// Check, Undo: one sentence each for the manual.
 	CheckDoc, UndoDoc string
+	// Example is a State or more, as under states:, for the manual. The files that it names need not be there.
+	Example string
 	// Irreversible: a run of it cannot be undone unless the state names an undo.
 	Irreversible bool
 	// Validate finds what single types cannot say, such as two parameters that exclude each other; may be nil.
@@ -90,3 +92,13 @@ type Function struct {
 
 // FullName is module.function.
 func (f Function) FullName() string { return f.Module + "." + f.Name }
+
+// Manual is the description and the example. An example may be written at the end of Doc too, below a line "Example:" and
+// indented by two.
+func (f Function) Manual() (doc, example string) {
+	doc, example, _ = strings.Cut(f.Doc, "\n\nExample:\n")
+	if f.Example != "" {
+		return doc, f.Example
+	}
+	return doc, strings.ReplaceAll(strings.TrimPrefix(example, "  "), "\n  ", "\n")
+}

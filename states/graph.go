@@ -62,7 +62,7 @@ func (c *compilation) connect() {
 	}
 	for _, id := range keysOf(c.groups) {
 		d := c.groups[id]
-		s := newScope(c.node, nil)
+		s := c.scope(nil)
 		c.connectOne(d.State, d.comp.name, &s, c.membersOf(id, nil))
 	}
 	c.connectOutputs()
@@ -167,7 +167,7 @@ func (c *compilation) membersOf(id string, stack []string) []int {
 		return at
 	}
 	component, _, _ := strings.Cut(id, "/")
-	s := newScope(c.node, nil)
+	s := c.scope(nil)
 	var all []int
 	for _, n := range c.groups[id].members {
 		name := n.name

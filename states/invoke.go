@@ -23,6 +23,9 @@ func (c *compilation) expandRunner(d *declared, f frame) []int {
 	in := c.instanceOf(d, s, "", f)
 	in.first = len(c.instances)
 	inner := frame{with: f.with, skip: in.Skip, when: in.When, lazy: in.Lazy, rescue: f.rescue}
+	if in.Skip != "" && f.skip == "" {
+		inner.skip += ", in " + in.ID
+	}
 	lists := make([][]int, len(d.runs))
 	for i, list := range d.runs {
 		inner.rescue = f.rescue || list.key == "rescue"
@@ -62,6 +65,7 @@ func (c *compilation) expandStep(owner *declared, st step, s *scope, f frame) []
 	}
 	var made []int
 	for _, to := range c.callees(st.named, owner) {
+		c.checkWith(st, to, f)
 		switch {
 		case to.runsOthers():
 			made = append(made, c.expandRunner(to.declared, f)...)
@@ -75,6 +79,30 @@ func (c *compilation) expandStep(owner *declared, st step, s *scope, f frame) []
 		}
 	}
 	return made
+}
+
+// checkWith checks the variables that a step gives against the parameters that the component of the state declares.
+func (c *compilation) checkWith(st step, to callee, f frame) {
+	if st.with == nil || f.skip != "" {
+		return
+	}
+	for _, e := range st.with.entries {
+		v := f.with[e.key]
+		for i := range to.comp.parameters {
+			d := &to.comp.parameters[i]
+			if d.Name != e.key || v == nil {
+				continue
+			}
+			if hint, err := d.check(v); err != nil {
+				c.problems.add(e.value.place, hint, "parameter %q of component %q: %s", d.Name, to.comp.name, err)
+			}
+		}
+		if to.comp.declares && !c.lib.elsewhere(e.key) {
+			known := map[string]bool{}
+			to.comp.variables(known)
+			c.problems.add(e.place, suggest(e.key, keysOf(known)), "unknown variable %q: no component has a parameter of this name", e.key)
+		}
+	}
 }
 
 // eachElements are the elements of a for_each, found by what their ids end with.

@@ -42,6 +42,14 @@ func keyNames(keys []key) []string {
 	return names
 }
 
+func typeNames(types []Type) []string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = string(t)
+	}
+	return names
+}
+
 // wordsOf are the values that a key of the list takes.
 func wordsOf(keys []key, name string) []string {
 	at := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
@@ -79,10 +87,10 @@ var (
 		{name: "delay", form: formDuration, doc: "How long to wait between two attempts."},
 	}
 	metaTable = []key{
-		{name: "meta.group", form: formNames, doc: "One name for many states: who requires, notifies or listens to the group means all of them."},
-		{name: "meta.block", form: formRecord, keys: blockTable, doc: "States that run in this order, others that run when one of them failed, and others that run in either case."},
-		{name: "meta.sequence", form: formSteps, keys: stepTable, doc: "States in the order in which they run, the same one more than once, each time with its own variables."},
-		{name: "meta.barrier", form: formRecord, doc: "Everything written above it in the same file finishes before anything below it starts. Write meta.barrier: {}."},
+		{name: metaGroup, form: formNames, doc: "One name for many states: who requires, notifies or listens to the group means all of them."},
+		{name: metaBlock, form: formRecord, keys: blockTable, doc: "States that run in this order, others that run when one of them failed, and others that run in either case."},
+		{name: metaSequence, form: formSteps, keys: stepTable, doc: "States in the order in which they run, the same one more than once, each time with its own variables."},
+		{name: metaBarrier, form: formRecord, doc: "Everything written above it in the same file finishes before anything below it starts. Write meta.barrier: {}."},
 	}
 	blockTable = []key{
 		{name: "run", form: formNames, required: true, doc: "The states of the block, in this order."},
@@ -123,7 +131,7 @@ var (
 	}
 	roleTable = []key{
 		{name: "description", form: formText, doc: "What the role is for."},
-		{name: "needs", form: formNames, doc: "Roles that come with it, before it."},
+		{name: "needs", form: formNames, doc: "Roles that are selected with it, before it."},
 		{name: "components", form: formNames, doc: "The components of the role."},
 		{name: "variables", form: formFree, doc: "Its variables, over the components' defaults."},
 	}
@@ -160,4 +168,5 @@ var (
 	manifestKeys  = keyNames(componentTable)
 	parameterKeys = keyNames(parameterTable)
 	blockKeys     = keyNames(blockTable)
+	stepKeys      = keyNames(stepTable)
 )

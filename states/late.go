@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"sync"
 )
 
@@ -18,12 +17,18 @@ type Late struct {
 
 	mu     sync.Mutex
 	lib    *Catalogue // made when first asked for
-	scopes map[string]*scope
+	scopes map[string]*lateScope
+}
+
+// lateScope is a decoded scope, with all nodes there are where the text asks for them.
+type lateScope struct {
+	scope scope
+	fleet []Node
 }
 
 // NewLate evaluates the deferred values of a plan that was compiled from this tree.
 func NewLate(fsys fs.FS, plan *Plan) *Late {
-	return &Late{fsys: fsys, plan: plan, scopes: map[string]*scope{}}
+	return &Late{fsys: fsys, plan: plan, scopes: map[string]*lateScope{}}
 }
 
 // Resolve evaluates d. A Content comes with the bytes that its hash names. An error is Problems, at the place in the tree.
@@ -89,7 +94,7 @@ func marked(v any, secret bool) any {
 // scope is what d was written under, with its outputs.
 func (l *Late) scope(d Deferred, outputs map[OutputRef]any) (*scope, error) {
 	if l.lib == nil {
-		lib, err := newLateCatalogue(l.fsys)
+		lib, err := Open(l.fsys, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +112,9 @@ func (l *Late) scope(d Deferred, outputs map[OutputRef]any) (*scope, error) {
 		}
 		l.scopes[d.Scope] = base
 	}
-	s := *base
+	l.lib.noting = &effects{outermost: true}
+	l.lib.newFleet(base.fleet)
+	s := base.scope
 	s.each = d.Each
 	s.states = map[string]any{}
 	for _, ref := range d.Reads {
@@ -127,18 +134,6 @@ func (l *Late) scope(d Deferred, outputs map[OutputRef]any) (*scope, error) {
 		state["outputs"].(map[string]any)[ref.Output] = plain
 	}
 	return &s, nil
-}
-
-// newLateCatalogue has what expressions and templates need, and reads no site.
-func newLateCatalogue(fsys fs.FS) (*Catalogue, error) {
-	t := newTree(fsys)
-	l := &Catalogue{tree: t, problems: newCollector(t), splits: map[string]splitResult{}}
-	var err error
-	if l.expressions, err = newExpressions(); err != nil {
-		return nil, err
-	}
-	l.engines = map[string]engine{".j2": newJinja(l), ".tmpl": newGoTemplates(l)}
-	return l, nil
 }
 
 // plainOutput brings what a module returned to the types that expressions and templates know.
@@ -184,9 +179,13 @@ func plainOutput(v any, depth int) (any, error) {
 const scopeMagic = "shoal scope 1\n"
 
 // encodeScope encodes what a text may know beside each and outputs: equal scopes have equal bytes.
-func encodeScope(s *scope) ([]byte, error) {
+func encodeScope(s *scope, fleet []Node) ([]byte, error) {
 	e := encoder{out: []byte(scopeMagic), strings: map[string]uint64{}}
 	e.node(s.node)
+	e.number(len(fleet))
+	for _, n := range fleet {
+		e.node(n)
+	}
 	if s.vars == nil {
 		e.number(0)
 		return e.out, nil
@@ -195,15 +194,18 @@ func encodeScope(s *scope) ([]byte, error) {
 	return e.out, err
 }
 
-func decodeScope(data []byte) (*scope, error) {
+func decodeScope(data []byte) (*lateScope, error) {
 	d := newDecoder(data, scopeMagic)
 	node := d.node()
+	var fleet []Node
+	for range d.count(3) {
+		fleet = append(fleet, d.node())
+	}
 	vars := d.entries(0)
 	if !d.done() {
 		return nil, errors.New("decode variables: malformed")
 	}
-	s := newScope(node, maps.Clone(vars))
-	return &s, nil
+	return &lateScope{scope{vars: vars, node: node, tags: tagsOf(node)}, fleet}, nil
 }
 
 func hashOf(data []byte) string {

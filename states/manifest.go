@@ -34,14 +34,6 @@ const (
 // ParameterTypes are the types that a component.yaml may name.
 var ParameterTypes = []Type{String, Bool, Int, Number, Mode, Duration, Path, Strings, List, Map, Any}
 
-func typeNames(types []Type) []string {
-	names := make([]string, len(types))
-	for i, t := range types {
-		names[i] = string(t)
-	}
-	return names
-}
-
 // manifest is a component.yaml as read.
 type manifest struct {
 	description string
@@ -90,8 +82,7 @@ func (l *Catalogue) readParameter(e docEntry) declaredParameter {
 	for _, k := range c.mapOf(e.value, "a parameter") {
 		switch k.key {
 		case "type":
-			names := typeNames(ParameterTypes)
-			if s := c.oneOf(k.value, "type", names...); s != "" {
+			if s := c.oneOf(k.value, "type", wordsOf(parameterTable, "type")...); s != "" {
 				d.Type = Type(s)
 			}
 		case "default":

@@ -137,7 +137,7 @@ func (l *Catalogue) stepOf(item *docNode) (s step, ok bool) {
 				s.with = e.value
 			}
 		default:
-			l.problems.unknownKey(e, "an item of meta.sequence", []string{"run", "with"})
+			l.problems.unknownKey(e, "an item of meta.sequence", stepKeys)
 		}
 	}
 	if !ok {

@@ -21,7 +21,13 @@ type deferring struct {
 	made    int
 	// reads says where each Deferred reads what, by the address of its first OutputRef, which stays with its copies.
 	reads  map[*OutputRef][]outputRead
-	scopes map[uintptr]string // hashes, by the variables
+	scopes map[scopeKey]string // hashes
+}
+
+// scopeKey is a set of variables by its identity, and whether the fleet belongs to it.
+type scopeKey struct {
+	vars  uintptr
+	fleet bool
 }
 
 // withoutOutputs runs f where the value must be known when the plan is made.
@@ -41,7 +47,7 @@ func (c *compilation) textReads(n *docNode, pieces []piece) []outputRead {
 		if !p.isExpr {
 			continue
 		}
-		for _, r := range c.lib.expressions.compile(p.expression).reads {
+		for _, r := range c.lib.expressions.compile(p.expression).outputs {
 			r.whole = r.whole && len(pieces) == 1
 			r.place = c.lib.expressionPlace(n, p.nth, len("${")+p.lead+max(0, r.offset))
 			all = append(all, r)
@@ -91,23 +97,38 @@ func (c *compilation) deferred(d Deferred, reads []outputRead, s *scope, id func
 		return nil, false
 	}
 	if c.outputs.reads == nil {
-		c.outputs.reads, c.outputs.scopes = map[*OutputRef][]outputRead{}, map[uintptr]string{}
+		c.outputs.reads, c.outputs.scopes = map[*OutputRef][]outputRead{}, map[scopeKey]string{}
 	}
 	c.outputs.made++
+	c.lib.noting.reads.everything = true // it is not shared between nodes: its place in the plan is written into it
 	c.outputs.reads[&d.Reads[0]] = known
 	d.Each = s.each
 	var ok bool
-	d.Scope, ok = c.keepScope(s, d.Place)
+	d.Scope, ok = c.keepScope(s, c.asksForFleet(d), d.Place)
 	return d, ok
 }
 
+// asksForFleet is true where d might call nodes(). What a template includes is not looked into.
+func (c *compilation) asksForFleet(d Deferred) bool {
+	if !d.Template {
+		return strings.Contains(d.Text, fleetFunction)
+	}
+	data, err := c.lib.tree.read(d.Text, MaxTemplateBytes)
+	return err == nil && (strings.Contains(string(data), fleetFunction) || mutating.Match(data))
+}
+
 // keepScope puts what a text may know beside outputs into the plan, once for each set of variables.
-func (c *compilation) keepScope(s *scope, p Place) (string, bool) {
-	key := reflect.ValueOf(s.vars).Pointer()
+func (c *compilation) keepScope(s *scope, withFleet bool, p Place) (string, bool) {
+	key := scopeKey{reflect.ValueOf(s.vars).Pointer(), withFleet}
 	if hash, ok := c.outputs.scopes[key]; ok {
 		return hash, true
 	}
-	data, err := encodeScope(s)
+	var fleet []Node
+	if withFleet {
+		fleet = c.lib.theFleet().nodes
+		c.lib.noting.reads.fleet = true
+	}
+	data, err := encodeScope(s, fleet)
 	if err != nil {
 		c.problems.add(p, "", "the variables cannot be kept: %s", err)
 		return "", false
@@ -142,11 +163,11 @@ func (c *compilation) deferTemplate(engine engine, name string, e docEntry, s *s
 // deferredWhen makes a when that reads outputs into a Deferred; nil: it reads none, or a problem was reported.
 func (c *compilation) deferredWhen(d *State, p piece, wrapped bool, s *scope) (*Deferred, bool) {
 	program := c.lib.expressions.compile(p.expression)
-	if program.err != nil || len(program.reads) == 0 {
+	if program.err != nil || len(program.outputs) == 0 {
 		return nil, false
 	}
 	n := &docNode{kind: kindString, place: d.when.place, text: "${" + p.expression + "}", computed: d.when.computed}
-	reads := slices.Clone(program.reads)
+	reads := slices.Clone(program.outputs)
 	for i := range reads {
 		if wrapped {
 			reads[i].place = c.lib.expressionPlace(d.when, 0, len("${")+p.lead+max(0, reads[i].offset))
@@ -229,23 +250,6 @@ func fits(from, to Type) bool {
 	return false
 }
 
-// holdsDeferred tells whether a value is known only later, or something in it.
-func holdsDeferred(v any) bool {
-	switch v := v.(type) {
-	case Deferred:
-		return true
-	case []any:
-		return slices.ContainsFunc(v, holdsDeferred)
-	case map[string]any:
-		for _, item := range v {
-			if holdsDeferred(item) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // replaceDeferred replaces each Deferred in a value.
 func replaceDeferred(v any, f func(Deferred) Deferred) any {
 	switch v := v.(type) {
@@ -279,7 +283,7 @@ func (c *compilation) connectOutputs() {
 		for i := range in.Parts {
 			part := &in.Parts[i]
 			for _, name := range keysOf(part.Params) {
-				if !holdsDeferred(part.Params[name]) {
+				if !isDeferred(part.Params[name]) {
 					continue
 				}
 				what := fmt.Sprintf("parameter %q of %s", name, part.FullName())

@@ -105,7 +105,7 @@ func (c *compilation) part(p StatePart, s *scope, dir string) StatePartInvocatio
 		params[param.Name] = checked
 	}
 	c.fillDefaults(p.fn, params)
-	if good && p.fn.Validate != nil && !holdsDeferred(params) { // else the engine asks it
+	if good && p.fn.Validate != nil && !isDeferred(params) { // else the engine asks it
 		if err := p.fn.Validate(params); err != nil {
 			c.problems.add(p.place, "", "%s: %s", p.fn.FullName(), err)
 		}

@@ -12,8 +12,7 @@ func (c *compilation) variablesOf(comp *component) map[string]any {
 		if d.fallback == nil {
 			continue
 		}
-		s := newScope(c.node, nil)
-		if v, ok := c.evaluate(d.fallback, &s); ok {
+		if v, ok := c.variables(d.fallback); ok {
 			defaults = merge(map[string]any{d.Name: v}, defaults)
 		}
 	}

@@ -77,11 +77,29 @@ func (c *compilation) fitting(key string, n named, self int, targets []int) []in
 		}
 	}
 	for _, id := range ids {
-		if t, ok := c.nearest(self, same[id], outgoing); ok {
+		all := same[id]
+		if kind := linkOf(key, self, -1, "", Place{}).kind; kind == EdgeNotify || kind == EdgeFailure {
+			all = c.running(all) // what does not run neither reacts nor changes anything
+		}
+		if t, ok := c.nearest(self, all, outgoing); ok {
 			fit = append(fit, t)
 		}
 	}
 	return fit
+}
+
+// running are those that no when skips; where all are skipped, all.
+func (c *compilation) running(all []int) []int {
+	var run []int
+	for _, at := range all {
+		if c.instances[at].Skip == "" {
+			run = append(run, at)
+		}
+	}
+	if len(run) == 0 {
+		return all
+	}
+	return run
 }
 
 // nearest of the invocations of one state, which are in order.

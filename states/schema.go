@@ -253,6 +253,8 @@ func typeSchema(p *Param) object {
 		return object{"type": "string", "pattern": modeText.String() + "|" + anyExpression}
 	case Duration:
 		return object{"anyOf": []any{defRef("duration"), object{"type": "string", "pattern": anyExpression}}}
+	case Folder:
+		return object{"type": "string", "minLength": 1}
 	case Path:
 		return object{"type": "string", "pattern": "^/|" + anyExpression}
 	case Strings:

@@ -18,6 +18,7 @@ type tree struct {
 	fsys   fs.FS
 	texts  map[string]*textFile
 	hashes map[string]hashedFile
+	found  map[string]bool // what exists has been asked
 }
 
 type textFile struct {
@@ -33,7 +34,7 @@ type hashedFile struct {
 }
 
 func newTree(fsys fs.FS) *tree {
-	return &tree{fsys: fsys, texts: map[string]*textFile{}, hashes: map[string]hashedFile{}}
+	return &tree{fsys: fsys, texts: map[string]*textFile{}, hashes: map[string]hashedFile{}, found: map[string]bool{}}
 }
 
 // open refuses what is not a regular file of at most limit bytes.

@@ -39,8 +39,7 @@ func (c *compilation) variableValues(n *docNode) map[string]any {
 	if n == nil || n.kind != kindMap {
 		return nil
 	}
-	s := newScope(c.node, nil)
-	v, _ := c.evaluate(n, &s)
+	v, _ := c.variables(n)
 	m, _ := v.(map[string]any)
 	return m
 }

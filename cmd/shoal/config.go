@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -133,7 +134,7 @@ func dataDir(flag, root string) string {
 	if flag != "" {
 		return flag
 	}
-	return filepath.Join("/", root, defaultDataDir)
+	return filepath.Join(cmp.Or(root, "/"), defaultDataDir)
 }
 
 // readTicket takes the text itself, or @FILE.

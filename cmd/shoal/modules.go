@@ -3,10 +3,13 @@ package main
 import (
 	"shoal/executor"
 	cmdmodule "shoal/executor/module/cmd"
+	"shoal/executor/module/cron"
 	"shoal/executor/module/file"
 	"shoal/executor/module/group"
 	"shoal/executor/module/pkg"
 	"shoal/executor/module/service"
+	"shoal/executor/module/sshkey"
+	"shoal/executor/module/timer"
 	"shoal/executor/module/user"
 	"shoal/states"
 )
@@ -15,7 +18,8 @@ import (
 func modules() []executor.Module {
 	var all []executor.Module
 	for _, some := range [][]executor.Module{
-		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
+		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
+		cron.Modules(), timer.Modules(),
 	} {
 		all = append(all, some...)
 	}

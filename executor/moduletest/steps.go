@@ -74,6 +74,10 @@ func (s *steps) Stage(path string, data []byte, meta executor.Meta) (string, err
 	return value(s, "stage", func() (string, error) { return s.Host.Stage(path, data, meta) })
 }
 
+func (s *steps) Fetch(ctx context.Context, r executor.Request, path string, meta executor.Meta) (string, error) {
+	return value(s, "fetch", func() (string, error) { return s.Host.Fetch(ctx, r, path, meta) })
+}
+
 func (s *steps) SyncFiles() error { return s.step("sync", s.Host.SyncFiles) }
 
 func (s *steps) Rename(staged, path string) error {

@@ -232,13 +232,13 @@ func MissingParents(h executor.Host, name string) ([]string, error) {
 	var missing []string
 	for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
 		st, err := Look(h, dir)
-		if err != nil {
+		if err != nil && !errors.Is(err, syscall.ENOTDIR) {
 			return nil, err
 		}
 		if st != nil {
 			break
 		}
-		missing = append(missing, dir)
+		missing = append(missing, dir) // where a file stands above it, it is not there either
 	}
 	return missing, nil
 }

@@ -89,6 +89,46 @@ func (t *Target) Check(ctx context.Context, h executor.Host) (executor.Change, e
 	return change, t.Missing
 }
 
+// Differs says whether anything is to change, without opening the contents.
+func (t *Target) Differs(h executor.Host) (bool, error) {
+	st, err := Look(h, t.Path)
+	if err != nil {
+		return false, err
+	}
+	_, fresh, err := t.compare(h, st)
+	return fresh || err == nil && t.Diff(*st) != "", err
+}
+
+// WriteAll stages all of ts that differ, makes them durable with one sync, and moves them into place.
+func WriteAll(ctx context.Context, h executor.Host, ts []*Target) (err error) {
+	staged := make([]string, len(ts))
+	defer func() {
+		for _, name := range staged {
+			if name != "" {
+				_ = h.Remove(name) // swept by the rollback where this fails
+			}
+		}
+	}()
+	for i, t := range ts {
+		if staged[i], err = t.Stage(ctx, h); err != nil {
+			return err
+		}
+	}
+	if err := h.SyncFiles(); err != nil {
+		return err
+	}
+	for i, t := range ts {
+		if staged[i] == "" {
+			continue
+		}
+		if _, err := t.Place(ctx, h, staged[i]); err != nil {
+			return err
+		}
+		staged[i] = ""
+	}
+	return nil
+}
+
 // compare says whether the file has to be written anew, and what it holds afterwards.
 func (t *Target) compare(h executor.Host, st *executor.Stat) (hash string, fresh bool, err error) {
 	switch {
@@ -160,6 +200,21 @@ func (t *Target) load(ctx context.Context) ([]byte, error) {
 		return nil, nil
 	}
 	return t.Load(ctx)
+}
+
+// Stage is Prepare for a file that is known to differ; where only its owner and mode do, they are set, and nothing is staged.
+func (t *Target) Stage(ctx context.Context, h executor.Host) (staged string, err error) {
+	if t.Missing != nil {
+		return "", t.Missing
+	}
+	if staged, err = t.Prepare(ctx, h); err != nil || staged != "" {
+		return staged, err
+	}
+	st, err := h.Lstat(t.Path)
+	if err != nil {
+		return "", err
+	}
+	return "", h.SetMeta(t.Path, t.Over(&st, t.newMode(), IDs{}))
 }
 
 // Prepare stages the new file beside the old one, with the owner, mode and extended attributes that it is to have.

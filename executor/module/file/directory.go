@@ -22,6 +22,8 @@ func (Directory) Function() states.Function {
 			{Name: "path", Type: states.Path, Doc: "where the folder is"},
 			{Name: "changed", Type: states.Bool, Doc: "whether this run changed it"},
 		},
+		Example: `uploads:
+  file.directory: {path: /srv/app/uploads, owner: www-data, mode: "0750"}`,
 		CheckDoc: "One lstat; type, owner and mode are compared.",
 		UndoDoc:  "Owner and mode are restored; a folder that it made is removed when nothing else is in it.",
 	}

@@ -11,7 +11,7 @@ import (
 
 // Modules are all functions of this package.
 func Modules() []executor.Module {
-	return []executor.Module{Managed{}, Directory{}, Symlink{}, Absent{}, Edit{}}
+	return []executor.Module{Managed{}, Directory{}, Symlink{}, Absent{}, Edit{}, Tree{}, Assemble{}}
 }
 
 // capture, revert and revertDiff are those of all functions about one path, so that one can take over from another.

@@ -52,55 +52,6 @@ func newLocal(t *testing.T) *local.Host {
 	return h
 }
 
-// snapshot lists what is below a folder, with everything but the times of folders.
-func snapshot(t *testing.T, h executor.Host) any {
-	t.Helper()
-	var rows []string
-	walk(t, h, "/", &rows)
-	return strings.Join(rows, "\n")
-}
-
-func walk(t *testing.T, h executor.Host, dir string, rows *[]string) {
-	t.Helper()
-	names, err := h.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range names {
-		name := filepath.Join(dir, n)
-		st, err := h.Lstat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		row := fmt.Sprintf("%s %v %d:%d", name, st.Mode, st.UID, st.GID)
-		attrs, err := h.Xattrs(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(attrs) > 0 {
-			row += fmt.Sprintf(" %q", attrs)
-		}
-		switch {
-		case st.Mode.IsRegular():
-			data, err := h.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			row += fmt.Sprintf(" %d %q", st.Mtime, data)
-		case st.Mode&os.ModeSymlink != 0:
-			target, err := h.Readlink(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			row += fmt.Sprintf(" %d -> %s", st.Mtime, target)
-		}
-		*rows = append(*rows, row)
-		if st.Mode.IsDir() {
-			walk(t, h, name, rows)
-		}
-	}
-}
-
 func have(t *testing.T, h executor.Host, name, text string, meta executor.Meta) {
 	t.Helper()
 	folder(t, h, filepath.Dir(name))
@@ -135,7 +86,7 @@ func link(t *testing.T, h executor.Host, name, target string) {
 func suite(t *testing.T, m executor.Module, cases []moduletest.Case) {
 	for name, host := range hosts() {
 		t.Run(name, func(t *testing.T) {
-			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: snapshot, Cases: cases, Faults: true})
+			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: moduletest.Files, Cases: cases, Faults: true})
 		})
 	}
 }

@@ -22,7 +22,13 @@ func (Managed) Function() states.Function {
 			hostfile.ValidateParam(),
 			{Name: "backup", Type: states.String, Default: "none", OneOf: []string{"none"}, Doc: "old contents are kept for undo alone"},
 		}, hostfile.MetaParams("0644 for a new file, else left as it is")...),
-		Outputs:  hostfile.Outputs(),
+		Outputs: hostfile.Outputs(),
+		Example: `nginx-conf:
+  file.managed:
+    path: /etc/nginx/nginx.conf
+    template: templates/nginx.conf.j2
+    mode: "0644"
+    validate: nginx -t -c {path}`,
 		CheckDoc: "One lstat while the file is as it was when its hash was last read; then owner, mode and hash are compared.",
 		UndoDoc:  "Contents, owner, mode, times and extended attributes are restored; a file and folders that it made are removed.",
 	}
@@ -34,8 +40,7 @@ func targetOf(h executor.Host, c executor.Contents, p executor.Params) (*hostfil
 		return nil, err
 	}
 	if content, ok := p["contents"].(states.Content); ok {
-		t.Hash, t.Size, t.Secret = content.Hash, content.Size, content.Secret
-		t.Load = func(ctx context.Context) ([]byte, error) { return c.Bytes(ctx, content) }
+		t.HoldContent(c, content)
 	}
 	return t, nil
 }

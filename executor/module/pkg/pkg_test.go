@@ -13,6 +13,7 @@ import (
 )
 
 type host struct {
+	executor.Fetcher
 	executor.Files
 	executor.Commands
 	executor.Services
