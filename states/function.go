@@ -36,6 +36,10 @@ const (
 	ResourcePackage    ResourceKind = "package"
 	ResourceService    ResourceKind = "service"
 	ResourceRepository ResourceKind = "repository"
+
+	ResourceMount         ResourceKind = "mount" // by its mount point
+	ResourceKernelModule  ResourceKind = "kernel module"
+	ResourceKernelSetting ResourceKind = "kernel setting"
 )
 
 // Param describes one parameter of a function.

@@ -51,6 +51,11 @@ func TestOrder(t *testing.T) {
   web: {group.present: {name: web}}
   pkg: {pkg.installed: {name: nginx}}
   repo: {pkgrepo.managed: {name: main}}`, "app/web app/www app/repo app/pkg app/dir app/unit app/run"},
+		{"genius: a mount before what is in it", "genius", `
+  unit: {file.managed: {path: /srv/data/deep/x, content: x}}
+  data: {mount.mounted: {path: /srv/data}}
+  srv: {mount.mounted: {path: /srv}}
+  point: {file.directory: {path: /srv/data}}`, "app/srv app/point app/data app/unit"},
 		{"genius adds nothing against a requisite", "genius", `
   dir: {file.directory: {path: /srv/a}, require: [file]}
   file: {file.managed: {path: /srv/a/b, content: x}}`, "app/file app/dir"},

@@ -3,6 +3,7 @@ package moduletest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"shoal/executor"
 )
@@ -98,6 +99,14 @@ func (s *steps) Remove(path string) error {
 
 func (s *steps) SetMeta(path string, meta executor.Meta) error {
 	return s.step("setmeta", func() error { return s.Host.SetMeta(path, meta) })
+}
+
+func (s *steps) WriteSetting(path string, data []byte) error {
+	return s.step("write setting", func() error { return s.Host.WriteSetting(path, data) })
+}
+
+func (s *steps) RefreshPackages(ctx context.Context, repository string, maxAge time.Duration) error {
+	return s.step("refresh packages", func() error { return s.Host.RefreshPackages(ctx, repository, maxAge) })
 }
 
 func (s *steps) Run(ctx context.Context, cmd executor.Command) (executor.Exit, error) {
