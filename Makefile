@@ -7,13 +7,19 @@ GOTESTSUM   = $(GO) run gotest.tools/gotestsum@v1.13.0
 CORES       = ./states ./membership ./ring ./store ./executor ./mesh ./internal/codec
 FUZZTIME   ?= 20s
 
-.PHONY: help build demo test check race bench fuzz lab sim clean
+NFPM        = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+
+.PHONY: help build deb demo test check race bench fuzz lab sim clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the one static binary, bin/shoal
 	@CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o bin/shoal ./cmd/shoal
+
+deb: build ## a Debian package of it, bin/shoal.deb
+	@sed 's|/usr/local/bin/shoal|/usr/bin/shoal|' docs/shoal.service >bin/shoal.service
+	@VERSION="$(VERSION)" ARCH="$$($(GO) env GOARCH)" $(NFPM) package --config packaging/nfpm.yaml --packager deb --target bin/shoal.deb
 
 demo: build ## five machines on loopback: push, crash, drift, failure, removal, each of them checked
 	@$(GO) run ./cmd/demo -shoal bin/shoal -tree examples/webfleet
@@ -40,8 +46,9 @@ bench: build ## how fast, as ratios against a twin in the same run
 fuzz: ## every fuzz target for FUZZTIME each
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" ./scripts/fuzz.sh
 
-lab: ## (to come) real hosts in network namespaces
-	@echo "make lab: to come with the executor's own issue; the tests that need root run in make test"
+lab: deb ## real hosts in namespaces of this machine, with systemd, apt and a network of their own (root, Linux)
+	@./scripts/prepare.sh
+	@SHOAL_LAB=all $(GOTESTSUM) --format testname --hide-summary=output -- -count=1 -timeout 60m ./simulation/lab/...
 
 sim: ## (to come) whole meshes in virtual time; the protocol's own scenarios run now
 	$(GO) test -count=1 ./mesh/...

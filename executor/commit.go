@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"shoal/internal/codec"
 	"shoal/states"
 )
 
@@ -148,13 +149,39 @@ func (t *task) own(next *ledger) error {
 		return nil
 	}
 	en := entry{Key: t.key, ID: t.inv.ID, Number: t.inv.Number, Keep: t.inv.OnRemove == "keep"}
-	if _, ok := next.at(t.key); ok {
+	if i, ok := next.at(t.key); ok {
+		if err := t.join(&next.Entries[i]); err != nil {
+			return err
+		}
 		return next.own(en, saved{})
 	}
 	if !t.applied || t.saved == nil || (t.change.Always || !t.saved.Reversible) && len(t.saved.Undo) == 0 {
 		return nil
 	}
 	return next.own(en, *t.saved)
+}
+
+// join adds to the undo of an earlier run what this one was the first to touch.
+func (t *task) join(en *entry) error {
+	j, ok := t.module.(Joiner)
+	if !ok || !t.applied || t.saved == nil || !t.saved.Reversible {
+		return nil
+	}
+	first, err := en.saved()
+	if err != nil || !first.Reversible || first.Call.Function != t.name {
+		return err
+	}
+	if first.Data, err = j.Join(first.Data, t.saved.Data); err != nil {
+		return fmt.Errorf("ledger entry %s: %w", en.Key, err)
+	}
+	for _, hash := range t.saved.Blobs {
+		if !slices.Contains(first.Blobs, hash) {
+			first.Blobs = append(first.Blobs, hash)
+		}
+	}
+	en.Saved, err = codec.Marshal(first)
+	en.Blobs = first.blobs()
+	return err
 }
 
 // pending lists the reactions that are due and did not succeed.

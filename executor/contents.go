@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"shoal/states"
 )
@@ -33,4 +35,22 @@ func (t treeContents) Bytes(_ context.Context, c states.Content) ([]byte, error)
 		return nil, fmt.Errorf("%s: %w", c.From, ErrContents)
 	}
 	return data, nil
+}
+
+// contentsOf lists the contents that a parameter's value holds, at any depth.
+func contentsOf(v any) []states.Content {
+	var all []states.Content
+	switch v := v.(type) {
+	case states.Content:
+		all = append(all, v)
+	case []any:
+		for _, item := range v {
+			all = append(all, contentsOf(item)...)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			all = append(all, contentsOf(v[name])...)
+		}
+	}
+	return all
 }

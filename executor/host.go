@@ -68,6 +68,9 @@ type Files interface {
 	Remove(path string) error
 	// SetMeta changes owner, mode and, unless nil, xattrs and mtime of what is there.
 	SetMeta(path string, meta Meta) error
+	// WriteSetting writes to a file of the kernel (proc, sysfs), which takes a value by being written to and cannot be
+	// renamed over. It makes no file, and refuses one that lies on a disk.
+	WriteSetting(path string, data []byte) error
 }
 
 // Command is one process to run, with no shell unless Argv says so.
@@ -123,6 +126,9 @@ type Packages interface {
 	// there. Everything is fetched before anything is touched.
 	ChangePackages(ctx context.Context, install []Package, remove []string) error
 	SetHold(ctx context.Context, name string, hold bool) error
+	// RefreshPackages fetches the lists of one repository, by the name of its file without its ending, or of all (""). Lists
+	// of all that were fetched within maxAge are left.
+	RefreshPackages(ctx context.Context, repository string, maxAge time.Duration) error
 }
 
 // Unit is the state of a service.
@@ -159,9 +165,12 @@ type User struct {
 	Shell  string
 	Groups []string // supplementary, sorted
 	System bool
-	// Shadow is what the host keeps of its password and ageing, in the host's own form, so that a user who was removed can
-	// come back as it was. Empty: this process may not read it; put: keep what is there, and lock a new user.
+	// Shadow is its row of shadow(5) without the name, so that a user who was removed can come back as it was. Empty: this
+	// process may not read it; put: keep what is there, and lock a new user.
 	Shadow string
+	// After is the user whose row stands above, where the host keeps an order, so that one who comes back stands where it
+	// stood. Empty, or no longer there: at the end. A row that is there stays in its place.
+	After string
 }
 
 // Group is one row of the group database.
@@ -170,6 +179,10 @@ type Group struct {
 	GID     uint32
 	Members []string
 	System  bool
+	// Shadow is its password and its administrators as gshadow(5) has them. Empty: as of a user.
+	Shadow string
+	// After is the group whose row stands above, as of a user.
+	After string
 }
 
 // Accounts is the user and group database. Lookups return ok=false for what is not there.

@@ -128,7 +128,7 @@ func resource(f *states.Function, p Params) (kind states.ResourceKind, name stri
 			continue
 		}
 		if name, ok := p[param.Name].(string); ok {
-			return param.Provides, name, true
+			return param.Provides, param.Resource(name), true
 		}
 	}
 	return "", "", false

@@ -41,6 +41,8 @@ type Undo struct {
 	// Folders are those that Apply makes on its way and that others may come to use. One that is left empty when its states
 	// have left the tree is removed.
 	Folders []string
+	// Stages are paths, beside the one that the part provides, that Apply stages files for: what a crash leaves there is swept.
+	Stages []string
 	// Old opens what Contents held. Set by the engine for Revert alone.
 	Old func(hash string) ([]byte, error)
 }
@@ -96,6 +98,12 @@ type Reactor interface {
 // for a new file is restarted for the old one. It is called in plan order for each part of it that had changed something.
 type Settler interface {
 	Settle(ctx context.Context, h Host, p Params) error
+}
+
+// Joiner is a Module whose Undo is about several things. A part that has changed once keeps the Undo of that first time, as it
+// is what was there before shoal; Join adds what a later change was the first to touch.
+type Joiner interface {
+	Join(first, later []byte) ([]byte, error)
 }
 
 // RevertDiffer is a Module that can say, for a plan, what a Revert would change.

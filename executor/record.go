@@ -155,9 +155,20 @@ func (c call) params() (Params, error) {
 func (c call) contents() []string {
 	var hashes []string
 	for _, v := range c.Params {
-		if v.Content != nil {
-			hashes = append(hashes, v.Content.Hash)
-		}
+		hashes = v.contents(hashes)
+	}
+	return hashes
+}
+
+func (v value) contents(hashes []string) []string {
+	if v.Content != nil {
+		hashes = append(hashes, v.Content.Hash)
+	}
+	for _, item := range v.Items {
+		hashes = item.contents(hashes)
+	}
+	for _, member := range v.Members {
+		hashes = member.contents(hashes)
 	}
 	return hashes
 }
@@ -171,6 +182,7 @@ type saved struct {
 	Blobs      []string `cbor:"5,keyasint,omitempty"` // of the vault
 	Undo       []call   `cbor:"6,keyasint,omitempty"`
 	Folders    []string `cbor:"7,keyasint,omitempty"`
+	Stages     []string `cbor:"8,keyasint,omitempty"`
 }
 
 func (s saved) blobs() []string {

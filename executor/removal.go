@@ -50,7 +50,7 @@ func (r *run) takeOut(ctx context.Context, rm *removal) error {
 	if !r.hands {
 		return nil
 	}
-	back := saved{Call: rm.saved.Call, Reversible: now.Reversible, Why: now.Why, Data: now.Data}
+	back := saved{Call: rm.saved.Call, Reversible: now.Reversible, Why: now.Why, Data: now.Data, Stages: now.Stages}
 	if err := r.keep(&back, now); err != nil {
 		return err
 	}

@@ -102,25 +102,36 @@ func (e *Engine) sweep(intents []intent, stages []string) error {
 		if in.Staged != "" {
 			_ = e.Host.Remove(in.Staged) // gone when it was renamed
 		}
-		if path, ok := in.path(e); ok {
-			stages = append(stages, path)
-		}
+		stages = append(stages, in.stages(e)...)
 	}
 	return e.Host.Unstage(stages)
 }
 
 func (in intent) path(e *Engine) (string, bool) {
-	m, err := e.module(in.Saved.Call.Function)
-	if err != nil {
-		return "", false
-	}
-	params, err := in.Saved.Call.params()
+	m, params, err := in.call(e)
 	if err != nil {
 		return "", false
 	}
 	f := m.Function()
 	kind, name, ok := resource(&f, params)
 	return name, ok && kind == states.ResourcePath
+}
+
+// stages are the paths that its module may have staged something for.
+func (in intent) stages(e *Engine) (paths []string) {
+	if path, ok := in.path(e); ok {
+		paths = append(paths, path)
+	}
+	return append(paths, in.Saved.Stages...)
+}
+
+func (in intent) call(e *Engine) (Module, Params, error) {
+	m, err := e.module(in.Saved.Call.Function)
+	if err != nil {
+		return nil, nil, err
+	}
+	params, err := in.Saved.Call.params()
+	return m, params, err
 }
 
 // settle lets services see the files that were put back.

@@ -114,9 +114,8 @@ func (r *run) prefetch(ctx context.Context) error {
 	for i := range r.plan.Invocations {
 		inv := &r.plan.Invocations[i]
 		for _, part := range inv.Parts {
-			for _, v := range part.Params {
-				c, ok := v.(states.Content)
-				if !ok || inv.Skip != "" || c.Source == "" {
+			for _, c := range contentsOf(part.Params) {
+				if inv.Skip != "" || c.Source == "" {
 					continue
 				}
 				if _, err := r.contents.Bytes(ctx, c); err != nil {
@@ -211,7 +210,7 @@ func (r *run) save(ctx context.Context, t *task, u Undo) (*saved, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &saved{Call: c, Reversible: u.Reversible, Why: u.Why, Data: u.Data, Folders: u.Folders}
+	s := &saved{Call: c, Reversible: u.Reversible, Why: u.Why, Data: u.Data, Folders: u.Folders, Stages: u.Stages}
 	if err := r.keep(s, u); err != nil {
 		return nil, err
 	}
@@ -246,11 +245,7 @@ func (r *run) undoCalls(ctx context.Context, inv *states.StateInvocation) ([]cal
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range part.Params {
-			content, ok := v.(states.Content)
-			if !ok {
-				continue
-			}
+		for _, content := range contentsOf(part.Params) {
 			data, err := r.contents.Bytes(ctx, content)
 			if err != nil {
 				return nil, err

@@ -65,8 +65,12 @@ type (
 		Summary Summary
 		Report  []byte // encoded, at most MaxReport bytes
 	}
-	// AskStatus asks all members what they know. The answer's Value is a Gathered.
-	AskStatus struct{ ID uint64 }
+	// AskStatus asks members what they know: all that are alive, or only Some of them, chosen at random. The answer's Value is a
+	// Gathered.
+	AskStatus struct {
+		ID   uint64
+		Some int // 0: all
+	}
 	// AskReport asks for a node's last report. The answer's Value is its bytes.
 	AskReport struct {
 		ID   uint64

@@ -198,7 +198,7 @@ func (c *Core) onLogAck(from membership.NodeID, m *LogAck) {
 	}
 }
 
-// askStatus asks all members that are alive, and answers when all did or gatherTime is over.
+// askStatus asks members that are alive, and answers when all of them did or gatherTime is over.
 func (c *Core) askStatus(ev AskStatus) {
 	g := &gathering{
 		ask: ev.ID, waiting: map[membership.NodeID]bool{}, newest: maps.Clone(c.logs.newest),
@@ -206,7 +206,15 @@ func (c *Core) askStatus(ev AskStatus) {
 			c.self: {Node: c.self, Objects: c.objects.held.count, Bytes: c.objects.held.bytes},
 		},
 	}
-	c.gather(g, c.alivePeers(), func(id uint64) Message { return &StatusAsk{ID: id} })
+	peers := c.alivePeers()
+	if ev.Some > 0 && len(peers) > ev.Some {
+		for i := range ev.Some {
+			j := i + c.dice.below(len(peers)-i)
+			peers[i], peers[j] = peers[j], peers[i]
+		}
+		peers = peers[:ev.Some]
+	}
+	c.gather(g, peers, func(id uint64) Message { return &StatusAsk{ID: id} })
 }
 
 // gather sends a question to some nodes.

@@ -9,8 +9,15 @@ import (
 // Catalogue is a tree as far as it is the same for every node: parsed documents, components, compiled expressions and
 // templates. One goroutine at a time may use it.
 type Catalogue struct {
-	tree        *tree
-	problems    *collector
+	tree       *tree
+	problems   *collector // of the compilation, or of the document, that is being worked on
+	base       *collector // what is wrong with the site, for every node
+	units      map[string]*collector
+	variables  map[string]bool // that any component says it has; nil until asked for
+	undeclared bool            // a component does not say
+	fleet      fleet
+	listed     []Node // in the tree's inventory
+	sharing
 	functions   map[string]*Function
 	modules     map[string]bool
 	documents   map[string]*docNode
@@ -32,7 +39,7 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 	l := &Catalogue{
 		tree: t, problems: newCollector(t), functions: map[string]*Function{}, modules: map[string]bool{"meta": true},
 		documents: map[string]*docNode{}, components: map[string]*component{}, unknown: map[string]string{},
-		roles: map[string]role{}, groupPlaces: map[string]Place{}, splits: map[string]splitResult{},
+		roles: map[string]role{}, groupPlaces: map[string]Place{}, splits: map[string]splitResult{}, units: map[string]*collector{},
 	}
 	for i := range functions {
 		f := &functions[i]
@@ -43,13 +50,31 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 		l.modules[f.Module] = true
 	}
 	var err error
-	if l.expressions, err = newExpressions(); err != nil {
+	if l.expressions, err = newExpressions(func(r *reads) { l.noting.reads.add(r) }, l.nodesOf); err != nil {
 		return nil, err
 	}
+	l.noting, l.values, l.graphs = &effects{}, map[*docNode]*memo[evaluated]{}, map[[32]byte]*arrangement{}
 	l.engines = map[string]engine{".j2": newJinja(l), ".tmpl": newGoTemplates(l)}
 	l.star = &starFiles{lib: l, modules: map[string]*starModule{}}
+	l.base = l.problems
 	l.site = l.readSite()
 	return l, nil
+}
+
+// once reads a part of the tree when a compilation first asks for it. What is wrong with it is told to each that asks.
+func (l *Catalogue) once(unit string, read func()) {
+	found, ok := l.units[unit]
+	if !ok {
+		found = newCollector(l.tree)
+		l.units[unit] = found
+		outer := l.problems
+		l.problems = found
+		read()
+		l.problems = outer
+	}
+	if len(found.problems) > 0 {
+		l.problems.include(found)
+	}
 }
 
 // Input is all that a plan depends on beside the tree.
@@ -64,8 +89,8 @@ type Input struct {
 // Compile computes a node's plan. It is a function of the tree and the input: equal ones give an equal plan, on any machine. When
 // the tree is wrong the error is Problems with all that was found for this node, in the order of their places.
 func (l *Catalogue) Compile(in Input) (*Plan, error) {
-	plan := l.compile(in)
-	if ps := l.problems.sorted(); len(ps) > 0 {
+	plan, problems := l.compile(in)
+	if ps := problems.sorted(); len(ps) > 0 {
 		return nil, ps
 	}
 	return plan, nil
@@ -89,59 +114,85 @@ type compilation struct {
 	chosen    chosen
 	instances []instance
 	known     map[string][]int // instances by component/id, and by component/id[key]
-	groups    map[string]*State
+	groups    map[string]*declared
 	members   map[string][]int
-	graph     *graph
-	rendered  int64
-	overspent bool
-	full      bool
+	written   []*declared // all states in the order written
+	declared  map[string]*declared
+	claims    map[string]*claims
+	elements  map[*declared]eachElements
+	// groupCallees are the members of groups that blocks and sequences run.
+	groupCallees map[string][]callee
+	graph        *graph
+	entries      []link // into blocks and sequences
+	rendered     int64
+	overspent    bool
+	full         bool
+	shared
 }
 
-func (l *Catalogue) compile(in Input) *Plan {
+func (l *Catalogue) compile(in Input) (*Plan, *collector) {
+	l.problems = newCollector(l.tree)
+	l.problems.include(l.base)
+	did := &effects{outermost: true}
+	l.noting = did
+	l.newFleet(in.Fleet)
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
-		known: map[string][]int{}, groups: map[string]*State{}, members: map[string][]int{},
+		known: make(map[string][]int, l.usual), instances: make([]instance, 0, l.usual), groups: map[string]*declared{}, members: map[string][]int{},
+		declared: make(map[string]*declared, l.usual), claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
+		shared: shared{digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
 	}
 	if in.Order != "" {
 		c.plan.Policy.Order = in.Order
 	}
 	c.chosen = c.choose()
 	for _, name := range c.chosen.components {
-		c.expandComponent(l.components[name], c.chosen.variables)
+		c.declareComponent(l.components[name])
 	}
+	c.expand()
+	l.usual = len(c.instances)
+	if !c.full {
+		c.arrangeShared()
+	}
+	c.plan.ReadsFleet = did.reads.fleet
+	return c.plan, c.problems
+}
+
+// arrange joins the instances by edges and puts them into the plan in their order.
+func (c *compilation) arrange() {
 	c.graph = newGraph(len(c.instances))
-	if c.full {
-		return c.plan
-	}
 	c.connect()
 	c.checkPaths()
 	if cycles := c.graph.cycles(); len(cycles) > 0 {
 		c.reportCycles(cycles)
-		return c.plan
+		return
 	}
 	c.connectOrder()
 	if c.plan.Policy.Order == Genius {
 		c.addObvious()
 	}
 	c.finish()
-	return c.plan
 }
 
 // finish sorts the instances and moves them and their edges into the plan.
 func (c *compilation) finish() {
 	genius := c.plan.Policy.Order == Genius
 	order := c.graph.sorted(func(at int) int {
-		if genius && c.instances[at].Lazy {
+		if genius && c.instances[at].Lazy && c.instances[at].root == 0 {
 			return 1 // reloads once, at the end
 		}
 		return 0
 	})
+	c.order = order
 	position := make([]int, len(c.instances))
 	c.plan.Invocations = make([]StateInvocation, len(order))
 	for i, at := range order {
 		position[at] = i
 		c.plan.Invocations[i] = c.instances[at].StateInvocation
+	}
+	for i := range c.plan.Invocations {
+		c.plan.Invocations[i].remap(position)
 	}
 	c.plan.Edges = make([]Edge, len(c.graph.links))
 	for i, l := range c.graph.links {

@@ -38,19 +38,68 @@ func mustCompile(t testing.TB, fsys fstest.MapFS, n states.Node) *states.Plan {
 func show(p *states.Plan) string {
 	var b strings.Builder
 	for i, in := range p.Invocations {
-		fmt.Fprintf(&b, "%s", in.ID)
+		b.WriteString(label(p, i))
 		for _, part := range in.Parts {
 			fmt.Fprintf(&b, " %s", part.FullName())
 		}
 		if in.Skip != "" {
 			fmt.Fprintf(&b, " skip(%s)", in.Skip)
 		}
+		b.WriteString(runs(p, &in))
 		b.WriteByte('\n')
 		for _, e := range p.Edges {
 			if e.To == i {
-				fmt.Fprintf(&b, "  <- %s %s: %s\n", p.Invocations[e.From].ID, e.Kind, e.Reason)
+				fmt.Fprintf(&b, "  <- %s %s: %s\n", label(p, e.From), e.Kind, e.Reason)
 			}
 		}
+	}
+	return b.String()
+}
+
+// label is an invocation's id, with its number when it is not the first.
+func label(p *states.Plan, at int) string {
+	in := &p.Invocations[at]
+	if in.Number > 1 {
+		return fmt.Sprintf("%s#%d", in.ID, in.Number)
+	}
+	return in.ID
+}
+
+// runs prints the keys of an invocation, and what it says of others.
+func runs(p *states.Plan, in *states.StateInvocation) string {
+	var b strings.Builder
+	list := func(name string, all []int) {
+		var names []string
+		for _, at := range all {
+			names = append(names, label(p, at))
+		}
+		fmt.Fprintf(&b, " %s(%s)", name, strings.Join(names, " "))
+	}
+	if in.Lazy {
+		b.WriteString(" lazy")
+	}
+	if in.Retry.Attempts > 1 {
+		fmt.Fprintf(&b, " retry(%d, %s)", in.Retry.Attempts, in.Retry.Delay)
+	}
+	if in.Timeout > 0 {
+		fmt.Fprintf(&b, " timeout(%s)", in.Timeout)
+	}
+	if in.OnRemove != "restore" {
+		fmt.Fprintf(&b, " on_remove(%s)", in.OnRemove)
+	}
+	if in.Undo != "" {
+		fmt.Fprintf(&b, " undo(%s)", in.Undo)
+	}
+	if in.Block != nil {
+		list("run", in.Block.Run)
+		list("rescue", in.Block.Rescue)
+		list("always", in.Block.Always)
+	}
+	if in.Sequence != nil {
+		list("sequence", in.Sequence)
+	}
+	if in.SupersededBy > 0 {
+		list("superseded", []int{in.SupersededBy})
 	}
 	return b.String()
 }
@@ -90,7 +139,7 @@ app/nginx-conf file.managed
 app/nginx-service service.running
   <- app/nginx notify: listen in app/nginx-service
   <- app/nginx-conf require: require in app/nginx-service
-app/nginx-reload service.reloaded
+app/nginx-reload service.reloaded lazy
   <- app/nginx-conf notify: notify in app/nginx-conf
   <- app/nginx-service after: after in app/nginx-reload
 `

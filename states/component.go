@@ -14,6 +14,14 @@ type component struct {
 	templated bool   // rendered for each node before it is parsed
 	defaults  *docNode
 	states    StateFile // of one that is not templated
+	manifest
+	rendered memo[renderedStates]
+}
+
+// renderedStates are what a templated states file comes to.
+type renderedStates struct {
+	states StateFile
+	text   []byte
 }
 
 // StateFile is a states file as written: its States, in the order written.
@@ -33,9 +41,11 @@ type State struct {
 	timeout    time.Duration
 	onRemove   string
 	undo       named
-	barrier    bool
-	members    []named // of a meta.group
-	group      bool
+	meta       string    // meta.group and so on; empty: it has parts
+	members    []named   // of a meta.group
+	runs       []runList // of a meta.block or meta.sequence
+	serial     int       // tells it from every other State of the catalogue
+	memos      memos
 }
 
 // StatePart is one function with its parameters as written.
@@ -51,39 +61,42 @@ type requisite struct {
 	names []named
 }
 
-var requisiteKeys = []string{"require", "require_in", "after", "before", "notify", "listen", "listen_in", "notify_failure", "listen_failure"}
-
-var stateKeys = append([]string{"lazy", "when", "for_each", "order", "retry", "timeout", "on_remove", "undo"}, requisiteKeys...)
-
-var metaFunctions = []string{"meta.group", "meta.block", "meta.sequence", "meta.barrier"}
-
 // component reads components/NAME once; nil when it cannot be used.
 func (l *Catalogue) component(n named) *component {
-	if c, ok := l.components[n.name]; ok {
-		if c == nil {
-			l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no components/%s", n.name, n.name)
-		}
-		return c
-	}
-	l.components[n.name] = nil
-	if !validName(n.name) {
-		l.problems.add(n.place, "letters, digits, -, . and _ only", "%q cannot be the name of a component", n.name)
-		return nil
-	}
 	dir := path.Join("components", n.name)
-	if !l.tree.exists(dir) {
-		l.unknown[n.name] = suggest(n.name, l.tree.list("components"))
-		l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no components/%s", n.name, n.name)
-		return nil
+	if _, ok := l.components[n.name]; !ok {
+		l.components[n.name] = nil
+		if validName(n.name) && l.tree.exists(dir) {
+			l.components[n.name] = &component{name: n.name, dir: dir}
+		} else {
+			l.unknown[n.name] = suggest(n.name, l.tree.list("components"))
+		}
 	}
-	c := &component{name: n.name, dir: dir}
-	l.components[n.name] = c
-	if name := l.oneForm(path.Join(dir, "defaults"), ".yaml", ".json"); name != "" {
+	c := l.components[n.name]
+	switch {
+	case !validName(n.name):
+		l.problems.add(n.place, "letters, digits, -, . and _ only", "%q cannot be the name of a component", n.name)
+	case c == nil:
+		l.problems.add(n.place, l.unknown[n.name], "unknown component %q: there is no %s", n.name, dir)
+	default:
+		l.once(dir, func() { l.readComponent(c) })
+	}
+	return c
+}
+
+func (l *Catalogue) readComponent(c *component) {
+	c.manifest = l.readManifest(c.dir)
+	if name := l.oneForm(path.Join(c.dir, "defaults"), ".yaml", ".json"); name != "" {
 		c.defaults = l.document(name)
-		l.problems.mapOf(c.defaults, "defaults")
+		for _, e := range l.problems.mapOf(c.defaults, "defaults") {
+			for _, d := range c.parameters {
+				if d.Name == e.key && d.fallback != nil {
+					l.problems.add(e.place, "keep one of them", "parameter %q has a default in component.yaml and one here", e.key)
+				}
+			}
+		}
 	}
 	l.readStates(c)
-	return c
 }
 
 func (l *Catalogue) readStates(c *component) {
@@ -122,7 +135,8 @@ func (l *Catalogue) declare(doc *docNode) StateFile {
 }
 
 func (l *Catalogue) declareState(e docEntry) *State {
-	d := &State{id: e.key, place: e.place}
+	l.serial++
+	d := &State{id: e.key, place: e.place, serial: l.serial}
 	for _, k := range l.problems.mapOf(e.value, "a state") {
 		switch {
 		case strings.HasPrefix(k.key, "meta."):
@@ -133,7 +147,8 @@ func (l *Catalogue) declareState(e docEntry) *State {
 			l.declareKey(d, k)
 		}
 	}
-	if len(d.parts) == 0 && !d.barrier && !d.group && !l.saidWrong(d, e) {
+	l.checkMeta(d, e)
+	if len(d.parts) == 0 && d.meta == "" && !l.saidWrong(d, e) {
 		l.problems.add(e.place, "", "state %q does nothing: it names no function", e.key)
 	}
 	return d
@@ -150,23 +165,6 @@ func (l *Catalogue) saidWrong(_ *State, e docEntry) bool {
 		}
 	}
 	return false
-}
-
-func (l *Catalogue) declareMeta(d *State, k docEntry) {
-	switch k.key {
-	case "meta.group":
-		d.group = true
-		d.members = l.problems.namesOf(k.value, "meta.group")
-	case "meta.barrier":
-		d.barrier = true
-		for _, e := range l.problems.mapOf(k.value, "meta.barrier") {
-			l.problems.unknownKey(e, "meta.barrier", nil)
-		}
-	case "meta.block", "meta.sequence":
-		l.problems.add(k.place, "", "%s is not supported yet", k.key)
-	default:
-		l.problems.add(k.place, suggest(k.key, metaFunctions), "unknown function %q", k.key)
-	}
 }
 
 func (l *Catalogue) declarePart(d *State, k docEntry) {
@@ -209,13 +207,13 @@ func (l *Catalogue) declareKey(d *State, k docEntry) {
 		}
 		d.forEach = k.value
 	case "order":
-		d.order = c.oneOf(k.value, "order", "first", "last")
+		d.order = c.oneOf(k.value, k.key, wordsOf(stateTable, k.key)...)
 	case "retry":
 		d.retry = l.retryOf(k.value)
 	case "timeout":
 		d.timeout = l.durationOf(k.value, "timeout")
 	case "on_remove":
-		d.onRemove = c.oneOf(k.value, "on_remove", "restore", "keep")
+		d.onRemove = c.oneOf(k.value, k.key, wordsOf(stateTable, k.key)...)
 	case "undo":
 		if s, ok := c.stringOf(k.value, "undo"); ok {
 			d.undo = named{s, k.value.place}
@@ -244,7 +242,7 @@ func (l *Catalogue) retryOf(n *docNode) Retry {
 		case "delay":
 			r.Delay = l.durationOf(e.value, "delay")
 		default:
-			l.problems.unknownKey(e, "retry", []string{"attempts", "delay"})
+			l.problems.unknownKey(e, "retry", keyNames(retryTable))
 		}
 	}
 	return r

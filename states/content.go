@@ -63,8 +63,9 @@ func (c *compilation) template(name, text string, e docEntry, s *scope) (Content
 func (c *compilation) keep(data []byte, from string, p Place) (Content, bool) {
 	sum := sha256.Sum256(data)
 	hash := "sha256:" + hex.EncodeToString(sum[:])
+	c.lib.noting.rendered = append(c.lib.noting.rendered, renderedContent{hash, data})
 	if _, has := c.plan.Rendered[hash]; !has {
-		if !c.spend(int64(len(data)), p) {
+		if !c.reserve(int64(len(data)), p) {
 			return Content{}, false
 		}
 		c.plan.Rendered[hash] = data

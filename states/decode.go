@@ -51,6 +51,7 @@ func DecodePlan(data []byte) (*Plan, error) {
 		}
 	}
 	p.Secrets = d.texts()
+	p.ReadsFleet = d.uint() == 1
 	if !d.done() || !p.sound() {
 		return nil, errPlanBytes
 	}

@@ -11,7 +11,7 @@ import (
 // is not internal/codec's, since a plan may be larger than what a peer may send, repeats the same strings thousands of
 // times, and holds a Content among plain values. Integers are varints; a string is written once, and later by its number.
 const (
-	planMagic     = "shoal plan 2\n"
+	planMagic     = "shoal plan 3\n"
 	renderedMagic = "shoal rendered 1\n"
 )
 
@@ -38,6 +38,7 @@ func EncodePlan(p *Plan) ([]byte, error) {
 		e.text(string(p.Scopes[hash]))
 	}
 	e.texts(p.Secrets)
+	e.bool(p.ReadsFleet)
 	return e.out, nil
 }
 
@@ -67,8 +68,13 @@ func (e *encoder) bool(b bool) {
 	e.uint(n)
 }
 
-// text writes a string, or the number of an equal one before it.
+// text writes a string, or the number of an equal one before it; without a table of strings all are written out.
 func (e *encoder) text(s string) {
+	if e.strings == nil {
+		e.number(len(s))
+		e.out = append(e.out, s...)
+		return
+	}
 	if n, ok := e.strings[s]; ok {
 		e.uint(n)
 		return

@@ -87,6 +87,11 @@ func heft(v any) int64 {
 
 // spend counts bytes that a plan holds because of evaluation; too many are a problem.
 func (c *compilation) spend(n int64, p Place) bool {
+	c.lib.noting.spent += n
+	return c.reserve(n, p)
+}
+
+func (c *compilation) reserve(n int64, p Place) bool {
 	if c.rendered += n; c.rendered <= MaxRenderedTotal {
 		return true
 	}

@@ -12,33 +12,65 @@ type instance struct {
 	decl      *State
 	component string
 	scope     scope
+	made      madeParts
+	home      string // the component in whose order it is: of what runs it
+	order     string
+	first     int  // the first of the instances that a block or sequence runs, down to itself; of others itself
+	parent    int  // 1 + the block or sequence that runs it; 0: none
+	root      int  // 1 + the outermost of these, itself included; 0: none
+	rescue    bool // runs to rescue
 }
 
-// expandComponent makes the invocations of a component for the node.
-func (c *compilation) expandComponent(comp *component, variables map[string]any) {
-	s := newScope(c.node, merge(c.variableValues(comp.defaults), variables))
+// declareComponent declares the states of a component for the node.
+func (c *compilation) declareComponent(comp *component) {
+	s := c.scope(c.variablesOf(comp))
 	decls := comp.states
 	if comp.templated {
-		decls = c.renderStates(comp, &s)
+		made := recall(c, &comp.rendered, &s, func() renderedStates {
+			states := c.renderStates(comp, &s)
+			return renderedStates{states, c.problems.rendered[comp.file]}
+		})
+		decls = made.states
+		if made.text != nil {
+			c.problems.rendered[comp.file] = made.text
+		}
 	}
-	for _, d := range decls {
-		id := comp.name + "/" + d.id
-		if d.group {
-			c.groups[id] = d
+	for _, state := range decls {
+		d := &declared{State: state, comp: comp, scope: &s}
+		c.written = append(c.written, d)
+		c.declared[d.fullID()] = d
+		if d.meta == metaGroup {
+			c.groups[d.fullID()] = d
+		} else {
+			c.known[d.fullID()] = []int{}
 		}
-		if !d.group || len(d.parts) > 0 {
-			c.known[id] = []int{}
-		}
-		c.expandState(comp, d, s)
+	}
+}
+
+// expand makes the invocations of what is declared, in the order written. What a block or sequence runs is expanded there.
+func (c *compilation) expand() {
+	c.claimAll()
+	for _, d := range c.written {
 		if c.full {
 			return
 		}
+		switch {
+		case d.meta == metaGroup || c.claimed(d.fullID(), ""):
+		case d.runsOthers():
+			for _, at := range c.expandRunner(d, frame{}) {
+				c.mark(at)
+			}
+		default:
+			c.expandAll(d, frame{})
+		}
 	}
+	c.supersede()
 }
 
 // renderStates renders a states.yaml.j2 and reads the result, or calls the states() of a states.star.
 func (c *compilation) renderStates(comp *component, s *scope) StateFile {
 	if strings.HasSuffix(comp.file, ".star") {
+		c.lib.noting.reads.everything = true // a program may look at anything
 		doc, errs := c.lib.star.states(comp.file, s)
 		c.problems.addAll(errs)
 		return c.lib.declare(doc)
@@ -60,38 +92,49 @@ func (c *compilation) renderStates(comp *component, s *scope) StateFile {
 	return c.lib.declare(c.lib.parse(comp.file, data))
 }
 
-func (c *compilation) expandState(comp *component, d *State, s scope) {
-	if d.group && len(d.parts) == 0 {
-		if d.forEach != nil || d.when != nil {
-			c.problems.add(d.place, "", "a meta.group takes neither for_each nor when")
-		}
-		return
-	}
+// expandAll makes the invocations of a state: of a for_each all elements in order, but those that something else runs.
+func (c *compilation) expandAll(d *declared, f frame) []int {
+	s := f.under(*d.scope)
 	if d.forEach == nil {
-		c.expandOne(comp, d, s, "")
-		return
+		return c.expandOne(d, s, "", f)
 	}
-	v, ok := c.evaluate(d.forEach, &s)
-	if !ok {
-		return
+	var made []int
+	keys, values, _ := c.eachOf(d.State, &s)
+	for i, key := range keys {
+		if c.claimed(d.fullID(), suffixOf(key)) && !c.claimed(d.fullID(), "") {
+			continue
+		}
+		made = append(made, c.expandEach(d, s, key, values[i], f)...)
+		if c.full {
+			return nil
+		}
 	}
-	keys, values, ok := eachOf(v)
+	return made
+}
+
+func (c *compilation) expandEach(d *declared, s scope, key, value any, f frame) []int {
+	s.each = map[string]any{"key": key, "value": value}
+	return c.expandOne(d, s, suffixOf(key), f)
+}
+
+// suffixOf is how the id of an element ends.
+func suffixOf(key any) string { return fmt.Sprintf("[%v]", key) }
+
+// eachOf evaluates what a for_each runs over; false when a problem was reported.
+func (c *compilation) eachOf(d *State, s *scope) (keys, values []any, ok bool) {
+	v, ok := c.sharedValue(&d.memos.forEach, d.forEach, s)
 	if !ok {
+		return nil, nil, false
+	}
+	if keys, values, ok = eachOf(v); !ok {
 		c.problems.add(d.forEach.place, "", "for_each must be a list or a map, not %s", typeName(v))
-		return
+		return nil, nil, false
 	}
 	if len(keys) > MaxForEach {
 		c.problems.add(d.forEach.place, "", "for_each over %d values: the limit is %d", len(keys), MaxForEach)
-		return
+		return nil, nil, false
 	}
-	for i, key := range keys {
-		each := s
-		each.each = map[string]any{"key": key, "value": values[i]}
-		c.expandOne(comp, d, each, fmt.Sprintf("[%v]", key))
-		if c.full {
-			return
-		}
-	}
+	return keys, values, true
 }
 
 // eachOf lists what a for_each runs over: a list with its indices, a map in the order of its keys.
@@ -111,38 +154,84 @@ func eachOf(v any) (keys, values []any, ok bool) {
 	return nil, nil, false
 }
 
-func (c *compilation) expandOne(comp *component, d *State, s scope, suffix string) {
-	if c.problems.hopeless() {
-		c.full = true
-		return
+func (c *compilation) expandOne(d *declared, s scope, suffix string, f frame) []int {
+	in := c.instanceOf(d, s, suffix, f)
+	in.made = c.parts(d.State, &s, d.comp.dir, in.Skip != "")
+	in.Parts = in.made.parts
+	in.first = len(c.instances)
+	if at := c.appendInstance(in); at >= 0 {
+		return []int{at}
 	}
-	if len(c.instances) >= MaxStates {
-		c.full = true
-		c.problems.add(d.place, "", "more than %d states for one node", MaxStates)
-		return
-	}
-	base := comp.name + "/" + d.id
-	in := instance{decl: d, component: comp.name, scope: s, StateInvocation: StateInvocation{
-		ID: base + suffix, Number: 1, Lazy: d.lazy, OnRemove: c.plan.Policy.OnRemove,
-		Retry: d.retry, Timeout: d.timeout, Place: d.place,
+	return nil
+}
+
+// instanceOf makes an invocation without parts.
+func (c *compilation) instanceOf(d *declared, s scope, suffix string, f frame) instance {
+	in := instance{decl: d.State, component: d.comp.name, home: d.comp.name, order: d.order, scope: s, rescue: f.rescue, StateInvocation: StateInvocation{
+		ID: d.fullID() + suffix, Lazy: d.lazy || f.lazy, OnRemove: c.plan.Policy.OnRemove, When: f.when,
+		Retry: d.retry, Timeout: d.timeout, Place: d.place, Skip: f.skip,
 	}}
 	if d.onRemove != "" {
 		in.OnRemove = d.onRemove
 	}
-	in.Skip = c.skipped(d, &s)
-	for _, p := range d.parts {
-		if in.Skip != "" {
-			in.Parts = append(in.Parts, StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place})
-			continue
-		}
-		in.Parts = append(in.Parts, c.part(p, &s, comp.dir))
+	if in.Skip == "" {
+		in.Skip = c.skipped(d.State, &s)
 	}
+	return in
+}
+
+// appendInstance gives an invocation its number and its index; -1: there are too many.
+func (c *compilation) appendInstance(in instance) int {
+	if c.problems.hopeless() {
+		c.full = true
+	}
+	if len(c.instances) >= MaxStates && !c.full {
+		c.full = true
+		c.problems.add(in.Place, "", "more than %d states for one node", MaxStates)
+	}
+	if c.full {
+		return -1
+	}
+	base := in.component + "/" + in.decl.id
 	at := len(c.instances)
-	c.instances = append(c.instances, in)
 	c.known[base] = append(c.known[base], at)
-	if suffix != "" {
-		c.known[in.ID] = []int{at}
+	if in.ID != base {
+		c.known[in.ID] = append(c.known[in.ID], at)
+		in.Number = len(c.known[in.ID])
+	} else {
+		in.Number = len(c.known[base])
 	}
+	c.instances = append(c.instances, in)
+	return at
+}
+
+// madeParts are the parts of an instance. Nobody changes them.
+type madeParts struct {
+	parts []StatePartInvocation
+	// things is what arrange looks at of them, encoded; not known where that depends on what is known later.
+	things []byte
+	known  bool
+}
+
+// parts evaluates the parts of a state; of one that is skipped it only names them.
+func (c *compilation) parts(d *State, s *scope, dir string, skipped bool) madeParts {
+	if len(d.parts) == 0 {
+		return madeParts{known: true}
+	}
+	if skipped {
+		made := make([]StatePartInvocation, len(d.parts))
+		for i, p := range d.parts {
+			made[i] = StatePartInvocation{Module: p.fn.Module, Function: p.fn.Name, Place: p.place}
+		}
+		return c.thingsOf(made)
+	}
+	return recall(c, &d.memos.parts, s, func() madeParts {
+		made := make([]StatePartInvocation, len(d.parts))
+		for i, p := range d.parts {
+			made[i] = c.part(p, s, dir)
+		}
+		return c.thingsOf(made)
+	})
 }
 
 // skipped evaluates when: and says why the state does not run; empty: it does.
@@ -150,6 +239,10 @@ func (c *compilation) skipped(d *State, s *scope) string {
 	if d.when == nil {
 		return ""
 	}
+	return recall(c, &d.memos.when, s, func() string { return c.evaluateWhen(d, s) })
+}
+
+func (c *compilation) evaluateWhen(d *State, s *scope) string {
 	if d.when.kind == kindBool {
 		if d.when.boolean {
 			return ""

@@ -23,11 +23,15 @@ type scope struct {
 }
 
 func newScope(n Node, vars map[string]any) scope {
+	return scope{vars: vars, node: n, tags: tagsOf(n)}
+}
+
+func tagsOf(n Node) map[string]any {
 	tags := make(map[string]any, len(n.Tags))
 	for k, v := range n.Tags {
 		tags[k] = v
 	}
-	return scope{vars: vars, node: n, tags: tags}
+	return tags
 }
 
 // ResolveName makes a scope a cel.Activation.
@@ -82,15 +86,18 @@ func (e *expressionError) Error() string { return e.message }
 type expressions struct {
 	env      *cel.Env
 	programs map[string]program
+	// note is told what each evaluation may read.
+	note func(*reads)
 }
 
 type program struct {
-	prg cel.Program
-	err *expressionError
+	prg   cel.Program
+	reads *reads
+	err   *expressionError
 }
 
-func newExpressions() (*expressions, error) {
-	env, err := cel.NewEnv(append(sharedOptions(),
+func newExpressions(note func(*reads), nodes func(string) ([]any, error)) (*expressions, error) {
+	env, err := cel.NewEnv(append(sharedOptions(), fleetInCEL(nodes),
 		cel.Variable("vars", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("tags", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("name", cel.StringType),
@@ -100,7 +107,7 @@ func newExpressions() (*expressions, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare expressions: %w", err)
 	}
-	return &expressions{env: env, programs: map[string]program{}}, nil
+	return &expressions{env: env, programs: map[string]program{}, note: note}, nil
 }
 
 func sharedOptions() []cel.EnvOption {
@@ -115,24 +122,23 @@ func (x *expressions) compile(text string) program {
 	if p, ok := x.programs[text]; ok {
 		return p
 	}
-	prg, err := compileCEL(x.env, text)
-	p := program{prg, err}
+	p := compileCEL(x.env, text)
 	x.programs[text] = p
 	return p
 }
 
 // compileCEL compiles text and reports the first thing wrong with it.
-func compileCEL(env *cel.Env, text string) (cel.Program, *expressionError) {
+func compileCEL(env *cel.Env, text string) program {
 	parsed, issues := env.Compile(text)
 	if list := issues.Errors(); len(list) > 0 {
 		first := list[0]
-		return nil, &expressionError{message: celMessage(first.Message), offset: offsetOf(text, first.Location.Line(), first.Location.Column())}
+		return program{err: &expressionError{message: celMessage(first.Message), offset: offsetOf(text, first.Location.Line(), first.Location.Column())}}
 	}
 	prg, err := env.Program(parsed, cel.CostLimit(MaxExpressionCost), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
-		return nil, &expressionError{message: err.Error(), offset: -1}
+		return program{err: &expressionError{message: err.Error(), offset: -1}}
 	}
-	return prg, nil
+	return program{prg: prg, reads: readsOfCEL(parsed.NativeRep().Expr())}
 }
 
 func offsetOf(text string, line, column int) int {
@@ -184,6 +190,7 @@ func (x *expressions) eval(text string, s *scope) (any, *expressionError) {
 		}
 		return nil, &e
 	}
+	x.note(p.reads)
 	out, _, err := p.prg.Eval(s)
 	if err != nil {
 		return nil, x.explain(text, err, s)

@@ -239,7 +239,7 @@ func toNiceYAML(c filterCall) (any, error) {
 	if v, ok := c.args["sort_keys"]; ok {
 		sorted = truth(v)
 	}
-	w := yamlWriter{indent: indent, sort: sorted}
+	w := blockWriter{indent: indent, sort: sorted}
 	w.value(c.in, 0, false)
 	if w.b.Len() > MaxRenderedBytes {
 		return nil, tooLong()
@@ -247,14 +247,14 @@ func toNiceYAML(c filterCall) (any, error) {
 	return strings.TrimPrefix(w.b.String(), "\n"), nil
 }
 
-// yamlWriter writes block style: a list in a map is not indented, and one in a list begins on the line of its dash.
-type yamlWriter struct {
+// blockWriter writes block style: a list in a map is not indented, and one in a list begins on the line of its dash.
+type blockWriter struct {
 	b      strings.Builder
 	indent int
 	sort   bool
 }
 
-func (w *yamlWriter) value(v any, column int, inList bool) {
+func (w *blockWriter) value(v any, column int, inList bool) {
 	if w.b.Len() > MaxRenderedBytes {
 		return
 	}
@@ -293,7 +293,7 @@ func (w *yamlWriter) value(v any, column int, inList bool) {
 }
 
 // gap is how far a value stands from its dash.
-func (w *yamlWriter) gap(v any) int {
+func (w *blockWriter) gap(v any) int {
 	switch v := v.(type) {
 	case *dict:
 		if len(v.keys) > 0 {
@@ -307,7 +307,7 @@ func (w *yamlWriter) gap(v any) int {
 	return 1
 }
 
-func (w *yamlWriter) inMap(v any, column int) {
+func (w *blockWriter) inMap(v any, column int) {
 	switch e := v.(type) {
 	case *dict:
 		if len(e.keys) > 0 {
@@ -327,7 +327,7 @@ func (w *yamlWriter) inMap(v any, column int) {
 }
 
 // scalar writes text of more than one line as a block, which is what a person would write.
-func (w *yamlWriter) scalar(v any, column int) string {
+func (w *blockWriter) scalar(v any, column int) string {
 	s, ok := v.(string)
 	if !ok {
 		if v == nil {

@@ -1,5 +1,7 @@
 package states
 
+import "strings"
+
 // Type of a parameter or an output.
 type Type string
 
@@ -16,6 +18,10 @@ const (
 	Map      Type = "map"
 	Contents Type = "contents"
 	Any      Type = "any"
+	// Folder is written as the path of a folder of the component, and reaches the module as a list with a map for each file
+	// in it: FolderPath, FolderMode and FolderContents. Of a function with a bool parameter render, that says whether
+	// files ending in .j2 or .tmpl are rendered and lose that ending.
+	Folder Type = "folder"
 )
 
 // Resource kinds: what a parameter's value names on the machine. The genius order derives its edges from them, and two
@@ -41,7 +47,17 @@ type Param struct {
 	OneOf    []string // allowed values of a String, nil: any
 	Provides ResourceKind
 	Needs    ResourceKind
-	Doc      string
+	// Within is what the value's resource is called, with * for the value, such as /etc/cron.d/*; empty: the value itself.
+	Within string
+	Doc    string
+}
+
+// Resource is the name of the resource that a value of the parameter stands for.
+func (p Param) Resource(value string) string {
+	if p.Within == "" {
+		return value
+	}
+	return strings.Replace(p.Within, "*", value, 1)
 }
 
 // Output describes one value that later states may use.

@@ -17,6 +17,7 @@ func functions() []states.Function {
 	}
 	return []states.Function{
 		{Module: "file", Name: "managed", Params: []states.Param{path, {Name: "contents", Type: states.Contents, Required: true}, mode, owner, group, {Name: "validate", Type: states.String}}},
+		{Module: "file", Name: "tree", Params: []states.Param{path, {Name: "source", Type: states.Folder, Required: true}, {Name: "render", Type: states.Bool, Default: false}, owner, group}},
 		{Module: "file", Name: "directory", Params: []states.Param{path, mode, owner, group}},
 		{Module: "file", Name: "symlink", Params: []states.Param{path, {Name: "target", Type: states.String, Required: true}}},
 		{Module: "file", Name: "absent", Params: []states.Param{path}},

@@ -33,6 +33,7 @@ func FuzzCompile(f *testing.F) {
 	for _, s := range []string{
 		"states:\n  a: {cmd.run: {shell: x}, require: [b], when: \"true\"}\n  b: {for_each: [1], file.managed: {path: /a, content: x}}\n",
 		"states:\n  a: {meta.group: [a]}\n  b: {meta.barrier: {}}\n", "states: {a: {lazy: 1}}\n",
+		"states:\n  a: {cmd.run: {shell: \"${vars.x}\"}, for_each: [1], lazy: true}\n  b: {meta.sequence: [{run: \"a[0]\", with: {x: y}}, c]}\n  c: {meta.block: {run: [d], rescue: [e], always: []}}\n  d: {meta.group: []}\n  e: {meta.sequence: [d]}\n",
 	} {
 		f.Add(s)
 	}

@@ -25,11 +25,11 @@ func things(in *instance, functions map[string]*Function, visit func(p Param, t 
 			}
 			switch v := part.Params[p.Name].(type) {
 			case string:
-				visit(p, thing{p.Provides, v})
+				visit(p, thing{p.Provides, p.Resource(v)})
 			case []any:
 				for _, item := range v {
 					if s, ok := item.(string); ok {
-						visit(p, thing{p.Provides, s})
+						visit(p, thing{p.Provides, p.Resource(s)})
 					}
 				}
 			}
@@ -50,6 +50,9 @@ func (c *compilation) checkPaths() {
 				return
 			}
 			if first, taken := owner[t.name]; taken {
+				if first.ID == in.ID && first != in {
+					return // one state, run twice in a sequence
+				}
 				c.problems.add(in.Place, "", "%s and %s (%s) both provide the path %s", in.ID, first.ID, first.Place, t.name)
 				return
 			}
@@ -117,7 +120,7 @@ func (g *obvious) needs(at int, p Param, name string) {
 
 func (g *obvious) edge(to int, t thing, format, name string) {
 	for _, from := range g.providers[t] {
-		if from != to && len(g.links) < MaxEdges {
+		if from != to && !g.c.together(from, to) && len(g.links) < MaxEdges {
 			g.links = append(g.links, link{from: from, to: to, kind: EdgeAfter, reason: "genius: " + fmt.Sprintf(format, name)})
 		}
 	}

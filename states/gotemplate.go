@@ -18,8 +18,9 @@ type goTemplates struct {
 }
 
 type goTemplate struct {
-	t   *text.Template
-	err *placedError
+	t     *text.Template
+	reads *reads
+	err   *placedError
 }
 
 func newGoTemplates(l *Catalogue) *goTemplates {
@@ -41,14 +42,15 @@ func (g *goTemplates) functions() text.FuncMap {
 		return s, nil
 	}
 	return text.FuncMap{
-		tickName:   func() (string, error) { return "", g.budget.spend(1) },
-		"print":    func(a ...any) (string, error) { return limit(fmt.Sprint(a...)) },
-		"printf":   func(f string, a ...any) (string, error) { return limit(fmt.Sprintf(f, a...)) },
-		"println":  func(a ...any) (string, error) { return limit(fmt.Sprintln(a...)) },
-		"html":     func(a ...any) (string, error) { return limit(text.HTMLEscaper(a...)) },
-		"js":       func(a ...any) (string, error) { return limit(text.JSEscaper(a...)) },
-		"urlquery": func(a ...any) (string, error) { return limit(text.URLQueryEscaper(a...)) },
-		"join":     func(sep string, list []any) (string, error) { return joinLimited(sep, list, limit) },
+		fleetFunction: g.fleetInGo,
+		tickName:      func() (string, error) { return "", g.budget.spend(1) },
+		"print":       func(a ...any) (string, error) { return limit(fmt.Sprint(a...)) },
+		"printf":      func(f string, a ...any) (string, error) { return limit(fmt.Sprintf(f, a...)) },
+		"println":     func(a ...any) (string, error) { return limit(fmt.Sprintln(a...)) },
+		"html":        func(a ...any) (string, error) { return limit(text.HTMLEscaper(a...)) },
+		"js":          func(a ...any) (string, error) { return limit(text.JSEscaper(a...)) },
+		"urlquery":    func(a ...any) (string, error) { return limit(text.URLQueryEscaper(a...)) },
+		"join":        func(sep string, list []any) (string, error) { return joinLimited(sep, list, limit) },
 		"default": func(fallback, v any) any {
 			if v == nil || v == "" {
 				return fallback
@@ -97,6 +99,7 @@ func (g *goTemplates) parse(name string) goTemplate {
 		})
 	}
 	if err == nil {
+		t.reads = readsOfGo(t.t)
 		err = g.count(t.t)
 	}
 	if err != nil {
@@ -148,6 +151,7 @@ func (g *goTemplates) render(name string, s *scope) ([]byte, *placedError) {
 		return nil, t.err
 	}
 	g.budget.reset()
+	g.lib.noting.reads.add(t.reads)
 	out := limitedBuffer{limit: MaxRenderedBytes}
 	err := guarded(func() error { return t.t.Execute(&out, s.templateData()) })
 	if err == nil {

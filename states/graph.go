@@ -54,6 +54,7 @@ func (g *graph) add(l link) bool {
 
 // connect turns the requisites of all instances into edges.
 func (c *compilation) connect() {
+	c.connectRunners()
 	for at := range c.instances {
 		in := &c.instances[at]
 		c.connectOne(in.decl, in.component, &in.scope, []int{at})
@@ -61,10 +62,10 @@ func (c *compilation) connect() {
 	}
 	for _, id := range keysOf(c.groups) {
 		d := c.groups[id]
-		component, _, _ := strings.Cut(id, "/")
-		s := newScope(c.node, nil)
-		c.connectOne(d, component, &s, c.membersOf(id, nil))
+		s := c.scope(nil)
+		c.connectOne(d.State, d.comp.name, &s, c.membersOf(id, nil))
 	}
+	c.enterRunners()
 	c.connectBarriers()
 	if c.graph.full {
 		c.problems.add(Place{File: "site.yaml"}, "", "more than %d edges between states", MaxEdges)
@@ -76,8 +77,8 @@ func (c *compilation) connectOne(d *State, component string, s *scope, sources [
 		for _, n := range r.names {
 			targets := c.resolve(n, component, s, r.key)
 			for _, self := range sources {
-				for _, other := range targets {
-					if !c.graph.add(linkOf(r.key, self, other, c.instances[self].ID, n.place)) {
+				for _, other := range c.fitting(r.key, n, self, targets) {
+					if !c.join(linkOf(r.key, self, other, c.instances[self].ID, n.place)) {
 						return
 					}
 				}
@@ -108,16 +109,9 @@ func linkOf(key string, self, other int, id string, p Place) link {
 
 // resolve finds the invocations that a requisite names: one, all of a for_each, or the members of a group.
 func (c *compilation) resolve(n named, component string, s *scope, key string) []int {
-	name := n.name
-	if strings.Contains(name, "${") {
-		v, ok := c.interpolate(&docNode{kind: kindString, place: n.place, text: name}, s)
-		if !ok {
-			return nil
-		}
-		name = asText(v)
-	}
-	if !strings.Contains(name, "/") {
-		name = component + "/" + name
+	name, ok := c.nameOf(n, component, s)
+	if !ok {
+		return nil
 	}
 	if _, ok := c.groups[name]; ok {
 		return c.membersOf(name, nil)
@@ -127,6 +121,22 @@ func (c *compilation) resolve(n named, component string, s *scope, key string) [
 	}
 	c.unknownState(n.place, name, component, key)
 	return nil
+}
+
+// nameOf evaluates a name that may hold ${ … }, and completes it with the component.
+func (c *compilation) nameOf(n named, component string, s *scope) (string, bool) {
+	name := n.name
+	if strings.Contains(name, "${") {
+		v, ok := c.interpolate(&docNode{kind: kindString, place: n.place, text: name}, s)
+		if !ok {
+			return "", false
+		}
+		name = asText(v)
+	}
+	if !strings.Contains(name, "/") {
+		name = component + "/" + name
+	}
+	return name, true
 }
 
 func (c *compilation) unknownState(p Place, name, component, key string) {
@@ -156,7 +166,7 @@ func (c *compilation) membersOf(id string, stack []string) []int {
 		return at
 	}
 	component, _, _ := strings.Cut(id, "/")
-	s := newScope(c.node, nil)
+	s := c.scope(nil)
 	var all []int
 	for _, n := range c.groups[id].members {
 		name := n.name
@@ -181,25 +191,33 @@ func (c *compilation) undo(in *instance) string {
 		return ""
 	}
 	found := c.resolve(n, in.component, &in.scope, "undo")
+	if len(found) == 0 {
+		return ""
+	}
+	to := &c.instances[found[0]]
 	switch {
-	case len(found) == 1:
-		return c.instances[found[0]].ID
+	case len(found) > 1 && c.instances[found[len(found)-1]].ID == to.ID:
+		c.problems.add(n.place, "name a state that no sequence runs", "undo must name one invocation, and %q has %d", n.name, len(found))
 	case len(found) > 1:
 		c.problems.add(n.place, "", "undo must name one state, and %q stands for %d", n.name, len(found))
+	case to.decl.meta != "":
+		c.problems.add(n.place, "", "undo must name a state that does something, and %q is a %s", n.name, to.decl.meta)
+	case to.ID == in.ID:
+		c.problems.add(n.place, "", "undo names the state itself")
 	}
-	return ""
+	return to.ID
 }
 
 // connectBarriers puts what its file has above a barrier before it, and what is below after it.
 func (c *compilation) connectBarriers() {
 	for at := range c.instances {
 		b := &c.instances[at]
-		if !b.decl.barrier {
+		if b.decl.meta != metaBarrier || b.Skip != "" {
 			continue
 		}
 		for other := range c.instances {
 			o := &c.instances[other]
-			if o.component != b.component || o.decl == b.decl {
+			if o.home != b.home || o.decl == b.decl {
 				continue
 			}
 			l := link{from: other, to: at, kind: EdgeAfter, reason: "barrier " + b.ID, place: b.Place}
@@ -216,31 +234,47 @@ func (c *compilation) connectBarriers() {
 // connectOrder adds the edges of order: first and last, but none that a requisite contradicts.
 func (c *compilation) connectOrder() {
 	for at := range c.instances {
-		order := c.instances[at].decl.order
-		if order == "" {
+		in := &c.instances[at]
+		if in.order == "" || in.root != 0 && in.root != at+1 {
 			continue
 		}
 		if c.graph.tries += len(c.graph.links); c.graph.full || c.graph.tries > 4*MaxEdges {
 			c.graph.full = true
 			break
 		}
-		contradicted := c.graph.reach(at, order == "first")
-		for other := range c.instances {
-			if contradicted[other] || c.instances[other].decl.order == order {
-				continue
-			}
-			l := link{from: at, to: other, kind: EdgeAfter, reason: "order: " + order + " in " + c.instances[at].ID}
-			if order == "last" {
-				l.from, l.to = other, at
-			}
-			if c.instances[other].decl.order != "" && order == "last" {
-				continue // first before last has its edge already
-			}
-			c.graph.add(l)
+		if in.order == "first" {
+			c.orderFirst(at)
+		} else {
+			c.orderLast(at)
 		}
 	}
 	if c.graph.full {
 		c.problems.add(Place{File: "site.yaml"}, "", "more than %d edges between states", MaxEdges)
+	}
+}
+
+func (c *compilation) orderFirst(at int) {
+	contradicted := c.graph.reach(at, true)
+	for other := range c.instances {
+		if !contradicted[other] && c.instances[other].order != "first" {
+			c.graph.add(link{from: at, to: other, kind: EdgeAfter, reason: "order: first in " + c.instances[at].ID})
+		}
+	}
+}
+
+// orderLast puts all before an instance, or before all that it runs. What is first has its edge already.
+func (c *compilation) orderLast(at int) {
+	first := c.instances[at].first
+	contradicted := c.graph.reach(first, false)
+	for other := range c.instances {
+		if contradicted[other] || c.instances[other].order != "" {
+			continue
+		}
+		for to := first; to <= at; to++ {
+			if !c.graph.add(link{from: other, to: to, kind: EdgeAfter, reason: "order: last in " + c.instances[at].ID}) {
+				return
+			}
+		}
 	}
 }
 
@@ -332,9 +366,9 @@ func (c *compilation) reportCycles(cycles [][]link) {
 		}
 		cycle = append(slices.Clone(cycle[first:]), cycle[:first]...)
 		var b strings.Builder
-		b.WriteString("cycle: " + c.instances[cycle[0].from].ID)
+		b.WriteString("cycle: " + c.label(cycle[0].from))
 		for _, l := range cycle {
-			fmt.Fprintf(&b, " → %s (%s", c.instances[l.to].ID, l.reason)
+			fmt.Fprintf(&b, " → %s (%s", c.label(l.to), l.reason)
 			if l.place.Line > 0 {
 				fmt.Fprintf(&b, ", line %d", l.place.Line)
 			}
@@ -346,6 +380,14 @@ func (c *compilation) reportCycles(cycles [][]link) {
 		}
 		c.problems.add(at, "each arrow reads: runs before", "%s", b.String())
 	}
+}
+
+// label names an instance in a message.
+func (c *compilation) label(at int) string {
+	if in := &c.instances[at]; in.Number > 1 {
+		return fmt.Sprintf("%s, invocation %d,", in.ID, in.Number)
+	}
+	return c.instances[at].ID
 }
 
 // sorted is a topological order of the instances: of those that are free to run, first the one with the smallest rank, then

@@ -34,6 +34,7 @@ type jinjaTemplate struct {
 	t       *exec.Template
 	err     *placedError
 	mutates bool // it may change a map or list that it was given
+	reads   *reads
 }
 
 func newJinja(l *Catalogue) *jinja {
@@ -51,6 +52,7 @@ func newJinja(l *Catalogue) *jinja {
 	globals["none"], globals["None"] = nil, nil
 	globals["range"] = j.budget.rangeFunction
 	globals["dict"] = j.budget.dictFunction
+	globals[fleetFunction] = j.fleetInJinja
 	j.env = &exec.Environment{
 		Context:           exec.NewContext(globals),
 		Filters:           jinjaFilters(j.budget),
@@ -93,6 +95,7 @@ func (j *jinja) parse(name string) jinjaTemplate {
 			return err
 		})
 		t.mutates = mutating.Match(data)
+		t.reads = readsOfJinja(string(pythonEscapes(data)), j.config)
 	}
 	if err != nil {
 		t.err = j.problem(name, err, nil)
@@ -107,6 +110,7 @@ func (j *jinja) render(name string, s *scope) ([]byte, *placedError) {
 	if t.err != nil {
 		return nil, t.err
 	}
+	j.note(name, map[string]bool{})
 	data := s.templateData()
 	if t.mutates {
 		data = deepCopy(data).(map[string]any)
@@ -125,6 +129,29 @@ func (j *jinja) render(name string, s *scope) ([]byte, *placedError) {
 		return nil, j.problem(name, err, s)
 	}
 	return out.Bytes(), nil
+}
+
+// note tells what a template may read, with all that it includes.
+func (j *jinja) note(name string, seen map[string]bool) {
+	if seen[name] {
+		return
+	}
+	seen[name] = true
+	noted := &j.lib.noting.reads
+	t := j.parse(name)
+	if t.err != nil || t.reads == nil {
+		noted.everything = true
+		return
+	}
+	noted.add(t.reads)
+	for _, include := range t.reads.includes {
+		found, err := treeLoader{j, name, 0}.Resolve(include)
+		if err != nil {
+			noted.everything = true
+			return
+		}
+		j.note(found[1:], seen)
+	}
 }
 
 // guarded turns a panic of a template engine into an error: they panic on a division by zero, for one.

@@ -3,6 +3,8 @@ package states
 // Limits of what a tree can make a node do, whoever wrote it. Each refusal names its limit.
 const (
 	MaxFileBytes       = 64 << 20  // any file of a tree
+	MaxFolderFiles     = 10_000    // files of one Folder parameter
+	MaxFolderBytes     = 256 << 20 // and their sizes in all
 	MaxDocumentBytes   = 1 << 20   // site.yaml, states files, defaults, roles, variables
 	MaxTemplateBytes   = 1 << 20   // the source of one template
 	MaxRenderedBytes   = 16 << 20  // what one template renders to

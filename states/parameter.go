@@ -76,6 +76,12 @@ func (c *compilation) part(p StatePart, s *scope, dir string) StatePartInvocatio
 			good = good && ok
 			continue
 		}
+		if param.Type == Folder {
+			files, ok := c.folder(p, e, s, dir)
+			params[param.Name] = files
+			good = good && ok
+			continue
+		}
 		value, ok := c.evaluate(e.value, s)
 		if !ok {
 			good = false

@@ -37,6 +37,8 @@ type Plan struct {
 	Node   Node
 	Policy Policy
 	StateRun
+	// ReadsFleet: it may differ when nodes join or leave, or their grants change.
+	ReadsFleet bool
 	// Rendered holds the bytes of templates and inline contents, by their hash ("sha256:…").
 	Rendered map[string][]byte
 	// Scopes hold what a Deferred was written under (variables, tags), encoded, by their hash.

@@ -26,26 +26,17 @@ func defaultPolicy() Policy {
 	return Policy{Order: Genius, OnFailure: "rollback", OnRemove: "restore", Drift: "enforce", CommandOutputs: "deny"}
 }
 
-var (
-	siteKeys   = []string{"groups", "targets", "policy", "modules"}
-	targetKeys = []string{"on", "components", "roles", "variables", "variables_from"}
-	policyKeys = []string{"order", "on_failure", "on_remove", "drift", "command_outputs"}
-)
-
 // document reads name as YAML or JSON by its suffix. It reports what is wrong and returns nil then.
 func (l *Catalogue) document(name string) *docNode {
-	if n, ok := l.documents[name]; ok {
-		return n
-	}
-	l.documents[name] = nil
-	data, err := l.tree.read(name, MaxDocumentBytes)
-	if err != nil {
-		l.problems.add(Place{File: name}, "", "%s %s", path.Base(name), reason(err))
-		return nil
-	}
-	n := l.parse(name, data)
-	l.documents[name] = n
-	return n
+	l.once("document "+name, func() {
+		data, err := l.tree.read(name, MaxDocumentBytes)
+		if err != nil {
+			l.problems.add(Place{File: name}, "", "%s %s", path.Base(name), reason(err))
+			return
+		}
+		l.documents[name] = l.parse(name, data)
+	})
+	return l.documents[name]
 }
 
 func (l *Catalogue) parse(name string, data []byte) *docNode {
@@ -150,23 +141,23 @@ func (l *Catalogue) readTarget(n *docNode) target {
 
 func (l *Catalogue) readPolicy(p *Policy, n *docNode) {
 	c := l.problems
-	set := func(field *string, e docEntry, allowed ...string) {
-		if s := c.oneOf(e.value, e.key, allowed...); s != "" {
+	set := func(field *string, e docEntry) {
+		if s := c.oneOf(e.value, e.key, wordsOf(policyTable, e.key)...); s != "" {
 			*field = s
 		}
 	}
 	for _, e := range c.mapOf(n, "policy") {
 		switch e.key {
 		case "order":
-			set((*string)(&p.Order), e, string(JustDoIt), string(Ansible), string(Genius))
+			set((*string)(&p.Order), e)
 		case "on_failure":
-			set(&p.OnFailure, e, "rollback", "stop", "continue")
+			set(&p.OnFailure, e)
 		case "on_remove":
-			set(&p.OnRemove, e, "restore", "keep")
+			set(&p.OnRemove, e)
 		case "drift":
-			set(&p.Drift, e, "enforce", "report")
+			set(&p.Drift, e)
 		case "command_outputs":
-			set(&p.CommandOutputs, e, "deny", "allow")
+			set(&p.CommandOutputs, e)
 		default:
 			c.unknownKey(e, "policy", policyKeys)
 		}

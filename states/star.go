@@ -52,6 +52,7 @@ func (f *starFiles) states(name string, s *scope) (*docNode, []placedError) {
 		return nil, one(at, "write: def states(node, vars):", "states must take two parameters, the node and its variables, not %d", fn.NumParams())
 	}
 	t := f.thread(name)
+	t.SetLocal(starFleetKey, f.lib)
 	if err := f.charge(t, m); err != nil {
 		return nil, one(at, "", "%s", err)
 	}

@@ -147,11 +147,12 @@ func (b *starBudget) spendShallow(factor int, values ...starlark.Value) error {
 
 // starGuards are the functions that starGuard calls.
 var starGuards = starlark.StringDict{
-	starCall:   starlark.NewBuiltin(starCall, guardCall),
-	starBinary: starlark.NewBuiltin(starBinary, guardBinary),
-	starAug:    starlark.NewBuiltin(starAug, guardAug),
-	starSized:  starlark.NewBuiltin(starSized, guardSized),
-	starKey:    starlark.NewBuiltin(starKey, guardKey),
+	starCall:      starlark.NewBuiltin(starCall, guardCall),
+	starBinary:    starlark.NewBuiltin(starBinary, guardBinary),
+	starAug:       starlark.NewBuiltin(starAug, guardAug),
+	starSized:     starlark.NewBuiltin(starSized, guardSized),
+	starKey:       starlark.NewBuiltin(starKey, guardKey),
+	fleetFunction: starlark.NewBuiltin(fleetFunction, starFleet),
 }
 
 func guardSized(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {

@@ -18,6 +18,7 @@ type tree struct {
 	fsys   fs.FS
 	texts  map[string]*textFile
 	hashes map[string]hashedFile
+	found  map[string]bool // what exists has been asked
 }
 
 type textFile struct {
@@ -33,7 +34,7 @@ type hashedFile struct {
 }
 
 func newTree(fsys fs.FS) *tree {
-	return &tree{fsys: fsys, texts: map[string]*textFile{}, hashes: map[string]hashedFile{}}
+	return &tree{fsys: fsys, texts: map[string]*textFile{}, hashes: map[string]hashedFile{}, found: map[string]bool{}}
 }
 
 // open refuses what is not a regular file of at most limit bytes.
@@ -250,6 +251,23 @@ func (c *collector) fromRendered(p *Problem, data []byte) {
 		return
 	}
 	p.Message += fmt.Sprintf(" (in line %d of the rendered text)", p.Place.Line)
+}
+
+// include takes over what another collector has gathered.
+func (c *collector) include(other *collector) {
+	c.calls += other.calls
+	c.left += other.left
+	for _, p := range other.problems {
+		key := p.Place.String() + "\x00" + p.Message
+		switch {
+		case c.seen[key]:
+		case len(c.problems) >= MaxProblems:
+			c.left++
+		default:
+			c.seen[key] = true
+			c.problems = append(c.problems, p)
+		}
+	}
 }
 
 func (c *collector) addAll(errs []placedError) {

@@ -18,7 +18,7 @@ func Validate(fsys fs.FS, nodes []Node, functions []Function) Problems {
 	if err != nil {
 		return Problems{{Message: err.Error()}}
 	}
-	return l.validate(nodes)
+	return l.validate(nodes, newCollector(l.tree))
 }
 
 // ValidateLike compiles a tree for nodes that it makes up from base, whose tags are the facts that any machine has: one for
@@ -29,19 +29,23 @@ func ValidateLike(fsys fs.FS, base Node, functions []Function) Problems {
 	if err != nil {
 		return Problems{{Message: err.Error()}}
 	}
+	all := newCollector(l.tree)
+	l.problems = all
 	for _, name := range l.tree.list("components") {
 		if !strings.HasPrefix(name, ".") {
 			l.component(named{name: name, place: Place{File: path.Join("components", name)}})
 		}
 	}
-	return l.validate(l.likelyNodes(base))
+	return l.validate(l.likelyNodes(base), all)
 }
 
-func (l *Catalogue) validate(nodes []Node) Problems {
+// validate adds what is wrong for the nodes to all.
+func (l *Catalogue) validate(nodes []Node, all *collector) Problems {
 	for _, n := range nodes {
-		l.compile(Input{Node: n, Fleet: nodes})
+		_, problems := l.compile(Input{Node: n, Fleet: nodes})
+		all.include(problems)
 	}
-	return l.problems.sorted()
+	return all.sorted()
 }
 
 // likelyNodes makes up nodes that between them meet the selectors' terms.

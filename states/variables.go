@@ -23,48 +23,6 @@ func merge(earlier, later map[string]any) map[string]any {
 	return out
 }
 
-// selection of one node: its components in order, each once, and the variables that lie over their defaults.
-type chosen struct {
-	components []string
-	variables  map[string]any
-}
-
-// choose evaluates the targets for a node. Later wins: roles, then variables of targets as written, then variable files.
-func (c *compilation) choose() chosen {
-	var roles, inline, files []map[string]any
-	out := chosen{}
-	seen := map[string]bool{}
-	add := func(components []named) {
-		for _, n := range components {
-			if !seen[n.name] && c.lib.component(n) != nil {
-				seen[n.name] = true
-				out.components = append(out.components, n.name)
-			}
-		}
-	}
-	for _, t := range c.lib.site.targets {
-		if !c.targets(t) {
-			continue
-		}
-		for _, n := range t.roles {
-			role := c.lib.role(n)
-			add(role.components)
-			roles = append(roles, c.variableValues(role.variables))
-		}
-		add(t.components)
-		inline = append(inline, c.variableValues(t.variables))
-		for _, n := range t.from {
-			files = append(files, c.variableValues(c.lib.variableFile(n)))
-		}
-	}
-	for _, layers := range [][]map[string]any{roles, inline, files} {
-		for _, layer := range layers {
-			out.variables = merge(out.variables, layer)
-		}
-	}
-	return out
-}
-
 func (c *compilation) targets(t target) bool {
 	if t.on.place.Line == 0 || c.lib.site.selectors == nil || c.lib.site.selectors.check(t.on.name) != nil {
 		return false // reported when the site was read
@@ -81,40 +39,42 @@ func (c *compilation) variableValues(n *docNode) map[string]any {
 	if n == nil || n.kind != kindMap {
 		return nil
 	}
-	s := newScope(c.node, nil)
-	v, _ := c.evaluate(n, &s)
+	v, _ := c.variables(n)
 	m, _ := v.(map[string]any)
 	return m
 }
 
 type role struct {
+	needs      []named // roles
 	components []named
 	variables  *docNode
 }
 
 // role reads roles/NAME.yaml once.
 func (l *Catalogue) role(n named) role {
-	if r, ok := l.roles[n.name]; ok {
-		return r
+	if name := l.namedFile("roles", "role", n); name != "" {
+		l.once(name, func() { l.roles[n.name] = l.readRole(name) })
 	}
-	l.roles[n.name] = role{}
-	name := l.namedFile("roles", "role", n)
-	if name == "" {
-		return role{}
-	}
+	return l.roles[n.name]
+}
+
+func (l *Catalogue) readRole(name string) role {
 	var r role
 	for _, e := range l.problems.mapOf(l.document(name), "a role") {
 		switch e.key {
+		case "description":
+			l.problems.stringOf(e.value, "description")
+		case "needs":
+			r.needs = l.problems.namesOf(e.value, "needs")
 		case "components":
 			r.components = l.problems.namesOf(e.value, "components")
 		case "variables":
 			l.problems.mapOf(e.value, "variables")
 			r.variables = e.value
 		default:
-			l.problems.unknownKey(e, "a role", []string{"components", "variables"})
+			l.problems.unknownKey(e, "a role", roleKeys)
 		}
 	}
-	l.roles[n.name] = r
 	return r
 }
 

@@ -188,7 +188,7 @@ func (a *agent) makeNode() error {
 	var err error
 	a.node, err = node.New(node.Config{
 		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
-		Place: place, FullCheck: a.config.CheckEvery, Logger: a.log,
+		Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
 		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
 		Volatile: a.kv.Volatile() && !a.id.fresh,
 	}, node.Ports{

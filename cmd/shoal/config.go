@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -34,6 +35,8 @@ type agentConfig struct {
 	Ring    string            `yaml:"ring"`
 	// CheckEvery is the time between full checks when nothing happens, jittered.
 	CheckEvery time.Duration `yaml:"check_every"`
+	// ConfirmWithin is how long a change of this machine may keep it from its mesh before it is rolled back.
+	ConfirmWithin time.Duration `yaml:"confirm_within"`
 }
 
 // loadConfig reads the file; every key that it does not know is an error with its place.
@@ -101,6 +104,12 @@ func (c agentConfig) complete() (agentConfig, error) {
 	if c.CheckEvery < time.Second {
 		return c, badInput("check_every: %s is too often; one second at least", c.CheckEvery)
 	}
+	if c.ConfirmWithin == 0 {
+		c.ConfirmWithin = time.Minute
+	}
+	if c.ConfirmWithin < time.Second {
+		return c, badInput("confirm_within: %s is too short; one second at least", c.ConfirmWithin)
+	}
 	if c.Ring == "" {
 		c.Ring = "token"
 	}
@@ -125,7 +134,7 @@ func dataDir(flag, root string) string {
 	if flag != "" {
 		return flag
 	}
-	return filepath.Join("/", root, defaultDataDir)
+	return filepath.Join(cmp.Or(root, "/"), defaultDataDir)
 }
 
 // readTicket takes the text itself, or @FILE.

@@ -28,7 +28,7 @@ type enforcer struct {
 // Enforce implements node.Enforcer.
 func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	defer debug.SetGCPercent(debug.SetGCPercent(busyGrowth))
-	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String()}
+	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String(), Confirm: w.Confirm}
 	if err := e.compile(w); err != nil {
 		return executor.Report{
 			Node: w.Member.Name, Env: meta.Env, Version: meta.Version, Revision: meta.Revision,

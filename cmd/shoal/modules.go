@@ -7,6 +7,7 @@ import (
 	"shoal/executor/module/group"
 	"shoal/executor/module/pkg"
 	"shoal/executor/module/service"
+	"shoal/executor/module/sshkey"
 	"shoal/executor/module/user"
 	"shoal/states"
 )
@@ -15,7 +16,7 @@ import (
 func modules() []executor.Module {
 	var all []executor.Module
 	for _, some := range [][]executor.Module{
-		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
+		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
 	} {
 		all = append(all, some...)
 	}

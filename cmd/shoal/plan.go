@@ -21,6 +21,8 @@ type planOptions struct {
 	tags                         []string
 	root, dataDir, order         string
 	exitCode                     bool
+	graph                        string             // text or dot
+	draw                         func(*states.Plan) // gets each plan, and then no machine is looked at; nil: a plan is checked
 }
 
 func newPlan(t *terminal) *cobra.Command {
@@ -32,7 +34,13 @@ func newPlan(t *terminal) *cobra.Command {
 
 With --tag, or where no agent runs, the plan is for this machine (or the folder of --root) with these tags. With a
 running agent it is for that agent's machine. --for NAME and --on SELECTOR compile the plans of other nodes of the mesh from their tags;
-what their machines look like is unknown here. Without TREE it is the head of the environment that is planned.`,
+what their machines look like is unknown here. Without TREE it is the head of the environment that is planned.
+
+--graph shows in which order the states would run, and why, for people; --graph=dot for Graphviz, --graph --json as data.
+No machine is looked at then.`,
+		Example: `  shoal plan mytree --tag role=web --root /tmp/box
+  shoal plan mytree --tag role=web --exit-code > /dev/null   # 10: something would change
+  shoal plan mytree --tag role=web --graph=dot | dot -Tsvg > run.svg`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	connect := nodeFlag(cmd)
@@ -41,11 +49,16 @@ what their machines look like is unknown here. Without TREE it is the head of th
 	f.StringVar(&o.forName, "for", "", "the node of the mesh to plan for")
 	f.StringVar(&o.on, "on", "", "plan for every node of the mesh that this selects, such as role=web")
 	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 10 when there are changes")
+	f.StringVar(&o.graph, "graph", "", "show the order of the run and the reason of each edge, as text or dot")
+	f.Lookup("graph").NoOptDefVal = "text"
 	hereFlags(cmd, &o.name, &o.zone, &o.tags, &o.root, &o.dataDir, &o.order)
 	cmd.MarkFlagsMutuallyExclusive("for", "on", "tag")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOrder(o.order); err != nil {
 			return err
+		}
+		if o.graph != "" {
+			return t.printGraphs(cmd, o, connect(), args)
 		}
 		reports, err := o.plan(cmd.Context(), connect(), cmd.Flags().Changed("node"), args)
 		if err != nil {
@@ -164,6 +177,10 @@ func (o planOptions) check(ctx context.Context, node states.Node, tree fs.FS, me
 	if err != nil {
 		return nil, err
 	}
+	if o.draw != nil {
+		o.draw(plan)
+		return nil, nil
+	}
 	m, done, err := checkMachine(root, dataDir)
 	if err != nil {
 		return nil, err
@@ -224,6 +241,9 @@ func (o planOptions) planOthers(ctx context.Context, client *api.Client, self ap
 		plan, err := states.Compile(tree, states.Input{Node: node}, functions())
 		if err != nil {
 			return nil, err
+		}
+		if o.draw != nil {
+			o.draw(plan)
 		}
 		reports = append(reports, executor.Unseen(plan, meta))
 	}

@@ -39,6 +39,7 @@ Without a mesh:
 		&cobra.Group{ID: "mesh", Title: "A mesh:"},
 		&cobra.Group{ID: "publish", Title: "Publish and look:"},
 		&cobra.Group{ID: "machine", Title: "One machine:"},
+		&cobra.Group{ID: "write", Title: "Write a tree:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -49,7 +50,8 @@ Without a mesh:
 	}
 	add("mesh", newInit(t), newTicket(t), newAgent(t), newMembers(t), newRing(t), newLeave(t), newEvict(t))
 	add("publish", newPush(t), newStatus(t), newReport(t), newLog(t), newShow(t), newDiff(t), newRollback(t))
-	add("machine", newValidate(t), newPlan(t), newApply(t), newRecover(t), newDocs(t))
+	add("machine", newValidate(t), newPlan(t), newApply(t), newRecover(t))
+	add("write", newFmt(t), newSchema(t), newDocs(t))
 	root.AddCommand(newVersion(t), newMan(t))
 	return root
 }

@@ -26,7 +26,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SHOAL_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("SHOAL_NODE", filepath.Join(env.WorkDir, "no-agent.sock"))
 			env.Setenv("NO_COLOR", "1")
-			return nil
+			examples, err := filepath.Abs("../../examples")
+			env.Setenv("EXAMPLES", examples)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   expectStatus,

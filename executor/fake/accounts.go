@@ -19,10 +19,13 @@ type Accounts struct {
 	Fail func(operation, name string) error
 }
 
+// lockedRow is what shadow(5) has of a user without a password.
+const lockedRow = "!:::::::"
+
 // NewAccounts returns a database with root alone.
 func NewAccounts() *Accounts {
 	return &Accounts{
-		users:  map[string]executor.User{"root": {Name: "root", Home: "/root", Shell: "/bin/bash", Shadow: "!"}},
+		users:  map[string]executor.User{"root": {Name: "root", Home: "/root", Shell: "/bin/bash", Shadow: "!:::::::"}},
 		groups: map[string]executor.Group{"root": {Name: "root"}},
 	}
 }
@@ -100,7 +103,7 @@ func (f *Accounts) PutUser(_ context.Context, u executor.User) error {
 	if !existed && u.GID == 0 && u.Name != "root" {
 		g, ok := f.groups[u.Name]
 		if !ok {
-			g = executor.Group{Name: u.Name, GID: f.freeID(u.System)}
+			g = executor.Group{Name: u.Name, GID: f.freeID(u.System), Shadow: "!:"}
 			f.groups[u.Name] = g
 		}
 		u.GID = g.GID
@@ -111,7 +114,7 @@ func (f *Accounts) PutUser(_ context.Context, u executor.User) error {
 		u.Shadow = old.Shadow
 	}
 	if u.Shadow == "" {
-		u.Shadow = "!"
+		u.Shadow = lockedRow
 	}
 	f.users[u.Name] = u
 	return nil
@@ -176,6 +179,12 @@ func (f *Accounts) PutGroup(_ context.Context, g executor.Group) error {
 		if other.GID == g.GID && other.Name != g.Name && (!existed || old.GID != g.GID) {
 			return fmt.Errorf("put group %s: gid %d belongs to %s", g.Name, g.GID, other.Name)
 		}
+	}
+	if g.Shadow == "" {
+		g.Shadow = old.Shadow
+	}
+	if g.Shadow == "" {
+		g.Shadow = "!:"
 	}
 	g.Members = slices.Clone(g.Members)
 	f.groups[g.Name] = g

@@ -378,3 +378,18 @@ func (f *Files) SetMeta(name string, meta executor.Meta) error {
 	}
 	return nil
 }
+
+// WriteSetting replaces what a file of the kernel says. Here those are the files below /proc and /sys.
+func (f *Files) WriteSetting(name string, data []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.regular(name)
+	if err == nil && !strings.HasPrefix(path.Clean(name), "/proc/") && !strings.HasPrefix(path.Clean(name), "/sys/") {
+		err = syscall.EINVAL
+	}
+	if err != nil {
+		return pathError("write", name, err)
+	}
+	n.data = slices.Clone(data)
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"shoal/executor"
 )
@@ -17,6 +18,7 @@ type Packages struct {
 	versions  map[string][]string // oldest first
 	depends   map[string][]string
 	installed map[string]executor.Package
+	refreshes []string
 	// Fail, when set, is asked before each change, and its error is the answer.
 	Fail func(operation string) error
 }
@@ -193,4 +195,24 @@ func (f *Packages) SetHold(_ context.Context, name string, hold bool) error {
 	p.Hold = hold
 	f.installed[name] = p
 	return nil
+}
+
+// RefreshPackages implements executor.Packages. What is offered needs no fetching; the asking is remembered.
+func (f *Packages) RefreshPackages(_ context.Context, repository string, _ time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Fail != nil {
+		if err := f.Fail("refresh packages"); err != nil {
+			return err
+		}
+	}
+	f.refreshes = append(f.refreshes, repository)
+	return nil
+}
+
+// Refreshes are the repositories whose lists were asked for.
+func (f *Packages) Refreshes() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.refreshes)
 }

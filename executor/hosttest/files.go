@@ -17,6 +17,7 @@ func FilesSuite(t *testing.T, open func(t *testing.T) executor.Host) {
 	for name, test := range map[string]func(*testing.T, executor.Host){
 		"Empty": empty, "StageAndRename": stageAndRename, "StageAbove": stageAbove, "Unstage": unstage, "Folders": folders,
 		"Symlinks": symlinks, "Meta": meta, "Links": links, "Hash": hash, "Strangers": strangers, "Escape": escape, "Errors": refusals,
+		"Settings": settings,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -288,4 +289,14 @@ func refusals(t *testing.T, h executor.Host) {
 	if all := names(t, h, "/"); !slices.Equal(all, []string{"d", "f"}) {
 		t.Errorf("left over: %v", all)
 	}
+}
+
+// settings: what is not the kernel's is not written in place. What is, only a machine's own root has.
+func settings(t *testing.T, h executor.Host) {
+	put(t, h, "/f", "old", executor.Meta{Mode: 0o644})
+	if h.WriteSetting("/f", []byte("new")) == nil {
+		t.Error("wrote to a file on a disk")
+	}
+	holds(t, h, "/f", "old")
+	isNot(t, h.WriteSetting("/none", []byte("x")), fs.ErrNotExist)
 }

@@ -65,13 +65,13 @@ func (f *accountFiles) open() (*os.Root, error) {
 	return dir, err
 }
 
-// stamps of passwd, group and shadow; zero for one that is not there.
-func (f *accountFiles) stamps() (all [3]stamp, err error) {
+// stamps of passwd, group, shadow and gshadow; zero for one that is not there.
+func (f *accountFiles) stamps() (all [4]stamp, err error) {
 	dir, err := f.open()
 	if err != nil {
 		return all, err
 	}
-	for i, name := range []string{passwdFile, groupFile, shadowFile} {
+	for i, name := range []string{passwdFile, groupFile, shadowFile, gshadowFile} {
 		info, err := dir.Lstat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -28,7 +28,7 @@ type Accounts struct {
 	files *accountFiles
 
 	mu     sync.Mutex
-	stamps [3]stamp // of passwd, group and shadow as cached
+	stamps [4]stamp // of the four files as cached
 	cache  *accountIndex
 }
 
@@ -83,7 +83,7 @@ func (a *Accounts) GroupByID(gid uint32) (executor.Group, bool, error) {
 	return a.LookupGroup(name)
 }
 
-// index costs three lstats while nothing has changed.
+// index costs four lstats while nothing has changed.
 func (a *Accounts) index() (*accountIndex, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -102,20 +102,35 @@ func (a *Accounts) index() (*accountIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	shadow, err := a.files.read(shadowFile)
-	if errors.Is(err, fs.ErrPermission) {
-		shadow, err = nil, nil // it is for root
-	}
+	shadow, err := a.secret(shadowFile)
 	if err != nil {
 		return nil, err
 	}
-	a.cache, a.stamps = newAccountIndex(passwd, group, shadow), stamps
+	gshadow, err := a.secret(gshadowFile)
+	if err != nil {
+		return nil, err
+	}
+	a.cache, a.stamps = newAccountIndex(passwd, group, shadow, gshadow), stamps
 	return a.cache, nil
 }
 
-func newAccountIndex(passwd, group, shadow rows) *accountIndex {
+// secret reads a file that is for root; anyone else sees nothing of it.
+func (a *Accounts) secret(name string) (rows, error) {
+	r, err := a.files.read(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	return r, err
+}
+
+func newAccountIndex(passwd, group, shadow, gshadow rows) *accountIndex {
 	ix := &accountIndex{users: passwd.users(), groups: map[string]executor.Group{}, byGID: map[uint32]string{}}
+	groupPasswords := gshadow.passwords(gshadowFields)
 	for _, g := range group.groups() {
+		// Without the members, which the group itself has.
+		if fields := strings.Split(groupPasswords[g.Name], ":"); len(fields) == gshadowFields-1 {
+			g.Shadow = strings.Join(fields[:gshadowFields-2], ":")
+		}
 		ix.groups[g.Name] = g
 		if _, taken := ix.byGID[g.GID]; !taken {
 			ix.byGID[g.GID] = g.Name
@@ -127,7 +142,7 @@ func newAccountIndex(passwd, group, shadow rows) *accountIndex {
 			}
 		}
 	}
-	passwords := shadow.passwords()
+	passwords := shadow.passwords(shadowFields)
 	for name, u := range ix.users {
 		slices.Sort(u.Groups)
 		u.Shadow = passwords[name]
@@ -143,7 +158,9 @@ type accountTables struct {
 	today                          int // days since 1970
 }
 
-func (d *accountTables) index() *accountIndex { return newAccountIndex(d.passwd, d.group, d.shadow) }
+func (d *accountTables) index() *accountIndex {
+	return newAccountIndex(d.passwd, d.group, d.shadow, d.gshadow)
+}
 
 // PutUser implements executor.Accounts.
 func (a *Accounts) PutUser(ctx context.Context, u executor.User) error {
@@ -222,16 +239,16 @@ func (d *accountTables) putPasswd(u executor.User) {
 	}
 	row[passwdUID], row[passwdGID] = formatID(u.UID), formatID(u.GID)
 	row[passwdGecos], row[passwdHome], row[passwdShell] = u.Gecos, u.Home, u.Shell
-	d.passwd = d.passwd.put(row)
+	d.passwd = d.passwd.put(row, u.After)
 	switch {
 	case !d.hasShadow:
 	case u.Shadow != "":
-		d.shadow = d.shadow.put(append([]string{u.Name}, strings.Split(u.Shadow, ":")...))
+		d.shadow = d.shadow.put(append([]string{u.Name}, strings.Split(u.Shadow, ":")...), u.After)
 	case d.shadow.index(u.Name) < 0:
 		locked := pad([]string{u.Name}, shadowFields)
 		locked[shadowPassword], locked[shadowChanged] = "!", strconv.Itoa(d.today)
 		locked[shadowMin], locked[shadowMax], locked[shadowWarn] = "0", "99999", "7"
-		d.shadow = d.shadow.put(locked)
+		d.shadow = d.shadow.put(locked, u.After)
 	}
 }
 
@@ -259,7 +276,7 @@ func (a *Accounts) RemoveUser(ctx context.Context, name string) error {
 
 // PutGroup implements executor.Accounts.
 func (a *Accounts) PutGroup(ctx context.Context, g executor.Group) error {
-	err := checkName(g.Name)
+	err := checkGroup(g)
 	for _, m := range g.Members {
 		err = errors.Join(err, checkName(m))
 	}
@@ -297,7 +314,7 @@ func (d *accountTables) putGroup(g executor.Group) {
 		row = pad([]string{g.Name, "x"}, groupFields)
 	}
 	row[groupGID], row[groupMembers] = formatID(g.GID), members
-	d.group = d.group.put(row)
+	d.group = d.group.put(row, g.After)
 	if !d.hasGshadow {
 		return
 	}
@@ -305,8 +322,11 @@ func (d *accountTables) putGroup(g executor.Group) {
 	if row == nil {
 		row = pad([]string{g.Name, "!"}, gshadowFields)
 	}
+	if g.Shadow != "" {
+		copy(row[1:gshadowMembers], strings.Split(g.Shadow, ":"))
+	}
 	row[gshadowMembers] = members
-	d.gshadow = d.gshadow.put(row)
+	d.gshadow = d.gshadow.put(row, g.After)
 }
 
 // RemoveGroup implements executor.Accounts.

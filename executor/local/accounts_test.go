@@ -450,7 +450,7 @@ func FuzzPasswd(f *testing.F) {
 		if again := parseRows(r.bytes()); !slices.Equal(r, again) && len(data) > 1 {
 			t.Fatalf("%q reads back as %q", r, again)
 		}
-		newAccountIndex(r, r, r)
+		newAccountIndex(r, r, r, r)
 		if checkName(name) != nil {
 			return
 		}

@@ -321,13 +321,61 @@ func (a *Apt) mayRefresh() bool {
 	return true
 }
 
-func (a *Apt) refresh(ctx context.Context) error {
+func (a *Apt) refresh(ctx context.Context, only ...string) error {
 	if err := waitFree(ctx, "/var/lib/apt/lists/lock"); err != nil {
 		return err
 	}
 	args := []string{"update", "-q", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20", "-o", "Acquire::Retries=1"}
-	_, err := runApt(ctx, nil, "apt-get", args...)
+	_, err := runApt(ctx, nil, "apt-get", append(args, only...)...)
 	return err
+}
+
+// RefreshPackages implements executor.Packages. That of one repository leaves the lists of the others, so that it needs none
+// of their servers.
+func (a *Apt) RefreshPackages(ctx context.Context, repository string, maxAge time.Duration) error {
+	if a.belowRoot() {
+		return errPackagesBelowRoot
+	}
+	if repository == "" {
+		a.mu.Lock()
+		fresh := maxAge > 0 && (time.Since(a.refreshed) < maxAge || time.Since(listsFetched()) < maxAge)
+		if !fresh {
+			a.refreshed = time.Now()
+		}
+		a.mu.Unlock()
+		if fresh {
+			return nil
+		}
+		return a.refresh(ctx)
+	}
+	only, err := aptSource(repository)
+	if err != nil {
+		return err
+	}
+	// apt-get warns and succeeds when a list cannot be fetched, and a repository that was just added has to be there.
+	return a.refresh(ctx, "-o", "Dir::Etc::sourcelist="+only, "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Get::List-Cleanup=0",
+		"-o", "APT::Update::Error-Mode=any")
+}
+
+// listsFetched is when lists were last fetched, by this or another process; the zero time when there are none.
+func listsFetched() (last time.Time) {
+	for _, dir := range []string{"/var/lib/apt/lists", "/var/lib/apt/lists/partial"} {
+		if info, err := os.Stat(dir); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
+}
+
+// aptSource finds the file of a repository.
+func aptSource(repository string) (string, error) {
+	for _, ending := range []string{".sources", ".list"} {
+		name := filepath.Join("/etc/apt/sources.list.d", filepath.Base(repository)+ending)
+		if _, err := os.Stat(name); err == nil {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("fetch package lists: no repository %s in /etc/apt/sources.list.d", repository)
 }
 
 // waitFree waits for a lock for which apt-get itself does not wait.

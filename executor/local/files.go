@@ -234,6 +234,35 @@ func (f *Files) Mkdir(name string, meta executor.Meta) error {
 	return pathError("mkdir", name, setMeta(fd, meta))
 }
 
+// The file systems of the kernel itself (statfs(2)).
+const (
+	procMagic  = 0x9fa0
+	sysfsMagic = 0x62656572
+)
+
+// WriteSetting writes to a file of the kernel in one call, as the kernel takes each call for a value.
+func (f *Files) WriteSetting(name string, data []byte) error {
+	dir, base, err := f.parent(name)
+	if err != nil {
+		return pathError("write", name, err)
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return pathError("write", name, err)
+	}
+	defer unix.Close(fd)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return pathError("write", name, err)
+	}
+	if fs.Type != procMagic && fs.Type != sysfsMagic {
+		return pathError("write", name, errors.New("not a file of the kernel"))
+	}
+	_, err = unix.Write(fd, data)
+	return pathError("write", name, err)
+}
+
 // changed notes that the file system of an open folder has to be synced.
 func (f *Files) changed(dir int) {
 	f.forget()

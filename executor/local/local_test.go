@@ -50,6 +50,24 @@ func TestWithoutRoot(t *testing.T) {
 	}
 }
 
+// TestSettingOfTheKernel: the name of this process is a file of the kernel that anyone may write.
+func TestSettingOfTheKernel(t *testing.T) {
+	h := newHost(t, "", "")
+	const name = "/proc/self/comm"
+	old, err := h.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"shoal-setting", strings.TrimSpace(string(old))} {
+		if err := h.WriteSetting(name, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := h.ReadFile(name); err != nil || string(now) != value+"\n" {
+			t.Errorf("%q, %v, wanted %q", now, err, value)
+		}
+	}
+}
+
 // TestHashCacheOnDisk: the next process does not read what this one has read.
 func TestHashCacheOnDisk(t *testing.T) {
 	root, data := t.TempDir(), t.TempDir()

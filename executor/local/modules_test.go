@@ -56,6 +56,38 @@ func TestUserModuleOnFiles(t *testing.T) {
 	}})
 }
 
+// What is taken out of the files comes back byte by byte: the place of each row, passwords, the order of members and who
+// administers a group.
+func TestAbsentOnFiles(t *testing.T) {
+	host := func(t *testing.T) executor.Host {
+		h := sandbox(t)
+		etc := filepath.Join(h.(*Host).Root(), "etc")
+		for name, text := range map[string]string{
+			"group":   "root:x:0:\ndaemon:x:1:\nsudo:x:27:ann,daemon,root\nann:x:1000:\nnogroup:x:65534:\n+:::\n",
+			"gshadow": "root:*::\ndaemon:*::\nsudo:$6$x:ann,root:ann,daemon,root\nann:!::\nnogroup:*::\n",
+		} {
+			if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return h
+	}
+	for _, s := range []moduletest.Suite{
+		{Module: user.Modules()[1], Cases: []moduletest.Case{{Name: "user", Params: executor.Params{"name": "ann"}}}},
+		{Module: group.Modules()[1], Cases: []moduletest.Case{{Name: "group", Params: executor.Params{"name": "sudo"}}}},
+		{Module: user.Modules()[0], Cases: []moduletest.Case{
+			{Name: "password", Params: executor.Params{"name": "ann", "password": "$6$y$z", "locked": true, "expires": "2031-01-01", "create_home": false}},
+			{Name: "new with one", Params: executor.Params{"name": "bob", "password": "$6$y$z", "groups": []any{"sudo"}, "create_home": false}},
+		}},
+	} {
+		s.Host, s.Snapshot = host, accountBytes
+		moduletest.Run(t, s)
+		if moduletest.Interrupt(t, s) == 0 {
+			t.Error("nothing was interrupted")
+		}
+	}
+}
+
 func TestGroupModuleOnFiles(t *testing.T) {
 	moduletest.Run(t, moduletest.Suite{Module: group.Modules()[0], Host: sandbox, Snapshot: accountBytes, Cases: []moduletest.Case{
 		{Name: "new", Params: executor.Params{"name": "app"}},

@@ -50,8 +50,9 @@ func pad(fields []string, n int) []string {
 	return fields
 }
 
-// put replaces the row of that name, or adds one before the first line of NIS, which ends the local rows.
-func (r rows) put(fields []string) rows {
+// put replaces the row of that name, or adds one below the row after; where that is not there, before the first line of NIS,
+// which ends the local rows.
+func (r rows) put(fields []string, after string) rows {
 	line := strings.Join(fields, ":")
 	if i := r.index(fields[0]); i >= 0 {
 		changed := slices.Clone(r)
@@ -61,6 +62,9 @@ func (r rows) put(fields []string) rows {
 	end := slices.IndexFunc(r, func(line string) bool { return strings.HasPrefix(line, "+") })
 	if end < 0 {
 		end = len(r)
+	}
+	if above := r.index(after); after != "" && above >= 0 {
+		end = above + 1
 	}
 	return slices.Insert(slices.Clone(r), end, line)
 }
@@ -110,6 +114,7 @@ const (
 // users by name. Of two rows with one name the first counts.
 func (r rows) users() map[string]executor.User {
 	users := map[string]executor.User{}
+	above := ""
 	for _, line := range r {
 		f := strings.Split(line, ":")
 		if len(f) < passwdFields || !isRowName(f[0]) {
@@ -122,18 +127,21 @@ func (r rows) users() map[string]executor.User {
 		}
 		users[f[0]] = executor.User{
 			Name: f[0], UID: uid, GID: gid, Gecos: f[passwdGecos], Home: f[passwdHome], Shell: f[passwdShell], System: isSystemID(uid),
+			After: above,
 		}
+		above = f[0]
 	}
 	return users
 }
 
-// passwords are the rows of shadow without their names. Of two rows with one name the first counts.
-func (r rows) passwords() map[string]string {
+// passwords are the rows of shadow or gshadow, of so many fields, without their names. Of two rows with one name the first
+// counts.
+func (r rows) passwords(fields int) map[string]string {
 	rest := map[string]string{}
 	for _, line := range r {
-		name, fields, ok := strings.Cut(line, ":")
-		if _, again := rest[name]; ok && !again && strings.Count(fields, ":") == shadowFields-2 {
-			rest[name] = fields
+		name, values, ok := strings.Cut(line, ":")
+		if _, again := rest[name]; ok && !again && strings.Count(values, ":") == fields-2 {
+			rest[name] = values
 		}
 	}
 	return rest
@@ -142,7 +150,7 @@ func (r rows) passwords() map[string]string {
 // groups in the order of the file. Of two rows with one name the first counts.
 func (r rows) groups() []executor.Group {
 	var groups []executor.Group
-	seen := map[string]bool{}
+	seen, above := map[string]bool{}, ""
 	for _, line := range r {
 		f := strings.Split(line, ":")
 		if len(f) < groupFields || !isRowName(f[0]) || seen[f[0]] {
@@ -157,7 +165,8 @@ func (r rows) groups() []executor.Group {
 		if len(members) == 0 {
 			members = nil
 		}
-		groups = append(groups, executor.Group{Name: f[0], GID: gid, Members: members, System: isSystemID(gid)})
+		groups = append(groups, executor.Group{Name: f[0], GID: gid, Members: members, System: isSystemID(gid), After: above})
+		above = f[0]
 	}
 	return groups
 }
@@ -177,6 +186,17 @@ var accountName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_.
 func checkName(name string) error {
 	if !accountName.MatchString(name) {
 		return fmt.Errorf("%q is not a name for a user or a group", name)
+	}
+	return nil
+}
+
+// checkGroup refuses what would break out of its field.
+func checkGroup(g executor.Group) error {
+	if err := checkName(g.Name); err != nil {
+		return err
+	}
+	if g.Shadow != "" && (strings.Count(g.Shadow, ":") != gshadowFields-3 || strings.ContainsAny(g.Shadow, "\n\r\x00")) {
+		return errors.New("what was kept of the password is no row of gshadow")
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type Suite struct {
 	// Snapshot reads all that the module may touch, in a form that reflect.DeepEqual compares: contents, owners, modes, times.
 	Snapshot func(t *testing.T, h executor.Host) any
 	Cases    []Case
+	// Faults: each operation of each Apply is also let fail, and the process die at it.
+	Faults bool
 }
 
 // Case is one machine and the parameters that are asked of it.
@@ -67,7 +69,78 @@ func (ts Texts) Bytes(_ context.Context, c states.Content) ([]byte, error) {
 func Run(t *testing.T, s Suite) {
 	for _, c := range s.Cases {
 		t.Run(c.Name, func(t *testing.T) { s.run(t, c) })
+		if s.Faults && !c.Matches && !c.Irreversible {
+			t.Run(c.Name+", with faults", func(t *testing.T) { s.faults(t, c) })
+		}
 	}
+}
+
+// maxSteps bounds the operations of one Apply, so that a suite ends.
+const maxSteps = 2000
+
+// faults lets each operation of an Apply fail once, and dies before and after each: what Revert puts back is the machine
+// as it was.
+func (s Suite) faults(t *testing.T, c Case) {
+	count := 0
+	for _, kind := range []struct {
+		name        string
+		dead, after bool
+	}{{"fails", false, false}, {"is the last", true, false}, {"is the last, and done", true, true}} {
+		for at := 1; ; at++ {
+			if at > maxSteps {
+				t.Fatalf("Apply takes over %d operations", maxSteps)
+			}
+			if !s.fault(t, c, kind.name, &steps{at: at, dead: kind.dead, after: kind.after}) {
+				break
+			}
+			count++
+		}
+	}
+	if count == 0 {
+		t.Error("no operation failed: the suite saw nothing")
+	}
+}
+
+// fault tries one; false: Apply has no such operation.
+func (s Suite) fault(t *testing.T, c Case, kind string, f *steps) bool {
+	t.Helper()
+	h := s.Host(t)
+	if c.Setup != nil {
+		c.Setup(t, h)
+	}
+	before := s.Snapshot(t, h)
+	undo := s.capture(t, h, c)
+	f.Host = h
+	_, err := s.Module.Apply(t.Context(), f, c.Contents, c.Params)
+	if f.n < f.at {
+		return false
+	}
+	name := fmt.Sprintf("operation %d (%s) %s", f.at, f.name, kind)
+	if f.dead && err == nil {
+		t.Fatalf("%s, and Apply says that it did it all", name)
+	}
+	if err := h.Unstage(s.stages(c, undo)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Module.Revert(t.Context(), h, c.Params, undo); err != nil {
+		t.Fatalf("%s: Revert: %v", name, err)
+	}
+	if err := h.Unstage(s.stages(c, undo)); err != nil {
+		t.Fatal(err)
+	}
+	s.same(t, h, before, name+": Revert did not restore the machine")
+	return true
+}
+
+// stages are the paths that the engine sweeps after a crash.
+func (s Suite) stages(c Case, u executor.Undo) []string {
+	paths := u.Stages
+	for _, p := range s.Module.Function().Params {
+		if name, ok := c.Params[p.Name].(string); ok && p.Provides == states.ResourcePath {
+			paths = append(paths, p.Resource(name))
+		}
+	}
+	return paths
 }
 
 func (s Suite) run(t *testing.T, c Case) {

@@ -19,7 +19,7 @@ func TestCommandsOfThePages(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	tried := 0
-	for _, page := range []string{"README.md", "docs/language.md", "docs/operations.md", "examples/webfleet/README.md"} {
+	for _, page := range []string{"README.md", "docs/language.md", "docs/operations.md", "examples/webfleet/README.md", "examples/certificates/README.md"} {
 		data, err := os.ReadFile(filepath.Join("../..", page))
 		if err != nil {
 			t.Fatal(err)

@@ -144,7 +144,7 @@ func (e *enforcing) enforce(ctx context.Context) executor.Report {
 	}
 	return e.n.ports.Enforcer.Enforce(ctx, Wanted{
 		Env: head.Env, Version: head.Version, Revision: head.Revision,
-		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member,
+		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member, Confirm: e.n.confirmation(),
 	})
 }
 

@@ -18,7 +18,12 @@ const maxLog = 1000
 
 // gather asks all members that are alive what they know.
 func (n *Node) gather(ctx context.Context) (mesh.Gathered, error) {
-	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.AskStatus{ID: id} })
+	return n.gatherFrom(ctx, 0)
+}
+
+// gatherFrom asks some of them; 0 stands for all.
+func (n *Node) gatherFrom(ctx context.Context, some int) (mesh.Gathered, error) {
+	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.AskStatus{ID: id, Some: some} })
 	if err != nil {
 		return mesh.Gathered{}, err
 	}

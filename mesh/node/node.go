@@ -3,6 +3,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -22,8 +23,9 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultFullCheck = 5 * time.Minute
-	leaveTime        = 4 * time.Second
+	DefaultFullCheck     = 5 * time.Minute
+	DefaultConfirmWithin = time.Minute
+	leaveTime            = 4 * time.Second
 )
 
 // ErrStopped is returned to whoever asks a node that does not run, or has stopped because its disk refused a write.
@@ -46,7 +48,10 @@ type Config struct {
 	Volatile bool
 	// FullCheck is about how often everything is enforced again without a reason; 0: DefaultFullCheck.
 	FullCheck time.Duration
-	Logger    *slog.Logger
+	// ConfirmWithin is how long after a run the node may take to reach its mesh again, if it was in touch with it before; else
+	// the run is rolled back. 0: DefaultConfirmWithin.
+	ConfirmWithin time.Duration
+	Logger        *slog.Logger
 }
 
 // Gossip is what the node needs of membership/gossip.
@@ -69,6 +74,9 @@ type Wanted struct {
 	Revision store.Hash
 	Tree     fs.FS // its files are on this node's disk
 	Member   membership.Member
+	// Confirm is to be asked when the machine was changed and before the change is final: an error says that it cut the machine
+	// off from its mesh. Nil where the node was not in touch with its mesh to begin with.
+	Confirm func(ctx context.Context) error
 }
 
 // Ports are what a node acts through. Transport and Gossip are nil for a node without a mesh; Drift may be nil.
@@ -103,6 +111,7 @@ type Node struct {
 	serving atomic.Int32
 	work    sync.WaitGroup
 	enforce *enforcing
+	touch   touch
 }
 
 // ask is an event that is to be answered: by the Core under its id, or, when told is set, as soon as the Core knows.
@@ -117,9 +126,8 @@ func New(cfg Config, ports Ports) (*Node, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.FullCheck == 0 {
-		cfg.FullCheck = DefaultFullCheck
-	}
+	cfg.FullCheck = cmp.Or(cfg.FullCheck, DefaultFullCheck)
+	cfg.ConfirmWithin = cmp.Or(cfg.ConfirmWithin, DefaultConfirmWithin)
 	n := &Node{
 		cfg: cfg, ports: ports, log: cfg.Logger,
 		asks: make(chan ask), done: make(chan any, 256), replies: map[uint64]chan mesh.Answer{},
@@ -257,6 +265,7 @@ func (n *Node) frame(ctx context.Context, f mesh.Frame) {
 		n.log.Debug("dropped a frame", "from", f.From, "error", err)
 		return
 	}
+	n.touch.heard(time.Now())
 	n.step(ctx, mesh.Received{From: f.From, Message: m})
 }
 

@@ -38,6 +38,7 @@ func (Run) Function() states.Function {
 			{Name: "only_if", Type: states.String, Doc: "a shell command, also run by a plan: it runs only when that one succeeds"},
 			{Name: "cwd", Type: states.Path, Needs: states.ResourcePath, Doc: "the folder it runs in; / when not given"},
 			{Name: "env", Type: states.Map, Doc: "environment variables, added to a minimal environment"},
+			{Name: "stdin", Type: states.String, Doc: "its standard input; empty when not given"},
 			{Name: "user", Type: states.String, Needs: states.ResourceUser, Doc: "the user it runs as; when not given, shoal's own"},
 			{Name: "timeout", Type: states.Duration, Doc: "it is killed with all its children after that long"},
 		},
@@ -100,8 +101,11 @@ func command(p executor.Params, guard string) (executor.Command, error) {
 	for _, arg := range argv {
 		c.Argv = append(c.Argv, fmt.Sprint(arg))
 	}
+	if stdin, ok := p["stdin"].(string); ok {
+		c.Stdin = []byte(stdin)
+	}
 	if guard != "" {
-		c.Argv = []string{"/bin/sh", "-c", guard}
+		c.Argv, c.Stdin = []string{"/bin/sh", "-c", guard}, nil
 	}
 	if len(c.Argv) == 0 {
 		return c, errors.New("argv: is empty")

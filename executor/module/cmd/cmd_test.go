@@ -89,6 +89,20 @@ func TestWhereAndHowItRuns(t *testing.T) {
 	}
 }
 
+// TestStdin: the command reads what it is given, and its guard reads nothing.
+func TestStdin(t *testing.T) {
+	h := newLocal(t)
+	p := params{"shell": "cat", "stdin": "line\n", "only_if": `test -z "$(cat)"`}
+	change, err := cmd.Run{}.Check(t.Context(), h, nil, p)
+	if err != nil || !change.Needed {
+		t.Fatalf("%+v, %v", change, err)
+	}
+	out, err := cmd.Run{}.Apply(t.Context(), h, nil, p)
+	if err != nil || out["stdout"] != "line\n" {
+		t.Errorf("%v, %v", out, err)
+	}
+}
+
 func TestFailureSaysWhy(t *testing.T) {
 	h := newLocal(t)
 	for _, c := range []struct {

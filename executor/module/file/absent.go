@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"shoal/executor"
+	"shoal/internal/hostfile"
 	"shoal/states"
 )
 
@@ -16,23 +17,23 @@ func (Absent) Function() states.Function {
 	return states.Function{
 		Module: "file", Name: "absent",
 		Doc:    "Nothing at path: a file, a symlink, or a folder with all that is in it is removed.",
-		Params: []states.Param{pathParam("what is to be gone")},
+		Params: []states.Param{hostfile.PathParam("what is to be gone")},
 		Outputs: []states.Output{
 			{Name: "path", Type: states.Path, Doc: "what is gone"},
 			{Name: "changed", Type: states.Bool, Doc: "whether this run removed it"},
 		},
 		CheckDoc: "One lstat.",
-		UndoDoc:  fmt.Sprintf("What was removed is restored, up to %d MiB and %d entries; beyond, the plan says that it is irreversible.", MaxKept>>20, MaxKeptEntries),
+		UndoDoc:  fmt.Sprintf("What was removed is restored, up to %d MiB and %d entries; beyond, the plan says that it is irreversible.", hostfile.MaxKept>>20, hostfile.MaxKeptEntries),
 	}
 }
 
 // Check looks whether something is there.
 func (Absent) Check(_ context.Context, h executor.Host, _ executor.Contents, p executor.Params) (executor.Change, error) {
-	name, err := pathOf(p)
+	name, err := hostfile.PathOf(p)
 	if err != nil {
 		return executor.Change{}, err
 	}
-	st, err := look(h, name)
+	st, err := hostfile.Look(h, name)
 	if err != nil {
 		return executor.Change{}, err
 	}
@@ -40,26 +41,22 @@ func (Absent) Check(_ context.Context, h executor.Host, _ executor.Contents, p e
 		return executor.Change{Outputs: map[string]any{"path": name, "changed": false}}, nil
 	}
 	return executor.Change{
-		Needed: true, Diff: "remove " + kindName(st.Mode) + "\n", Outputs: map[string]any{"path": name, "changed": true},
-	}, writable(h, name)
+		Needed: true, Diff: "remove " + hostfile.KindName(st.Mode) + "\n", Outputs: map[string]any{"path": name, "changed": true},
+	}, hostfile.Writable(h, name)
 }
 
 // Capture keeps what is there, a folder with all that is in it.
 func (Absent) Capture(_ context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
-	name, err := pathOf(p)
-	if err != nil {
-		return executor.Undo{}, err
-	}
-	return capture(h, name, true, false)
+	return capture(h, p, true, false)
 }
 
 // Apply removes it.
 func (Absent) Apply(_ context.Context, h executor.Host, _ executor.Contents, p executor.Params) (map[string]any, error) {
-	name, err := pathOf(p)
+	name, err := hostfile.PathOf(p)
 	if err != nil {
 		return nil, err
 	}
-	st, err := look(h, name)
+	st, err := hostfile.Look(h, name)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +64,7 @@ func (Absent) Apply(_ context.Context, h executor.Host, _ executor.Contents, p e
 	if st == nil {
 		return out, nil
 	}
-	return out, removeTree(h, name, st)
+	return out, hostfile.RemoveTree(h, name, st)
 }
 
 // Revert puts back what Capture saw.

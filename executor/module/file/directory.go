@@ -2,15 +2,12 @@ package file
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"shoal/executor"
+	"shoal/internal/hostfile"
 	"shoal/states"
 )
-
-func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // Directory is file.directory.
 type Directory struct{}
@@ -20,7 +17,7 @@ func (Directory) Function() states.Function {
 	return states.Function{
 		Module: "file", Name: "directory",
 		Doc:    "A folder with the given owner and mode; folders above it are made with mode 0755.",
-		Params: append([]states.Param{pathParam("where the folder is")}, metaParams("0755 for a new folder, else left as it is")...),
+		Params: append([]states.Param{hostfile.PathParam("where the folder is")}, hostfile.MetaParams("0755 for a new folder, else left as it is")...),
 		Outputs: []states.Output{
 			{Name: "path", Type: states.Path, Doc: "where the folder is"},
 			{Name: "changed", Type: states.Bool, Doc: "whether this run changed it"},
@@ -32,62 +29,58 @@ func (Directory) Function() states.Function {
 
 // Check compares type, mode and owner.
 func (Directory) Check(_ context.Context, h executor.Host, _ executor.Contents, p executor.Params) (executor.Change, error) {
-	a, err := aimOf(h, p)
+	a, err := plainTarget(h, p)
 	if err != nil {
 		return executor.Change{}, err
 	}
-	st, err := look(h, a.path)
+	st, err := hostfile.Look(h, a.Path)
 	if err != nil {
 		return executor.Change{}, err
 	}
-	change := executor.Change{Outputs: map[string]any{"path": a.path, "changed": false}}
+	change := executor.Change{Outputs: map[string]any{"path": a.Path, "changed": false}}
 	switch {
 	case st == nil:
-		change.Diff = a.created("folder", folderMode)
+		change.Diff = a.Created("folder", hostfile.DefaultFolderMode)
 	case !st.Mode.IsDir():
-		return executor.Change{}, fmt.Errorf("%s is %s", a.path, kindName(st.Mode))
+		return executor.Change{}, fmt.Errorf("%s is %s", a.Path, hostfile.KindName(st.Mode))
 	default:
-		change.Diff = a.diff(*st)
+		change.Diff = a.Diff(*st)
 	}
 	if change.Diff != "" {
 		change.Needed, change.Outputs["changed"] = true, true
-		if err := writable(h, a.path); err != nil {
+		if err := hostfile.Writable(h, a.Path); err != nil {
 			return executor.Change{}, err
 		}
 	}
-	return change, a.missing
+	return change, a.Missing
 }
 
 // Capture keeps owner and mode.
 func (Directory) Capture(_ context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
-	name, err := pathOf(p)
-	if err != nil {
-		return executor.Undo{}, err
-	}
-	return capture(h, name, false, false)
+	return capture(h, p, false, false)
 }
 
 // Apply makes or changes the folder.
 func (Directory) Apply(_ context.Context, h executor.Host, _ executor.Contents, p executor.Params) (map[string]any, error) {
-	a, err := aimOf(h, p)
+	a, err := plainTarget(h, p)
 	if err != nil {
 		return nil, err
 	}
-	if a.missing != nil {
-		return nil, a.missing
+	if a.Missing != nil {
+		return nil, a.Missing
 	}
-	st, err := look(h, a.path)
+	st, err := hostfile.Look(h, a.Path)
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]any{"path": a.path, "changed": true}
+	out := map[string]any{"path": a.Path, "changed": true}
 	if st != nil {
-		return out, h.SetMeta(a.path, a.over(st, folderMode, ids{}))
+		return out, h.SetMeta(a.Path, a.Over(st, hostfile.DefaultFolderMode, hostfile.IDs{}))
 	}
-	if err := makeParents(h, a.path); err != nil {
+	if err := hostfile.MakeParents(h, a.Path); err != nil {
 		return nil, err
 	}
-	return out, h.Mkdir(a.path, a.over(nil, folderMode, self(h)))
+	return out, h.Mkdir(a.Path, a.Over(nil, hostfile.DefaultFolderMode, hostfile.Self(h)))
 }
 
 // Revert puts back what Capture saw.

@@ -14,6 +14,7 @@ import (
 	"shoal/executor/local"
 	"shoal/executor/module/file"
 	"shoal/executor/moduletest"
+	"shoal/internal/hostfile"
 )
 
 type accounts struct{ executor.Accounts }
@@ -51,55 +52,6 @@ func newLocal(t *testing.T) *local.Host {
 	return h
 }
 
-// snapshot lists what is below a folder, with everything but the times of folders.
-func snapshot(t *testing.T, h executor.Host) any {
-	t.Helper()
-	var rows []string
-	walk(t, h, "/", &rows)
-	return strings.Join(rows, "\n")
-}
-
-func walk(t *testing.T, h executor.Host, dir string, rows *[]string) {
-	t.Helper()
-	names, err := h.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range names {
-		name := filepath.Join(dir, n)
-		st, err := h.Lstat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		row := fmt.Sprintf("%s %v %d:%d", name, st.Mode, st.UID, st.GID)
-		attrs, err := h.Xattrs(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(attrs) > 0 {
-			row += fmt.Sprintf(" %q", attrs)
-		}
-		switch {
-		case st.Mode.IsRegular():
-			data, err := h.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			row += fmt.Sprintf(" %d %q", st.Mtime, data)
-		case st.Mode&os.ModeSymlink != 0:
-			target, err := h.Readlink(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			row += fmt.Sprintf(" %d -> %s", st.Mtime, target)
-		}
-		*rows = append(*rows, row)
-		if st.Mode.IsDir() {
-			walk(t, h, name, rows)
-		}
-	}
-}
-
 func have(t *testing.T, h executor.Host, name, text string, meta executor.Meta) {
 	t.Helper()
 	folder(t, h, filepath.Dir(name))
@@ -134,7 +86,7 @@ func link(t *testing.T, h executor.Host, name, target string) {
 func suite(t *testing.T, m executor.Module, cases []moduletest.Case) {
 	for name, host := range hosts() {
 		t.Run(name, func(t *testing.T) {
-			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: snapshot, Cases: cases})
+			moduletest.Run(t, moduletest.Suite{Module: m, Host: host, Snapshot: moduletest.Files, Cases: cases, Faults: true})
 		})
 	}
 }
@@ -210,7 +162,7 @@ func TestAbsent(t *testing.T) {
 		}},
 		{Name: "symlink", Params: p{"path": "/l"}, Setup: func(t *testing.T, h executor.Host) { link(t, h, "/l", "/etc") }},
 		{Name: "tree", Params: p{"path": "/d"}, Setup: func(t *testing.T, h executor.Host) {
-			deep := "/d" + strings.Repeat("/x", 40)
+			deep := "/d" + strings.Repeat("/x", 20)
 			have(t, h, deep+"/f", "deep", executor.Meta{Mode: 0o600, UID: 5, GID: 6})
 			have(t, h, "/d/a", "a", executor.Meta{Mode: 0o755})
 			link(t, h, "/d/l", "a")
@@ -221,7 +173,7 @@ func TestAbsent(t *testing.T) {
 func TestAbsentBeyondTheLimitIsIrreversible(t *testing.T) {
 	h := fake.New()
 	folder(t, h, "/d")
-	for i := range file.MaxKeptEntries {
+	for i := range hostfile.MaxKeptEntries {
 		if err := h.Symlink("x", fmt.Sprintf("/d/%d", i)); err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +251,7 @@ func FuzzMode(f *testing.F) {
 	f.Add("0644")
 	f.Add("7777")
 	f.Fuzz(func(t *testing.T, s string) {
-		mode, err := file.ParseMode(s)
+		mode, err := hostfile.ParseMode(s)
 		if err == nil && mode&^(os.ModePerm|os.ModeSetuid|os.ModeSetgid|os.ModeSticky) != 0 {
 			t.Errorf("%q has bits %v", s, mode)
 		}

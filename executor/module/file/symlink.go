@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"shoal/executor"
+	"shoal/internal/hostfile"
 	"shoal/states"
 )
 
@@ -19,7 +20,7 @@ func (Symlink) Function() states.Function {
 		Module: "file", Name: "symlink",
 		Doc: "A symlink to target, which need not be there. It replaces a file or another symlink in one step; a folder is an error. Folders above it are made with mode 0755.",
 		Params: []states.Param{
-			pathParam("where the symlink is"),
+			hostfile.PathParam("where the symlink is"),
 			{Name: "target", Type: states.String, Required: true, Doc: "what it holds: an absolute path, or one from the symlink's folder"},
 		},
 		Outputs: []states.Output{
@@ -33,7 +34,7 @@ func (Symlink) Function() states.Function {
 }
 
 func linkParams(p executor.Params) (name, target string, err error) {
-	if name, err = pathOf(p); err != nil {
+	if name, err = hostfile.PathOf(p); err != nil {
 		return "", "", err
 	}
 	if target, _ = p["target"].(string); target == "" {
@@ -48,7 +49,7 @@ func (Symlink) Check(_ context.Context, h executor.Host, _ executor.Contents, p 
 	if err != nil {
 		return executor.Change{}, err
 	}
-	st, err := look(h, name)
+	st, err := hostfile.Look(h, name)
 	if err != nil {
 		return executor.Change{}, err
 	}
@@ -59,7 +60,7 @@ func (Symlink) Check(_ context.Context, h executor.Host, _ executor.Contents, p 
 	case st.Mode.IsDir():
 		return executor.Change{}, fmt.Errorf("%s is a folder", name)
 	case st.Mode&fs.ModeSymlink == 0:
-		change.Diff = fmt.Sprintf("it is %s\nnew symlink to %s\n", kindName(st.Mode), target)
+		change.Diff = fmt.Sprintf("it is %s\nnew symlink to %s\n", hostfile.KindName(st.Mode), target)
 	default:
 		now, err := h.Readlink(name)
 		if err != nil {
@@ -71,16 +72,12 @@ func (Symlink) Check(_ context.Context, h executor.Host, _ executor.Contents, p 
 		change.Diff = fmt.Sprintf("target: %s -> %s\n", now, target)
 	}
 	change.Needed, change.Outputs["changed"] = true, true
-	return change, writable(h, name)
+	return change, hostfile.Writable(h, name)
 }
 
 // Capture keeps what is there.
 func (Symlink) Capture(_ context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
-	name, err := pathOf(p)
-	if err != nil {
-		return executor.Undo{}, err
-	}
-	return capture(h, name, false, false)
+	return capture(h, p, false, false)
 }
 
 // Apply puts the symlink there.
@@ -89,7 +86,7 @@ func (Symlink) Apply(_ context.Context, h executor.Host, _ executor.Contents, p 
 	if err != nil {
 		return nil, err
 	}
-	if err := makeParents(h, name); err != nil {
+	if err := hostfile.MakeParents(h, name); err != nil {
 		return nil, err
 	}
 	return map[string]any{"path": name, "target": target, "changed": true}, h.Symlink(target, name)

@@ -12,7 +12,7 @@ import (
 )
 
 // Modules are the functions of this package.
-func Modules() []executor.Module { return []executor.Module{present{}} }
+func Modules() []executor.Module { return []executor.Module{present{}, absent{}} }
 
 type present struct{}
 
@@ -20,8 +20,10 @@ type present struct{}
 type before struct {
 	Existed bool   `cbor:"1,keyasint"`
 	GID     uint32 `cbor:"2,keyasint"`
-	// Members, should it have to be made again.
+	// The rest, should it have to be made again.
 	Members []string `cbor:"3,keyasint"`
+	Shadow  string   `cbor:"4,keyasint,omitempty"`
+	After   string   `cbor:"5,keyasint,omitempty"`
 }
 
 func (present) Function() states.Function {
@@ -71,11 +73,15 @@ func (present) Check(_ context.Context, h executor.Host, _ executor.Contents, p 
 }
 
 func (present) Capture(_ context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
-	g, ok, err := h.LookupGroup(p.String("name"))
+	return capture(h, p.String("name"))
+}
+
+func capture(h executor.Host, name string) (executor.Undo, error) {
+	g, ok, err := h.LookupGroup(name)
 	if err != nil {
 		return executor.Undo{}, err
 	}
-	data, err := codec.Marshal(before{Existed: ok, GID: g.GID, Members: g.Members})
+	data, err := codec.Marshal(before{Existed: ok, GID: g.GID, Members: g.Members, Shadow: g.Shadow, After: g.After})
 	return executor.Undo{Reversible: true, Data: data}, err
 }
 
@@ -106,12 +112,16 @@ func (present) Revert(ctx context.Context, h executor.Host, p executor.Params, u
 	if !old.Existed {
 		return h.RemoveGroup(ctx, name)
 	}
+	return old.restore(ctx, h, name)
+}
+
+func (old before) restore(ctx context.Context, h executor.Host, name string) error {
 	g, ok, err := h.LookupGroup(name)
 	if err != nil || (ok && g.GID == old.GID) {
 		return err
 	}
 	if !ok {
-		return h.PutGroup(ctx, executor.Group{Name: name, GID: old.GID, Members: old.Members})
+		return h.PutGroup(ctx, executor.Group{Name: name, GID: old.GID, Members: old.Members, Shadow: old.Shadow, After: old.After})
 	}
 	g.GID = old.GID // the number alone: members may have come and gone since
 	return h.PutGroup(ctx, g)

@@ -66,6 +66,18 @@ func TestPresent(t *testing.T) {
 	})
 }
 
+func TestAbsent(t *testing.T) {
+	suite := moduletest.Suite{Module: group.Modules()[1], Host: newHost, Snapshot: snapshot, Cases: []moduletest.Case{
+		{Name: "there", Params: executor.Params{"name": "app"}, Setup: put(executor.Group{Name: "app", GID: 7, Members: []string{"ann"}, Shadow: "$6$x:ann"})},
+		{Name: "not there", Params: executor.Params{"name": "app"}, Matches: true},
+		{Name: "the primary group of a user", Params: executor.Params{"name": "other"}, Setup: put(executor.Group{Name: "other", GID: 100}), Fails: true},
+	}}
+	moduletest.Run(t, suite)
+	if moduletest.Interrupt(t, suite) == 0 {
+		t.Error("nothing was interrupted")
+	}
+}
+
 func TestNumberOfTheSystem(t *testing.T) {
 	h := newHost(t)
 	out, err := group.Modules()[0].Apply(t.Context(), h, nil, executor.Params{"name": "app", "system": true})

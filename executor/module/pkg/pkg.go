@@ -5,33 +5,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"shoal/executor"
 	"shoal/states"
 )
 
 // Modules are the functions of this package.
-func Modules() []executor.Module { return []executor.Module{installed{}} }
+func Modules() []executor.Module { return []executor.Module{installed, latest, removed} }
 
-type installed struct{}
+// goal is one function: they differ in what they want of the packages, and share how that is planned, done and taken back.
+type goal struct {
+	name, doc string
+	params    []states.Param
+	outputs   []states.Output
+	// aim says what has to be installed and removed. It returns an *executor.Missing for a package that cannot be had.
+	aim func(ctx context.Context, h executor.Host, p executor.Params, t *target) error
+	// says are the outputs, with t as it was before and have as it is or will be.
+	says func(t target, have map[string]executor.Package) map[string]any
+}
 
-func (installed) Function() states.Function {
+var nameParams = []states.Param{
+	{Name: "name", Type: states.String, Provides: states.ResourcePackage, Doc: "Name of the package; NAME:ARCH for one of another architecture."},
+	{Name: "names", Type: states.Strings, Provides: states.ResourcePackage, Doc: "Names of several packages, changed in one transaction, in place of name."},
+}
+
+var holdParam = states.Param{Name: "hold", Type: states.Bool,
+	Doc: "Whether the package manager is to leave the packages at their version. Without it that is left alone."}
+
+var versionOutputs = []states.Output{
+	{Name: "version", Type: states.String, Doc: "The version that is installed; of the first of names."},
+	{Name: "versions", Type: states.Map, Doc: "The version of each package, by name."},
+}
+
+var installed = goal{
+	name: "installed",
+	doc:  "Packages are installed, together with what they depend on. Which version, is left alone unless version says it.",
+	params: append(slices.Clone(nameParams),
+		states.Param{Name: "version", Type: states.String, Doc: "The exact version, up- or downgraded to. Only with name."}, holdParam),
+	outputs: versionOutputs, aim: aimInstalled, says: versions,
+}
+
+var latest = goal{
+	name: "latest",
+	doc:  "Packages are installed at the newest version that the package manager would choose, each time this runs. One that is held stays at its version.",
+	params: append(slices.Clone(nameParams),
+		states.Param{Name: "max_age", Type: states.Duration, Default: "24h", Doc: "How old the package lists may be: older ones are fetched first, where they can be."}),
+	outputs: versionOutputs, aim: aimLatest, says: versions,
+}
+
+var removed = goal{
+	name:    "removed",
+	doc:     "Packages are not installed. What depends on them goes with them, and the plan names it. Configuration and data stay.",
+	params:  nameParams,
+	outputs: []states.Output{{Name: "removed", Type: states.Strings, Doc: "All packages that this run removed."}},
+	aim:     aimRemoved, says: gone,
+}
+
+func (g goal) Function() states.Function {
 	return states.Function{
-		Module: "pkg", Name: "installed",
-		Doc: "Packages are installed, together with what they depend on. Which version, is left alone unless version says it.",
-		Params: []states.Param{
-			{Name: "name", Type: states.String, Provides: states.ResourcePackage, Doc: "Name of the package; NAME:ARCH for one of another architecture."},
-			{Name: "names", Type: states.Strings, Provides: states.ResourcePackage, Doc: "Names of several packages, installed in one transaction, in place of name."},
-			{Name: "version", Type: states.String, Doc: "The exact version, up- or downgraded to. Only with name."},
-			{Name: "hold", Type: states.Bool, Doc: "Whether the package manager is to leave the packages at their version. Without it that is left alone."},
-		},
-		Outputs: []states.Output{
-			{Name: "version", Type: states.String, Doc: "The version that is installed; of the first of names."},
-			{Name: "versions", Type: states.Map, Doc: "The version of each package, by name."},
-		},
-		CheckDoc: "Reads the package database; where something is missing, simulates the transaction and shows each package that it would change.",
+		Module: "pkg", Name: g.name, Doc: g.doc, Params: g.params, Outputs: g.outputs,
+		CheckDoc: "Reads the package database; where something is to change, simulates the transaction and shows each package that it would change.",
 		UndoDoc: "All packages that the transaction changed go back to the version before, where that can still be had, and new ones are removed; " +
 			"else it is marked irreversible. Removed is not purged: configuration that was edited and data stay.",
 		Validate: validate,
@@ -104,39 +141,79 @@ func lacking(want []executor.Package, have map[string]executor.Package) []execut
 
 // target is what one part asks for, beside what there is.
 type target struct {
-	want []executor.Package
-	have map[string]executor.Package
-	lack []executor.Package
-	// changes is all that installing lack does, dependencies included.
+	want    []executor.Package
+	have    map[string]executor.Package
+	install []executor.Package
+	remove  []string
+	// changes is all that the transaction does, dependencies included.
 	changes []executor.PackageChange
 }
 
 // read simulates too; the error is an *executor.Missing for a package that cannot be had.
-func read(ctx context.Context, h executor.Host, p executor.Params) (target, error) {
+func (g goal) read(ctx context.Context, h executor.Host, p executor.Params) (target, error) {
 	t := target{want: wanted(p)}
 	var err error
 	if t.have, err = now(ctx, h, namesOf(t.want)); err != nil {
 		return target{}, err
 	}
-	t.lack = lacking(t.want, t.have)
-	if len(t.lack) == 0 {
-		return t, nil
+	if err = g.aim(ctx, h, p, &t); err != nil || len(t.install)+len(t.remove) == 0 {
+		return t, err
 	}
-	for _, q := range t.lack {
-		_, ok, err := h.Available(ctx, q.Name, q.Version)
-		if err != nil {
-			return target{}, err
-		}
-		if !ok {
-			return t, &executor.Missing{Kind: states.ResourcePackage, Name: nameVersion(q.Name, q.Version)}
-		}
-	}
-	t.changes, err = h.SimulatePackages(ctx, t.lack, nil)
+	t.changes, err = h.SimulatePackages(ctx, t.install, t.remove)
 	return t, err
 }
 
-func (installed) Check(ctx context.Context, h executor.Host, _ executor.Contents, p executor.Params) (executor.Change, error) {
-	t, err := read(ctx, h, p)
+func aimInstalled(ctx context.Context, h executor.Host, _ executor.Params, t *target) error {
+	t.install = lacking(t.want, t.have)
+	for _, q := range t.install {
+		_, ok, err := h.Available(ctx, q.Name, q.Version)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return &executor.Missing{Kind: states.ResourcePackage, Name: nameVersion(q.Name, q.Version)}
+		}
+	}
+	return nil
+}
+
+func aimLatest(ctx context.Context, h executor.Host, p executor.Params, t *target) error {
+	age, _ := time.ParseDuration(p.String("max_age")) // the compiler has checked it
+	// A machine without a network says what it can from the lists that it has.
+	if err := h.RefreshPackages(ctx, "", age); err != nil && ctx.Err() != nil {
+		return err
+	}
+	for _, q := range t.want {
+		have, there := t.have[q.Name]
+		if have.Hold {
+			continue
+		}
+		candidate, ok, err := h.Available(ctx, q.Name, "")
+		if err != nil {
+			return err
+		}
+		switch {
+		case !ok && !there:
+			t.install = append(t.install, q)
+			return &executor.Missing{Kind: states.ResourcePackage, Name: q.Name}
+		case ok && have.Version != candidate:
+			t.install = append(t.install, executor.Package{Name: q.Name, Version: candidate})
+		}
+	}
+	return nil
+}
+
+func aimRemoved(_ context.Context, _ executor.Host, _ executor.Params, t *target) error {
+	for _, q := range t.want {
+		if _, there := t.have[q.Name]; there {
+			t.remove = append(t.remove, q.Name)
+		}
+	}
+	return nil
+}
+
+func (g goal) Check(ctx context.Context, h executor.Host, _ executor.Contents, p executor.Params) (executor.Change, error) {
+	t, err := g.read(ctx, h, p)
 	var missing *executor.Missing
 	if err != nil && !errors.As(err, &missing) {
 		return executor.Change{}, err
@@ -146,15 +223,28 @@ func (installed) Check(ctx context.Context, h executor.Host, _ executor.Contents
 	if missing != nil {
 		return change, missing
 	}
-	change.Outputs = t.outputs()
+	change.Outputs = g.says(t, t.after())
 	return change, nil
+}
+
+// after is what will be there of the packages that are named, as far as it is known.
+func (t target) after() map[string]executor.Package {
+	after := maps.Clone(t.have)
+	for _, c := range t.changes {
+		if c.After == "" {
+			delete(after, c.Name)
+		} else if slices.ContainsFunc(t.want, func(q executor.Package) bool { return q.Name == c.Name }) {
+			after[c.Name] = executor.Package{Name: c.Name, Version: c.After, Hold: after[c.Name].Hold}
+		}
+	}
+	return after
 }
 
 // diff is one line for each package that changes. Unknown: the simulation could not be made, so the named ones alone.
 func (t target) diff(p executor.Params, unknown bool) string {
 	changes := t.changes
 	if unknown {
-		for _, q := range t.lack {
+		for _, q := range t.install {
 			changes = append(changes, executor.PackageChange{Name: q.Name, Before: t.have[q.Name].Version, After: q.Version})
 		}
 	}
@@ -184,27 +274,33 @@ func (t target) holdsToSet(p executor.Params) []string {
 	return names
 }
 
-func (t target) outputs() map[string]any {
-	versions := make(map[string]any, len(t.want))
+// versions are the outputs of what is installed.
+func versions(t target, have map[string]executor.Package) map[string]any {
+	all := make(map[string]any, len(t.want))
 	for _, q := range t.want {
-		versions[q.Name] = t.have[q.Name].Version
+		all[q.Name] = have[q.Name].Version
 	}
-	for _, c := range t.changes {
-		if _, ok := versions[c.Name]; ok {
-			versions[c.Name] = c.After
-		}
-	}
-	return map[string]any{"version": versions[t.want[0].Name], "versions": versions}
+	return map[string]any{"version": all[t.want[0].Name], "versions": all}
 }
 
-func (installed) Apply(ctx context.Context, h executor.Host, _ executor.Contents, p executor.Params) (map[string]any, error) {
-	t, err := read(ctx, h, p)
+// gone is the output of what was removed.
+func gone(t target, _ map[string]executor.Package) map[string]any {
+	names := []any{}
+	for _, c := range t.changes {
+		if c.After == "" {
+			names = append(names, c.Name)
+		}
+	}
+	return map[string]any{"removed": names}
+}
+
+func (g goal) Apply(ctx context.Context, h executor.Host, _ executor.Contents, p executor.Params) (map[string]any, error) {
+	t, err := g.read(ctx, h, p)
 	if err != nil {
 		return nil, err
 	}
-	hold, given := p.Bool("hold")
-	if len(t.lack) > 0 {
-		if err := h.ChangePackages(ctx, t.lack, nil); err != nil {
+	if len(t.install)+len(t.remove) > 0 {
+		if err := h.ChangePackages(ctx, t.install, t.remove); err != nil {
 			return nil, err
 		}
 	}
@@ -212,22 +308,40 @@ func (installed) Apply(ctx context.Context, h executor.Host, _ executor.Contents
 	if err != nil {
 		return nil, err
 	}
-	if lack := lacking(t.want, have); len(lack) > 0 {
-		return nil, fmt.Errorf("install %s: the package manager reported success, and it is not there", nameVersion(lack[0].Name, lack[0].Version))
+	if err := t.done(have); err != nil {
+		return nil, err
 	}
+	return g.says(t, have), t.setHolds(ctx, h, p, have)
+}
+
+// done: what a package manager reports is not always what it did.
+func (t target) done(have map[string]executor.Package) error {
+	if lack := lacking(t.install, have); len(lack) > 0 {
+		return fmt.Errorf("install %s: the package manager reported success, and it is not there", nameVersion(lack[0].Name, lack[0].Version))
+	}
+	for _, name := range t.remove {
+		if _, there := have[name]; there {
+			return fmt.Errorf("remove %s: the package manager reported success, and it is still there", name)
+		}
+	}
+	return nil
+}
+
+// setHolds: a hold does not stop what is named, and is to outlast it unless the state says otherwise.
+func (t target) setHolds(ctx context.Context, h executor.Host, p executor.Params, have map[string]executor.Package) error {
+	hold, given := p.Bool("hold")
 	for _, q := range t.want {
-		// A hold does not stop what is named, and is to outlast it unless the state says otherwise.
 		keep := t.have[q.Name].Hold
 		if given {
 			keep = hold
 		}
-		if have[q.Name].Hold != keep {
+		if after, there := have[q.Name]; there && after.Hold != keep {
 			if err := h.SetHold(ctx, q.Name, keep); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return target{want: t.want, have: have}.outputs(), nil
+	return nil
 }
 
 func nameVersion(name, version string) string {

@@ -82,6 +82,75 @@ func TestInstalled(t *testing.T) {
 	})
 }
 
+var latestCases = []moduletest.Case{
+	{Name: "absent", Params: executor.Params{"name": "nginx"}},
+	{Name: "old", Params: executor.Params{"name": "nginx"}, Setup: have("nginx=1.0")},
+	{Name: "several", Params: executor.Params{"names": []any{"nginx", "libssl"}}, Setup: have("nginx", "libssl=3.0")},
+	{Name: "newest", Params: executor.Params{"name": "nginx", "max_age": "1h"}, Setup: have("nginx"), Matches: true},
+	{Name: "held", Params: executor.Params{"name": "nginx"}, Setup: have("nginx=1.0!"), Matches: true},
+	{Name: "its repository is gone", Params: executor.Params{"name": "nginx"}, Matches: true, Setup: func(t *testing.T, h executor.Host) {
+		have("nginx=1.0")(t, h)
+		h.(host).Withdraw("nginx")
+	}},
+	{Name: "old version gone", Params: executor.Params{"name": "nginx"}, Setup: withdraw("nginx", have("nginx=1.0")), Irreversible: true},
+}
+
+var removedCases = []moduletest.Case{
+	{Name: "there", Params: executor.Params{"name": "nginx"}, Setup: have("nginx=1.0")},
+	{Name: "held", Params: executor.Params{"name": "nginx"}, Setup: have("nginx!")},
+	{Name: "what depends on it goes too", Params: executor.Params{"name": "libssl"}, Setup: have("nginx=1.0", "curl")},
+	{Name: "one of several", Params: executor.Params{"names": []any{"curl", "nginx"}}, Setup: have("curl")},
+	{Name: "absent", Params: executor.Params{"name": "nginx"}, Matches: true},
+	{Name: "cannot be had again", Params: executor.Params{"name": "nginx"}, Setup: withdraw("nginx", have("nginx=1.0")), Irreversible: true},
+}
+
+func TestLatestAndRemoved(t *testing.T) {
+	for i, cases := range [][]moduletest.Case{latestCases, removedCases} {
+		moduletest.Run(t, moduletest.Suite{Module: pkg.Modules()[i+1], Host: newHost, Snapshot: snapshot, Cases: cases})
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	installed := []moduletest.Case{
+		{Name: "held and upgraded", Params: executor.Params{"name": "nginx", "version": "2.0", "hold": true}, Setup: have("nginx=1.0!")},
+		{Name: "several", Params: executor.Params{"names": []any{"nginx", "curl"}, "hold": true}, Setup: have("libssl=3.0")},
+	}
+	for i, cases := range [][]moduletest.Case{installed, latestCases, removedCases} {
+		if n := moduletest.Interrupt(t, moduletest.Suite{Module: pkg.Modules()[i], Host: newHost, Snapshot: snapshot, Cases: cases}); n < 5 {
+			t.Errorf("%s: only %d interruptions", pkg.Modules()[i].Function().FullName(), n)
+		}
+	}
+}
+
+func TestRemovalNamesWhatGoesWithIt(t *testing.T) {
+	h := newHost(t)
+	have("nginx=1.0", "curl")(t, h)
+	p := executor.Params{"name": "libssl"}
+	change, err := pkg.Modules()[2].Check(t.Context(), h, nil, p)
+	if want := "curl: 8.0 -> absent\nlibssl: 3.1 -> absent\nnginx: 1.0 -> absent\n"; err != nil || change.Diff != want {
+		t.Errorf("got %q, %v", change.Diff, err)
+	}
+	out, err := pkg.Modules()[2].Apply(t.Context(), h, nil, p)
+	if err != nil || !reflect.DeepEqual(out, change.Outputs) || len(out["removed"].([]any)) != 3 {
+		t.Errorf("promised %v, gave %v, %v", change.Outputs, out, err)
+	}
+}
+
+func TestLatestFetchesListsThatAreOld(t *testing.T) {
+	h := newHost(t).(host)
+	if _, err := pkg.Modules()[1].Check(t.Context(), h, nil, executor.Params{"name": "nginx", "max_age": "1h"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Refreshes(); len(got) != 1 || got[0] != "" {
+		t.Errorf("fetched %q", got)
+	}
+	// Without a network, the lists are those that there are.
+	h.Fail = func(string) error { return errors.New("no network") }
+	if change, err := pkg.Modules()[1].Check(t.Context(), h, nil, executor.Params{"name": "nginx"}); err != nil || !change.Needed {
+		t.Errorf("%+v, %v", change, err)
+	}
+}
+
 func TestHoldOutlastsAChangeOfVersion(t *testing.T) {
 	h := newHost(t)
 	have("nginx=1.0!")(t, h)

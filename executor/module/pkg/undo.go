@@ -24,8 +24,8 @@ type change struct {
 	After  string `cbor:"3,keyasint"`
 }
 
-func (installed) Capture(ctx context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
-	t, err := read(ctx, h, p)
+func (g goal) Capture(ctx context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
+	t, err := g.read(ctx, h, p)
 	if err != nil {
 		return executor.Undo{}, err
 	}
@@ -62,7 +62,7 @@ func (installed) Capture(ctx context.Context, h executor.Host, p executor.Params
 	return executor.Undo{Why: "no repository has these versions any more: " + strings.Join(lost, ", "), Data: data}, nil
 }
 
-func (installed) Revert(ctx context.Context, h executor.Host, _ executor.Params, u executor.Undo) error {
+func (g goal) Revert(ctx context.Context, h executor.Host, _ executor.Params, u executor.Undo) error {
 	var b before
 	if err := codec.Unmarshal(u.Data, &b); err != nil {
 		return err

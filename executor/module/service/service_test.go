@@ -118,7 +118,11 @@ func TestStates(t *testing.T) {
 		},
 	} {
 		t.Run(function, func(t *testing.T) {
-			moduletest.Run(t, moduletest.Suite{Module: module(t, function), Host: newHost, Snapshot: snapshot, Cases: cases})
+			suite := moduletest.Suite{Module: module(t, function), Host: newHost, Snapshot: snapshot, Cases: cases}
+			moduletest.Run(t, suite)
+			if n := moduletest.Interrupt(t, suite); n == 0 {
+				t.Error("nothing was interrupted")
+			}
 		})
 	}
 }

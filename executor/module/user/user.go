@@ -22,14 +22,14 @@ const homeMode = fs.ModeDir | 0o700
 const noHome = "/nonexistent"
 
 // Modules are the functions of this package.
-func Modules() []executor.Module { return []executor.Module{present{}} }
+func Modules() []executor.Module { return []executor.Module{present{}, absent{}} }
 
 type present struct{}
 
 func (present) Function() states.Function {
 	return states.Function{
 		Module: "user", Name: "present",
-		Doc: "A user exists as described. What is not given is chosen for a new user, and left alone for an old one. A new user has no password and cannot log in with one.",
+		Doc: "A user exists as described. What is not given is chosen for a new user, and left alone for an old one. A new user has no password and cannot log in with one, unless password says so.",
 		Params: []states.Param{
 			{Name: "name", Type: states.String, Required: true, Provides: states.ResourceUser, Doc: "Name of the user."},
 			{Name: "uid", Type: states.Int, Doc: "Its number. Files that it owned keep the old one."},
@@ -41,6 +41,9 @@ func (present) Function() states.Function {
 			{Name: "create_home", Type: states.Bool, Default: true, Doc: "Make the home when it is missing: empty, the user's own, mode 0700."},
 			{Name: "shell", Type: states.Path, Doc: "Its shell. For a new user: /bin/bash, or /usr/sbin/nologin for a system user."},
 			{Name: "gecos", Type: states.String, Doc: "Its full name, or what else is to stand in that field."},
+			{Name: "password", Type: states.String, Doc: "The hash of its password, as openssl passwd -6 prints it; \"!\" for none. A plan shows that it changes, not what it is."},
+			{Name: "locked", Type: states.Bool, Doc: "Whether its password is locked: no one logs in with it, and keys still work. One without a password stays without."},
+			{Name: "expires", Type: states.String, Doc: "The day from which it cannot log in any more, such as 2030-12-31, or never."},
 			{Name: "system", Type: states.Bool, Default: false, Doc: "Choose a new user's number from the range of the system (100 to 999)."},
 		},
 		Outputs: []states.Output{
@@ -67,7 +70,7 @@ func validate(params map[string]any) error {
 	if _, ok := p.Int("gid"); ok && p.String("group") != "" {
 		return errors.New("give gid or group, not both")
 	}
-	return nil
+	return validatePassword(p)
 }
 
 func (present) Check(_ context.Context, h executor.Host, _ executor.Contents, p executor.Params) (executor.Change, error) {
@@ -80,6 +83,16 @@ func (present) Check(_ context.Context, h executor.Host, _ executor.Contents, p 
 		return executor.Change{}, err
 	}
 	diff := rowDiff(old, want, existed, p)
+	if managesShadow(p) {
+		if existed && old.Shadow == "" {
+			return executor.Change{}, fmt.Errorf("user %s: its password cannot be read here", old.Name)
+		}
+		shadow, err := wantedShadow(old.Shadow, p)
+		if err != nil {
+			return executor.Change{}, err
+		}
+		diff += shadowDiff(old.Shadow, shadow)
+	}
 	home, err := homeMissing(h, want.Home, p)
 	if err != nil {
 		return executor.Change{}, err
@@ -211,6 +224,9 @@ func (present) Apply(ctx context.Context, h executor.Host, _ executor.Contents, 
 	if !ok {
 		return nil, fmt.Errorf("user %s is not there after it was written", want.Name)
 	}
+	if err := putShadow(ctx, h, row, p); err != nil {
+		return nil, err
+	}
 	if home, err := homeMissing(h, row.Home, p); err != nil || !home {
 		return outputs(row), err
 	}
@@ -232,6 +248,22 @@ func put(ctx context.Context, h executor.Host, want executor.User, existed bool,
 	}
 	made.GID = 0
 	return h.PutUser(ctx, made)
+}
+
+// putShadow is a second write, because a new user's row of shadow is the host's to begin. Until then it has no password.
+func putShadow(ctx context.Context, h executor.Host, row executor.User, p executor.Params) error {
+	if !managesShadow(p) {
+		return nil
+	}
+	if row.Shadow == "" {
+		return fmt.Errorf("user %s: this machine keeps no password for it", row.Name)
+	}
+	shadow, err := wantedShadow(row.Shadow, p)
+	if err != nil || shadow == row.Shadow {
+		return err
+	}
+	row.Shadow = shadow
+	return h.PutUser(ctx, row)
 }
 
 func primaryGiven(p executor.Params) bool {
@@ -273,10 +305,17 @@ type before struct {
 	Shell        string   `cbor:"7,keyasint"`
 	Groups       []string `cbor:"8,keyasint"`
 	Shadow       string   `cbor:"10,keyasint"`
+	After        string   `cbor:"11,keyasint,omitempty"`
+	GroupAfter   string   `cbor:"12,keyasint,omitempty"`
+	// Memberships are Groups with their rows, should the user have to be made again.
+	Memberships []membership `cbor:"13,keyasint,omitempty"`
 }
 
 func (present) Capture(_ context.Context, h executor.Host, p executor.Params) (executor.Undo, error) {
-	name := p.String("name")
+	return capture(h, p.String("name"))
+}
+
+func capture(h executor.Host, name string) (executor.Undo, error) {
 	u, existed, err := h.LookupUser(name)
 	if err != nil {
 		return executor.Undo{}, err
@@ -285,9 +324,14 @@ func (present) Capture(_ context.Context, h executor.Host, p executor.Params) (e
 	if err != nil {
 		return executor.Undo{}, err
 	}
+	memberships, err := membershipsOf(h, u)
+	if err != nil {
+		return executor.Undo{}, err
+	}
 	data, err := codec.Marshal(before{
 		Existed: existed, GroupExisted: groupExisted, GroupGID: g.GID,
 		UID: u.UID, GID: u.GID, Gecos: u.Gecos, Home: u.Home, Shell: u.Shell, Groups: u.Groups, Shadow: u.Shadow,
+		After: u.After, GroupAfter: g.After, Memberships: memberships,
 	})
 	return executor.Undo{Reversible: true, Data: data}, err
 }
@@ -299,7 +343,7 @@ func (present) Revert(ctx context.Context, h executor.Host, p executor.Params, u
 	}
 	name := p.String("name")
 	if old.Existed {
-		return restore(ctx, h, name, old)
+		return restore(ctx, h, p, old)
 	}
 	if err := h.RemoveUser(ctx, name); err != nil {
 		return err
@@ -310,22 +354,31 @@ func (present) Revert(ctx context.Context, h executor.Host, p executor.Params, u
 	return h.RemoveGroup(ctx, name)
 }
 
-func restore(ctx context.Context, h executor.Host, name string, old before) error {
+func restore(ctx context.Context, h executor.Host, p executor.Params, old before) error {
+	name := p.String("name")
 	was := executor.User{
-		Name: name, UID: old.UID, GID: old.GID, Gecos: old.Gecos, Home: old.Home, Shell: old.Shell, Groups: old.Groups,
+		Name: name, After: old.After, UID: old.UID, GID: old.GID, Gecos: old.Gecos, Home: old.Home, Shell: old.Shell, Groups: old.Groups,
 	}
 	now, ok, err := h.LookupUser(name)
 	if err != nil {
 		return err
 	}
-	if ok && now.UID == was.UID && now.GID == was.GID && now.Gecos == was.Gecos && now.Home == was.Home &&
+	if ok {
+		was.Shadow = oldShadow(now.Shadow, old.Shadow, p)
+	}
+	if ok && now.Shadow == was.Shadow && now.UID == was.UID && now.GID == was.GID && now.Gecos == was.Gecos && now.Home == was.Home &&
 		now.Shell == was.Shell && slices.Equal(now.Groups, was.Groups) {
-		return nil
+		return restoreMemberships(ctx, h, old.Memberships)
 	}
 	if ok {
-		return h.PutUser(ctx, was)
+		err = h.PutUser(ctx, was)
+	} else {
+		err = remake(ctx, h, was, old)
 	}
-	return remake(ctx, h, was, old)
+	if err != nil {
+		return err
+	}
+	return restoreMemberships(ctx, h, old.Memberships)
 }
 
 // remake brings back a user who is gone altogether: its own group first, and its password.
@@ -335,7 +388,7 @@ func remake(ctx context.Context, h executor.Host, was executor.User, old before)
 		return err
 	}
 	if old.GroupExisted && !there {
-		if err := h.PutGroup(ctx, executor.Group{Name: was.Name, GID: old.GroupGID}); err != nil {
+		if err := h.PutGroup(ctx, executor.Group{Name: was.Name, GID: old.GroupGID, After: old.GroupAfter}); err != nil {
 			return err
 		}
 	}

@@ -121,6 +121,58 @@ func TestPresent(t *testing.T) {
 	})
 }
 
+const hash, other = "$6$salt$abcdef", "$y$j9T$salt$ghijkl"
+
+func withPassword(hash string) func(*testing.T, executor.Host) {
+	return func(t *testing.T, h executor.Host) {
+		t.Helper()
+		withApp(t, h)
+		u := app
+		u.Shadow = hash + ":19000:0:99999:7:::"
+		if err := h.PutUser(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var passwordCases = []moduletest.Case{
+	{Name: "new with a password", Params: executor.Params{"name": "app", "password": hash, "expires": "2030-12-31"}},
+	{Name: "new without one, unlocked", Params: executor.Params{"name": "app", "locked": false}},
+	{Name: "another password", Setup: withPassword(other), Params: executor.Params{"name": "app", "password": hash}},
+	{Name: "that password", Setup: withPassword(hash), Params: executor.Params{"name": "app", "password": hash, "locked": false}, Matches: true},
+	{Name: "that password, locked by someone", Setup: withPassword("!" + hash), Params: executor.Params{"name": "app", "password": hash}, Matches: true},
+	{Name: "to be locked", Setup: withPassword(hash), Params: executor.Params{"name": "app", "locked": true}},
+	{Name: "to be unlocked", Setup: withPassword("!" + hash), Params: executor.Params{"name": "app", "locked": false}},
+	{Name: "nothing to unlock", Setup: withPassword("!"), Params: executor.Params{"name": "app", "locked": false}, Matches: true},
+	{Name: "an empty password is taken away", Setup: withPassword(""), Params: executor.Params{"name": "app", "locked": false}},
+	{Name: "expires", Setup: withPassword(hash), Params: executor.Params{"name": "app", "expires": "2030-12-31"}},
+	{Name: "never expires", Setup: withPassword(hash), Params: executor.Params{"name": "app", "expires": "never"}, Matches: true},
+}
+
+var absentCases = []moduletest.Case{
+	{Name: "there", Setup: withPassword(hash), Params: executor.Params{"name": "app"}},
+	{Name: "not there", Params: executor.Params{"name": "app"}, Matches: true},
+}
+
+func TestPasswordsAndAbsent(t *testing.T) {
+	for i, cases := range [][]moduletest.Case{passwordCases, absentCases} {
+		suite := moduletest.Suite{Module: user.Modules()[i], Host: newHost, Snapshot: snapshot, Cases: cases}
+		moduletest.Run(t, suite)
+		if moduletest.Interrupt(t, suite) == 0 {
+			t.Error("nothing was interrupted")
+		}
+	}
+}
+
+func TestHashesAreNotShown(t *testing.T) {
+	h := newHost(t)
+	withPassword(other)(t, h)
+	change, err := user.Modules()[0].Check(t.Context(), h, nil, executor.Params{"name": "app", "password": hash})
+	if err != nil || change.Diff != "password: set -> set\n" {
+		t.Errorf("%q, %v", change.Diff, err)
+	}
+}
+
 func TestHomeIsMadeAndKept(t *testing.T) {
 	h := newHost(t).(host)
 	m, p := user.Modules()[0], executor.Params{"name": "app", "home": "/srv/deep/app"}
@@ -192,6 +244,12 @@ func TestValidate(t *testing.T) {
 		{map[string]any{"name": "app", "uid": int64(-1)}, false},
 		{map[string]any{"name": "app", "gid": int64(1) << 40}, false},
 		{map[string]any{"name": "app", "gid": int64(5), "group": "x"}, false},
+		{map[string]any{"name": "app", "password": hash, "expires": "never"}, true},
+		{map[string]any{"name": "app", "password": "!"}, true},
+		{map[string]any{"name": "app", "password": "hunter2"}, false},
+		{map[string]any{"name": "app", "password": ""}, false},
+		{map[string]any{"name": "app", "password": hash + ":0"}, false},
+		{map[string]any{"name": "app", "expires": "tomorrow"}, false},
 	} {
 		if err := validate(c.params); (err == nil) != c.ok {
 			t.Errorf("%v: %v", c.params, err)

@@ -1,7 +1,6 @@
-package file
+package hostfile
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -23,7 +22,7 @@ const (
 	MaxKeptEntries = 10000    // of one tree
 )
 
-// snapshot is what was at a path: the undo of every function here, so that one can take over from another.
+// snapshot is what was at a path.
 type snapshot struct {
 	Kind    kind              `cbor:"1,keyasint"`
 	Mode    uint32            `cbor:"2,keyasint,omitempty"` // fs.FileMode, without the type
@@ -52,6 +51,7 @@ const (
 	symlink
 	tree // a folder with all that is in it
 	other
+	whole // nothing, and what comes is removed with all that is in it
 )
 
 // camera takes snapshots, and counts what they hold.
@@ -66,8 +66,9 @@ type camera struct {
 
 var errTooMuch = fmt.Errorf("more than %d MiB or %d entries", MaxKept>>20, MaxKeptEntries)
 
-// capture is the Capture of all functions.
-func capture(h executor.Host, name string, deep, bare bool) (executor.Undo, error) {
+// Capture reads what is at name: deep, with all that is in a folder; bare, a file without its contents, which are not to
+// change.
+func Capture(h executor.Host, name string, deep, bare bool) (executor.Undo, error) {
 	c := camera{h: h, contents: map[string][]byte{}, deep: deep, bare: bare}
 	s, err := c.take(name)
 	if errors.Is(err, errTooMuch) {
@@ -76,7 +77,7 @@ func capture(h executor.Host, name string, deep, bare bool) (executor.Undo, erro
 	if err != nil {
 		return executor.Undo{}, err
 	}
-	if s.Missing, err = missingParents(h, name); err != nil {
+	if s.Missing, err = MissingParents(h, name); err != nil {
 		return executor.Undo{}, err
 	}
 	if s.Kind == other {
@@ -87,7 +88,7 @@ func capture(h executor.Host, name string, deep, bare bool) (executor.Undo, erro
 }
 
 func (c *camera) take(name string) (snapshot, error) {
-	st, err := look(c.h, name)
+	st, err := Look(c.h, name)
 	if err != nil || st == nil {
 		return snapshot{}, err
 	}
@@ -122,7 +123,7 @@ func (c *camera) file(name string, st *executor.Stat, s *snapshot) (err error) {
 	if err != nil {
 		return err
 	}
-	s.Hash = hashOf(data)
+	s.Hash = HashOf(data)
 	c.contents[s.Hash] = data
 	return nil
 }
@@ -164,28 +165,29 @@ func (c *camera) list(root, rel string, s *snapshot) error {
 	return nil
 }
 
-func hashOf(data []byte) string {
+// HashOf is "sha256:…" of data.
+func HashOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// revert is the Revert of all functions.
-func revert(_ context.Context, h executor.Host, p executor.Params, u executor.Undo) error {
-	name, err := pathOf(p)
-	if err != nil {
-		return err
-	}
+// Revert puts back what Capture saw at name.
+func Revert(h executor.Host, name string, u executor.Undo) error {
 	var s snapshot
 	if err := codec.Unmarshal(u.Data, &s); err != nil {
 		return err
 	}
+	return s.putBack(h, name, u.Old)
+}
+
+func (s snapshot) putBack(h executor.Host, name string, old func(string) ([]byte, error)) error {
 	if s.Kind != absent && len(s.Missing) == 0 {
 		// Only where a removal is taken back can a folder above be gone.
-		if err := makeParents(h, name); err != nil {
+		if err := MakeParents(h, name); err != nil {
 			return err
 		}
 	}
-	if err := s.restore(h, name, u.Old); err != nil {
+	if err := s.restore(h, name, old); err != nil {
 		return err
 	}
 	for _, dir := range s.Missing {
@@ -216,6 +218,12 @@ func (s snapshot) restore(h executor.Host, name string, old func(string) ([]byte
 	switch s.Kind {
 	case absent:
 		return s.clear(h, name, now)
+	case whole:
+		st, err := Look(h, name)
+		if err != nil || st == nil {
+			return err
+		}
+		return RemoveTree(h, name, st)
 	case regular:
 		return s.restoreFile(h, name, now, old)
 	case symlink:
@@ -359,8 +367,8 @@ func (s snapshot) restoreTime(h executor.Host, name string) error {
 	return h.SetMeta(name, meta)
 }
 
-// removeTree removes what is at name and below it.
-func removeTree(h executor.Host, name string, st *executor.Stat) error {
+// RemoveTree removes what is at name and below it.
+func RemoveTree(h executor.Host, name string, st *executor.Stat) error {
 	if st.Mode.IsDir() {
 		names, err := h.ReadDir(name)
 		if err != nil {
@@ -368,14 +376,14 @@ func removeTree(h executor.Host, name string, st *executor.Stat) error {
 		}
 		for _, n := range slices.Backward(names) {
 			child := path.Join(name, n)
-			st, err := look(h, child)
+			st, err := Look(h, child)
 			if err != nil {
 				return err
 			}
 			if st == nil {
 				continue
 			}
-			if err := removeTree(h, child, st); err != nil {
+			if err := RemoveTree(h, child, st); err != nil {
 				return err
 			}
 		}
@@ -383,17 +391,13 @@ func removeTree(h executor.Host, name string, st *executor.Stat) error {
 	return h.Remove(name)
 }
 
-// revertDiff says for a plan what a revert would put back.
-func revertDiff(h executor.Host, p executor.Params, u executor.Undo) string {
-	name, err := pathOf(p)
-	if err != nil {
-		return ""
-	}
+// RevertDiff says for a plan what Revert would put back.
+func RevertDiff(h executor.Host, name string, u executor.Undo) string {
 	var s snapshot
 	if codec.Unmarshal(u.Data, &s) != nil {
 		return ""
 	}
-	now, err := look(h, name)
+	now, err := Look(h, name)
 	if err != nil {
 		return ""
 	}
@@ -401,7 +405,7 @@ func revertDiff(h executor.Host, p executor.Params, u executor.Undo) string {
 		return name + " is gone already\n"
 	}
 	if s.Kind == absent {
-		return fmt.Sprintf("remove %s %s\n", kindName(now.Mode), name)
+		return fmt.Sprintf("remove %s %s\n", KindName(now.Mode), name)
 	}
 	if s.Kind != regular || s.Hash == "" || now == nil || !now.Mode.IsRegular() || now.Size > MaxKept {
 		return fmt.Sprintf("put back what was at %s\n", name)
@@ -416,5 +420,5 @@ func revertDiff(h executor.Host, p executor.Params, u executor.Undo) string {
 	}
 	diff := executor.TextDiff(name, data, before)
 	mode := fs.FileMode(s.Mode)
-	return diff + wanted{mode: &mode}.diff(*now)
+	return diff + Wanted{Mode: &mode}.Diff(*now)
 }
