@@ -102,6 +102,7 @@ func jinjaFilters(b *budget) *exec.FilterSet {
 	}
 	all["default"], all["d"] = defaultFilter, defaultFilter
 	all["selectattr"], all["rejectattr"] = b.limit(b.selectAttribute(true)), b.limit(b.selectAttribute(false))
+	all["map"] = b.mapFilter(all["map"])
 	b.guards(all)
 	b.operators(all)
 	return exec.NewFilterSet(all)

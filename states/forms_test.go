@@ -3,7 +3,6 @@ package states_test
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -70,6 +69,33 @@ const formsJinja = `states:
     meta.group: [conf, "page[blog]"]
 `
 
+const formsJSON = `{"states": {
+  "app": {
+    "user.present": {"name": "app", "shell": "/bin/bash"},
+    "file.directory": {"path": "/srv/app", "owner": "app", "mode": "0755"}
+  },
+  "conf": {
+    "file.managed": {"path": "/srv/app/app.conf", "template": "templates/app.conf.j2", "mode": "0640"},
+    "require": ["app"],
+    "notify": ["reload"]
+  },
+  "page": {
+    "for_each": "${vars.sites}",
+    "file.managed": {
+      "path": "/srv/app/${each.key}.html",
+      "content": "${each.value.title} on ${name}, port ${string(vars.port + 1)}\n"
+    },
+    "require": ["app"]
+  },
+  "empty": {
+    "when": "vars.port > 1024",
+    "file.managed": {"path": "/srv/app/empty", "content": ""},
+    "retry": {"attempts": 3, "delay": "2s"}
+  },
+  "reload": {"lazy": true, "cmd.run": {"shell": "kill -HUP 1", "env": {"A": "1", "B": "${zone}"}}},
+  "both": {"meta.group": ["conf", "page[blog]"]}
+}}`
+
 const formsStar = `
 load("//components/lib/files.star", "text")
 
@@ -110,12 +136,11 @@ func TestFormsAreEqual(t *testing.T) {
 		}
 		return string(data)
 	}
-	document := documentOf(t, formsYAML)
 	yamlDefaults := "port: 8080\nsites:\n  shop: {title: The shop}\n  blog: {title: The blog}\n"
 	site := "targets:\n  - {on: \"*\", roles: [web], variables_from: [more]}\n"
 	forms := map[string]map[string]string{
 		"yaml": {"states.yaml": formsYAML, "defaults.yaml": yamlDefaults},
-		"json": {"states.json": document, "defaults.json": asJSON(defaults)},
+		"json": {"states.json": formsJSON, "defaults.json": asJSON(defaults)},
 		"j2":   {"states.yaml.j2": formsJinja, "defaults.yaml": yamlDefaults},
 		"star": {"states.star": formsStar, "defaults.yaml": yamlDefaults},
 	}
@@ -163,15 +188,4 @@ func TestFormsAreEqual(t *testing.T) {
 			t.Errorf("%s gives another plan:\n%s\nwant\n%s", form, got, want)
 		}
 	}
-}
-
-// documentOf writes a states file as JSON, by what a template makes of it.
-func documentOf(t *testing.T, source string) string {
-	t.Helper()
-	plan := mustCompile(t, treeOf("states:\n  a: {file.managed: {path: /a, template: x.j2}}\n", map[string]string{
-		"components/app/x.j2":   "{{ y | from_yaml | to_nice_json(sort_keys=false) }}",
-		"components/app/y.yaml": source,
-	}), web())
-	_ = plan
-	return strings.TrimSpace(source)
 }

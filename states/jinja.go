@@ -305,7 +305,12 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 	text := err.Error()
 	p := placedError{place: Place{File: name}}
 	var syntax *parser.SyntaxError
-	if errors.As(err, &syntax) && syntax.Line > 0 {
+	if errors.As(err, &syntax) {
+		if unclosed := j.unclosed(name); unclosed != nil {
+			return unclosed
+		}
+	}
+	if syntax != nil && syntax.Line > 0 {
 		return j.syntaxProblem(p, syntax)
 	}
 	if at := j.budget.at; at > 0 {
@@ -342,7 +347,14 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 			return &p
 		}
 	}
-	p.message = "template: " + lastSaid(text)
+	if m := notProvided.FindStringSubmatch(text); m != nil {
+		p.message = fmt.Sprintf("template: the macro needs the argument %q", m[1])
+		return &p
+	}
+	if unclosed := j.unclosed(p.place.File); p.place.Line == 0 && unclosed != nil {
+		return unclosed
+	}
+	p.message = "template: " + strings.Replace(lastSaid(text), "is not callable", "is no function: it cannot be called", 1)
 	if p.place.Line == 0 || strings.Contains(text, includeFailed) || strings.Contains(text, tooManyIncludes) {
 		if data, err := j.lib.tree.read(p.place.File, MaxTemplateBytes); err == nil && p.place.Line == 0 {
 			if at := extendsTag.FindIndex(data); at != nil { // it is followed while the file is parsed
@@ -358,6 +370,63 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 		p.place = j.lib.wordPlace(p.place, word)
 	}
 	return &p
+}
+
+var notProvided = regexp.MustCompile(`parameter "(\w+)" was not provided`)
+
+// unclosed finds a comment, raw block, tag or string of a template that has no end: gonja's lexer tells no place.
+func (j *jinja) unclosed(file string) *placedError {
+	data, err := j.lib.tree.read(file, MaxTemplateBytes)
+	if err != nil {
+		return nil
+	}
+	for at := 0; ; {
+		i := bytes.IndexByte(data[at:], '{')
+		if i < 0 || at+i+1 >= len(data) {
+			return nil
+		}
+		at += i
+		end, what := map[byte]string{'#': "#}", '{': "}}", '%': "%}"}[data[at+1]], map[byte]string{'#': "comment", '{': "variable", '%': "tag"}[data[at+1]]
+		if end == "" {
+			at++
+			continue
+		}
+		stop := tagEnd(data[at:], end)
+		if stop > 0 && end == "%}" && isRaw(data[at:at+stop]) {
+			end, what = "endraw", "raw"
+			stop = after(data[at:], stop, end)
+			if !bytes.Contains(data[at:at+stop], []byte(end)) {
+				stop = -1
+			}
+		}
+		if stop < 0 {
+			line := 1 + bytes.Count(data[:at], []byte("\n"))
+			return &placedError{Place{File: file, Line: line, Column: at - bytes.LastIndexByte(data[:at], '\n')}, fmt.Sprintf("template: this %s is not closed: there is no %s", what, end),
+				"a quote that is not closed hides what follows it"}
+		}
+		at += stop
+	}
+}
+
+// tagEnd is the offset behind the end of a tag or comment, or -1; quotes hide an end.
+func tagEnd(data []byte, end string) int {
+	quote := byte(0)
+	for i := 2; i < len(data); i++ {
+		c := data[i]
+		switch {
+		case quote != 0 && c == '\\':
+			i++
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case bytes.HasPrefix(data[i:], []byte(end)):
+			return i + len(end)
+		case end != "#}" && (c == '"' || c == '\''):
+			quote = c
+		}
+	}
+	return -1
 }
 
 // syntaxProblem puts the parser's words into the language's.

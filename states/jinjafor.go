@@ -113,7 +113,9 @@ func (n forNode) loop(r *exec.Renderer, over *exec.Value, depth int) error {
 			return err
 		}
 		sub := r.Inherit()
-		n.bind(sub, rounds[i])
+		if err := n.bind(sub, rounds[i]); err != nil {
+			return err
+		}
 		sub.Environment.Context.Set("loop", n.info(r, rounds, i, depth, &changed))
 		if err := sub.ExecuteWrapper(n.Body); err != nil {
 			var stop *controls.LoopBreakError

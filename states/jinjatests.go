@@ -103,6 +103,32 @@ func (b *budget) selectAttribute(keep bool) exec.FilterFunction {
 	}
 }
 
+// mapFilter is map: of an attribute, where one that an item lacks is an error unless there is a default; or of a filter.
+func (b *budget) mapFilter(other exec.FilterFunction) exec.FilterFunction {
+	return func(e *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exec.Value {
+		name, ok := params.KwArgs["attribute"]
+		if !ok {
+			return other(e, in, params)
+		}
+		items, err := b.items(in)
+		if err != nil {
+			return exec.AsValue(err)
+		}
+		out := exec.ValuesList{}
+		for _, item := range items {
+			v := itemAttribute(item, name.String())
+			if fallback, has := params.KwArgs["default"]; has && v.IsError() {
+				v = fallback
+			}
+			if v.IsError() {
+				return v
+			}
+			out = append(out, v)
+		}
+		return exec.AsValue(out)
+	}
+}
+
 func itemAttribute(v *exec.Value, name string) *exec.Value {
 	for _, part := range strings.Split(name, ".") {
 		var key any = part
