@@ -169,7 +169,8 @@ func (j *jinja) structures() *exec.ControlStructureSet {
 
 // checkNesting refuses brackets nested so deeply, and tags so long, that the parser's recursion would hurt.
 func checkNesting(source string, c *config.Config) error {
-	depth, length := 0, 0
+	depth, length, open := 0, 0, 0
+	tag, assigned := "", false
 	for s := tokens.LexAll(source, c); ; s.Next() {
 		t := s.Current()
 		if t == nil || t.Type == tokens.EOF || t.Type == tokens.Error {
@@ -179,10 +180,33 @@ func checkNesting(source string, c *config.Config) error {
 		switch t.Type {
 		case tokens.VariableBegin, tokens.BlockBegin:
 			depth, length = 0, 0
+			tag, assigned = "", false
+		case tokens.Name:
+			if tag == "" && length == 1 {
+				tag = t.Val
+			}
+		case tokens.Assign:
+			assigned = true
+		case tokens.BlockEnd:
+			switch tag {
+			case "if", "for", "macro", "call", "filter", "block", "with", "autoescape":
+				open++
+			case "set":
+				if !assigned {
+					open++
+				}
+			default:
+				if strings.HasPrefix(tag, "end") {
+					open--
+				}
+			}
 		case tokens.LeftParenthesis, tokens.LeftBracket, tokens.LeftBrace:
 			depth++
 		case tokens.RightParenthesis, tokens.RightBracket, tokens.RightBrace:
 			depth--
+		}
+		if open > MaxDepth {
+			return &parser.SyntaxError{Line: t.Line, Column: t.Col, Raw: t.Val, Message: fmt.Sprintf("tags within each other deeper than %d levels", MaxDepth)}
 		}
 		if depth > MaxDepth || length > 10_000 {
 			return &parser.SyntaxError{Line: t.Line, Column: t.Col, Raw: t.Val,
