@@ -15,6 +15,7 @@ type Host interface {
 	Packages
 	Services
 	Accounts
+	Fetcher
 }
 
 // Stat is what one lstat tells, and what the hash cache is keyed by.
@@ -60,7 +61,7 @@ type Files interface {
 	// Unstage removes what Stage left behind for paths, in this process or in one that was killed; those that were renamed
 	// are not touched. It looks in the folders where Stage would put them now.
 	Unstage(paths []string) error
-	// Rename moves a staged file to path, over what is there.
+	// Rename moves a staged file to path, over what is there; or a folder to where nothing is, on the same file system.
 	Rename(staged, path string) error
 	Mkdir(path string, meta Meta) error
 	Symlink(target, path string) error
@@ -96,6 +97,26 @@ type Commands interface {
 	Run(ctx context.Context, cmd Command) (Exit, error)
 	// Path is the name that a command sees for a path of Files: the same but for a host under --root.
 	Path(path string) string
+}
+
+// Request is something to be fetched over HTTP or HTTPS.
+type Request struct {
+	URL string
+	// Hash is what its bytes must have, "sha256:…".
+	Hash string
+	// Limit is the most bytes that it may have.
+	Limit   int64
+	Headers map[string]string
+}
+
+// ErrFetch is the kind of every error of a Fetch that has to do with what is fetched rather than with where it is put.
+var ErrFetch = errors.New("fetch")
+
+// Fetcher is the way to what is elsewhere.
+type Fetcher interface {
+	// Fetch puts what is fetched into a new temporary file with meta, where Stage would put one for path, and returns the
+	// name it has there. It checks the hash, and leaves nothing behind when it fails.
+	Fetch(ctx context.Context, r Request, path string, meta Meta) (staged string, err error)
 }
 
 // Package is one installed package.

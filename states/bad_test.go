@@ -62,7 +62,7 @@ func badTree(t *testing.T, file string) {
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	for _, p := range states.Validate(fsys, []states.Node{web()}, functions()) {
+	for _, p := range states.Validate(fsys, []states.Node{web()}, nil, functions()) {
 		if !strings.Contains(got, p.Message) {
 			t.Errorf("validate says %q, compile does not", p.Message)
 		}

@@ -36,6 +36,10 @@ const (
 	ResourcePackage    ResourceKind = "package"
 	ResourceService    ResourceKind = "service"
 	ResourceRepository ResourceKind = "repository"
+
+	ResourceMount         ResourceKind = "mount" // by its mount point
+	ResourceKernelModule  ResourceKind = "kernel module"
+	ResourceKernelSetting ResourceKind = "kernel setting"
 )
 
 // Param describes one parameter of a function.
@@ -80,6 +84,8 @@ type Function struct {
 	Reaction string
 	// Check, Undo: one sentence each for the manual.
 	CheckDoc, UndoDoc string
+	// Example is a State or more, as under states:, for the manual. The files that it names need not be there.
+	Example string
 	// Irreversible: a run of it cannot be undone unless the state names an undo.
 	Irreversible bool
 	// Validate finds what single types cannot say, such as two parameters that exclude each other; may be nil.
@@ -88,3 +94,13 @@ type Function struct {
 
 // FullName is module.function.
 func (f Function) FullName() string { return f.Module + "." + f.Name }
+
+// Manual is the description and the example. An example may be written at the end of Doc too, below a line "Example:" and
+// indented by two.
+func (f Function) Manual() (doc, example string) {
+	doc, example, _ = strings.Cut(f.Doc, "\n\nExample:\n")
+	if f.Example != "" {
+		return doc, f.Example
+	}
+	return doc, strings.ReplaceAll(strings.TrimPrefix(example, "  "), "\n  ", "\n")
+}

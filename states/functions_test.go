@@ -32,6 +32,7 @@ func functions() []states.Function {
 			return nil
 		}},
 		{Module: "pkg", Name: "installed", Params: []states.Param{name(states.ResourcePackage), {Name: "version", Type: states.String}, {Name: "hold", Type: states.Bool, Default: false}}},
+		{Module: "mount", Name: "mounted", Params: []states.Param{{Name: "path", Type: states.Path, Required: true, Provides: states.ResourceMount, Needs: states.ResourcePath}}},
 		{Module: "pkgrepo", Name: "managed", Params: []states.Param{name(states.ResourceRepository)}},
 		{Module: "service", Name: "running", Reaction: "restarted", Params: []states.Param{name(states.ResourceService), {Name: "enabled", Type: states.Bool}}},
 		{Module: "service", Name: "restarted", Params: []states.Param{{Name: "name", Type: states.String, Required: true}}},

@@ -102,10 +102,13 @@ func (g *obvious) needs(at int, p Param, name string) {
 				break // the folder has its own edge to the one above
 			}
 		}
+		g.mounts(at, name)
 		if rest, ok := strings.CutPrefix(name, "/etc/"); ok {
 			folder, _, _ := strings.Cut(rest, "/")
 			g.edge(at, thing{ResourcePackage, folder}, "package %s before files in /etc/"+folder, folder)
 		}
+	case ResourceMount:
+		g.mounts(at, name)
 	case ResourceService:
 		g.edge(at, thing{ResourcePackage, name}, "package %s before its service", name)
 	case ResourcePackage:
@@ -115,6 +118,13 @@ func (g *obvious) needs(at int, p Param, name string) {
 	}
 	if p.Needs != "" {
 		g.edge(at, thing{p.Needs, name}, string(p.Needs)+" %s before what needs it", name)
+	}
+}
+
+// mounts come before what is to lie in them: written earlier, it would lie below and be hidden.
+func (g *obvious) mounts(at int, name string) {
+	for dir := path.Dir(name); dir != "/" && dir != "."; dir = path.Dir(dir) {
+		g.edge(at, thing{ResourceMount, dir}, "mount %s before what is in it", dir)
 	}
 }
 

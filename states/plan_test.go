@@ -51,6 +51,11 @@ func TestOrder(t *testing.T) {
   web: {group.present: {name: web}}
   pkg: {pkg.installed: {name: nginx}}
   repo: {pkgrepo.managed: {name: main}}`, "app/web app/www app/repo app/pkg app/dir app/unit app/run"},
+		{"genius: a mount before what is in it", "genius", `
+  unit: {file.managed: {path: /srv/data/deep/x, content: x}}
+  data: {mount.mounted: {path: /srv/data}}
+  srv: {mount.mounted: {path: /srv}}
+  point: {file.directory: {path: /srv/data}}`, "app/srv app/point app/data app/unit"},
 		{"genius adds nothing against a requisite", "genius", `
   dir: {file.directory: {path: /srv/a}, require: [file]}
   file: {file.managed: {path: /srv/a/b, content: x}}`, "app/file app/dir"},
@@ -338,7 +343,7 @@ func TestValidateTriesTheTagsOfTheTargets(t *testing.T) {
 	if _, err := states.Compile(fsys, states.Input{Node: web()}, functions()); err != nil {
 		t.Errorf("web-1 is fine, and gets %v", err)
 	}
-	got := states.Validate(fsys, nil, functions()).Error()
+	got := states.Validate(fsys, nil, nil, functions()).Error()
 	for _, want := range []string{`undefined variable "nope"`, `undefined variable "none"`, `unknown function "cmd.runn"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("validate does not say %s:\n%s", want, got)

@@ -11,28 +11,38 @@ import (
 func newApply(t *terminal) *cobra.Command {
 	var (
 		name, zone, root, data, order string
+		inventory                     string
 		tags                          []string
 	)
 	cmd := &cobra.Command{
 		Use:   "apply TREE",
 		Short: "Make this machine match a tree, with no agent and no mesh",
-		Args:  cobra.ExactArgs(1),
+		Long: `Make this machine match a tree, with no agent and no mesh.
+
+The run is one transaction: when a state fails, what was changed is put back (exit status 1; 4 when that was incomplete, and
+it says what is left). What a later tree no longer names is undone. shoal plan shows beforehand what would happen.
+
+With --root a folder stands for the machine, to try things out; commands still run on this machine.`,
+		Example: `  shoal apply mytree --tag role=web --root /tmp/box
+  shoal apply mytree --tag role=web`,
+		Args: cobra.ExactArgs(1),
 	}
 	hereFlags(cmd, &name, &zone, &tags, &root, &data, &order)
+	inventoryFlag(cmd, &inventory)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOrder(order); err != nil {
-			return err
-		}
-		node, err := hereNode(name, zone, tags, root)
-		if err != nil {
 			return err
 		}
 		tree, err := disk.Open(args[0])
 		if err != nil {
 			return badInput("%v", err)
 		}
+		node, fleet, err := hereNode(name, zone, tags, root, inventory, tree)
+		if err != nil {
+			return err
+		}
 		dir := dataDir(data, root)
-		plan, contents, err := compileCached(args[0], tree, node, states.Order(order), dir)
+		plan, contents, err := compileCached(args[0], tree, states.Input{Node: node, Fleet: fleet, Order: states.Order(order)}, dir)
 		if err != nil {
 			return err
 		}

@@ -17,14 +17,14 @@ import (
 
 // compileCached compiles a tree on disk for this machine, or takes the plan of the last time when nothing has changed
 // since. The contents that come with it open what the plan names.
-func compileCached(dir string, tree fs.FS, node states.Node, order states.Order, cacheDir string) (*states.Plan, executor.Contents, error) {
-	salt, err := cacheSalt(node, order, dir)
+func compileCached(dir string, tree fs.FS, in states.Input, cacheDir string) (*states.Plan, executor.Contents, error) {
+	salt, err := cacheSalt(in, dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	cache := disk.Cache{Dir: cacheDir, Salt: salt, Now: time.Now}
 	plan, rendered, err := cache.Plan(dir, func() (*states.Plan, error) {
-		return states.Compile(tree, states.Input{Node: node, Order: order}, functions())
+		return states.Compile(tree, in, functions())
 	})
 	if err != nil {
 		return nil, nil, err
@@ -37,7 +37,7 @@ func compileCached(dir string, tree fs.FS, node states.Node, order states.Order,
 
 // cacheSalt is what a plan depends on beside its tree. The program is known by its file, since two builds may carry
 // one version.
-func cacheSalt(node states.Node, order states.Order, dir string) ([]byte, error) {
+func cacheSalt(in states.Input, dir string) ([]byte, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func cacheSalt(node states.Node, order states.Order, dir string) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	return codec.Marshal([]any{version, program.Size(), program.ModTime().UnixNano(), full, string(order), node.Name, node.Zone, node.Tags})
+	return codec.Marshal([]any{version, program.Size(), program.ModTime().UnixNano(), full, string(in.Order), in.Node, in.Fleet})
 }
 
 // lazyContents reads what templates rendered only when somebody wants it: a run with nothing to do does not.

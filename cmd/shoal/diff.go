@@ -19,7 +19,10 @@ func newDiff(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff REV REV",
 		Short: "What changed between two revisions of an environment",
-		Args:  cobra.ExactArgs(2),
+		Long: `What changed between two revisions of an environment, file by file. REV is a version, or the first six digits or more of a
+revision's hash; shoal log lists both.`,
+		Example: `  shoal diff 41 42`,
+		Args:    cobra.ExactArgs(2),
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"runtime/debug"
 
 	"shoal/executor"
@@ -22,8 +23,12 @@ type enforcer struct {
 
 	compiled  store.Hash // the revision that plan is of
 	plan      *states.Plan
+	fleet     []states.Node
 	converged bool // the machine matched plan once
 }
+
+// ReadsFleet implements node.FleetReader.
+func (e *enforcer) ReadsFleet() bool { return e.plan != nil && e.plan.ReadsFleet }
 
 // Enforce implements node.Enforcer.
 func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
@@ -45,17 +50,19 @@ func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	return report
 }
 
-// compile keeps the plan of the newest revision, so that putting a deleted file back costs no compilation.
+// compile keeps the plan of the newest revision, so that putting a deleted file back costs no compilation; one that reads the
+// fleet is made again when that has changed.
 func (e *enforcer) compile(w node.Wanted) error {
-	if e.plan != nil && e.compiled == w.Revision {
+	fleet := fleetOf(w.Fleet)
+	if e.plan != nil && e.compiled == w.Revision && (!e.plan.ReadsFleet || reflect.DeepEqual(e.fleet, fleet)) {
 		return nil
 	}
 	tags := withFacts(w.Member.Tags, e.facts)
 	node := states.Node{Name: w.Member.Name, Zone: w.Member.Zone, Tags: tags}
-	plan, err := states.Compile(w.Tree, states.Input{Node: node}, functions())
+	plan, err := states.Compile(w.Tree, states.Input{Node: node, Fleet: fleet}, functions())
 	if err != nil {
 		return err
 	}
-	e.plan, e.compiled, e.converged = plan, w.Revision, false
+	e.plan, e.compiled, e.fleet, e.converged = plan, w.Revision, fleet, false
 	return nil
 }

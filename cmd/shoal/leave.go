@@ -32,7 +32,10 @@ func newEvict(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evict NAME",
 		Short: "Revoke a node's grant: the mesh drops it, for good",
-		Args:  cobra.ExactArgs(1),
+		Long: `Revoke a node's grant: the mesh drops it, for good. It needs the operator's key, and cannot be taken back.
+
+The node goes on keeping its machine as it is; stop its agent as well. To take a node out for a while, use shoal leave.`,
+		Args: cobra.ExactArgs(1),
 	}
 	connect := nodeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

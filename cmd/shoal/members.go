@@ -10,7 +10,9 @@ import (
 )
 
 func newMembers(t *terminal) *cobra.Command {
-	cmd := &cobra.Command{Use: "members", Short: "Who is here", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "members", Short: "Who is here", Long: `Who is here: every node that the mesh knows, whether it answers, its tags and its zone.
+
+STATUS is alive, suspect (it did not answer just now), failed, or left (it said goodbye). Tags come from tickets.`, Args: cobra.NoArgs}
 	connect := nodeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		members, err := connect().Members(cmd.Context())
@@ -28,7 +30,9 @@ func newMembers(t *terminal) *cobra.Command {
 }
 
 func newRing(t *terminal) *cobra.Command {
-	cmd := &cobra.Command{Use: "ring", Short: "Who owns what", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "ring", Short: "Who owns what", Long: `Who owns what: the trees and reports that the mesh keeps are dealt out to its nodes, three copies of each.
+
+PARTITIONS are those of which a node is one of the owners, FIRST those of which it is the first, HELD what lies on its disk.`, Args: cobra.NoArgs}
 	connect := nodeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ring, err := connect().Ring(cmd.Context())

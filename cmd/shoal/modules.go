@@ -3,11 +3,19 @@ package main
 import (
 	"shoal/executor"
 	cmdmodule "shoal/executor/module/cmd"
+	"shoal/executor/module/cron"
 	"shoal/executor/module/file"
 	"shoal/executor/module/group"
+	"shoal/executor/module/hostname"
+	"shoal/executor/module/kmod"
+	"shoal/executor/module/mount"
 	"shoal/executor/module/pkg"
+	"shoal/executor/module/pkgrepo"
 	"shoal/executor/module/service"
 	"shoal/executor/module/sshkey"
+	"shoal/executor/module/sysctl"
+	"shoal/executor/module/timer"
+	"shoal/executor/module/timezone"
 	"shoal/executor/module/user"
 	"shoal/states"
 )
@@ -17,6 +25,8 @@ func modules() []executor.Module {
 	var all []executor.Module
 	for _, some := range [][]executor.Module{
 		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
+		cron.Modules(), timer.Modules(),
+		pkgrepo.Modules(), sysctl.Modules(), kmod.Modules(), mount.Modules(), hostname.Modules(), timezone.Modules(),
 	} {
 		all = append(all, some...)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/local"
+	"shoal/mesh"
 	"shoal/mesh/api"
 	"shoal/states"
 	"shoal/states/disk"
@@ -21,6 +22,7 @@ type planOptions struct {
 	tags                         []string
 	root, dataDir, order         string
 	exitCode                     bool
+	inventory                    string
 	graph                        string             // text or dot
 	draw                         func(*states.Plan) // gets each plan, and then no machine is looked at; nil: a plan is checked
 }
@@ -33,8 +35,9 @@ func newPlan(t *terminal) *cobra.Command {
 		Long: `What would change, with diffs; touches nothing.
 
 With --tag, or where no agent runs, the plan is for this machine (or the folder of --root) with these tags. With a
-running agent it is for that agent's machine. --for NAME and --on SELECTOR compile the plans of other nodes of the mesh from their tags;
-what their machines look like is unknown here. Without TREE it is the head of the environment that is planned.
+running agent it is for that agent's machine. --for NAME and --on SELECTOR compile the plans of other nodes, of the mesh or of an
+inventory, from their tags; what their machines look like is unknown here. Without TREE it is the head of the environment
+that is planned.
 
 --graph shows in which order the states would run, and why, for people; --graph=dot for Graphviz, --graph --json as data.
 No machine is looked at then.`,
@@ -46,8 +49,9 @@ No machine is looked at then.`,
 	connect := nodeFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.env, "env", "production", "the environment")
-	f.StringVar(&o.forName, "for", "", "the node of the mesh to plan for")
-	f.StringVar(&o.on, "on", "", "plan for every node of the mesh that this selects, such as role=web")
+	f.StringVar(&o.forName, "for", "", "the node of the mesh or the inventory to plan for")
+	f.StringVar(&o.on, "on", "", "plan for every node of the mesh or the inventory that this selects, such as role=web")
+	inventoryFlag(cmd, &o.inventory)
 	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 10 when there are changes")
 	f.StringVar(&o.graph, "graph", "", "show the order of the run and the reason of each edge, as text or dot")
 	f.Lookup("graph").NoOptDefVal = "text"
@@ -74,8 +78,8 @@ func hereFlags(cmd *cobra.Command, name, zone *string, tags *[]string, root, dat
 	f := cmd.Flags()
 	f.StringVar(name, "name", "", "the machine's name (default: its host name)")
 	f.StringVar(zone, "zone", "", "the machine's zone")
-	f.StringArrayVar(tags, "tag", nil, "a tag of this machine, k=v (repeatable)")
-	f.StringVar(root, "root", "", "a folder that stands for the machine")
+	f.StringArrayVar(tags, "tag", nil, "a tag of this machine, `K=V` (repeatable)")
+	f.StringVar(root, "root", "", "a folder, `DIR`, that stands for the machine")
 	f.StringVar(dataDir, "data-dir", "", "journal and ledger (default: ROOT"+defaultDataDir+")")
 	f.StringVar(order, "order", "", "justdoit, ansible or genius (default: the site's policy)")
 }
@@ -128,11 +132,19 @@ func wouldChange(r executor.Report) bool {
 
 // plan computes a report for each machine that is asked about.
 func (o planOptions) plan(ctx context.Context, client *api.Client, asked bool, args []string) ([]executor.Report, error) {
-	if o.forName == "" && o.on == "" && (len(o.tags) > 0 || !asked && len(args) > 0 && !agentAnswers(ctx, client)) {
-		if len(args) == 0 {
-			return nil, badInput("which tree? name its folder: shoal plan TREE")
-		}
-		return o.planHere(ctx, args[0])
+	others := o.forName != "" || o.on != ""
+	alone := o.inventory != "" || !asked && len(args) > 0 && !agentAnswers(ctx, client)
+	if (alone || len(o.tags) > 0) && len(args) == 0 {
+		return nil, badInput("which tree? name its folder: shoal plan TREE")
+	}
+	switch {
+	case others && alone:
+		return o.planListed(args[0])
+	case alone:
+		return o.planHere(ctx, args[0], nil)
+	case len(o.tags) > 0:
+		members, _ := client.Members(ctx) // nobody answers: then the tree's inventory says who there is
+		return o.planHere(ctx, args[0], members)
 	}
 	self, err := client.Self(ctx)
 	if err != nil {
@@ -142,10 +154,16 @@ func (o planOptions) plan(ctx context.Context, client *api.Client, asked bool, a
 	if err != nil {
 		return nil, err
 	}
-	if o.forName == "" && o.on == "" || o.forName == self.Name {
-		return o.planSelf(ctx, self, tree, meta)
+	members, err := client.Members(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return o.planOthers(ctx, client, self, tree, meta)
+	fleet := fleetOf(members)
+	if !others || o.forName == self.Name {
+		node := states.Node{Name: self.Name, Zone: self.Zone, Tags: self.Tags}
+		return o.check(ctx, node, fleet, tree, meta, self.Root, self.DataDir)
+	}
+	return o.planOthers(fleet, self.Tags, tree, meta)
 }
 
 func agentAnswers(ctx context.Context, client *api.Client) bool {
@@ -153,27 +171,24 @@ func agentAnswers(ctx context.Context, client *api.Client) bool {
 	return err == nil
 }
 
-// planHere plans for this machine, with no agent.
-func (o planOptions) planHere(ctx context.Context, dir string) ([]executor.Report, error) {
+// planHere plans for this machine, with no agent. Members, where there are any, are those of the mesh that answered.
+func (o planOptions) planHere(ctx context.Context, dir string, members []mesh.MemberInfo) ([]executor.Report, error) {
 	tree, err := disk.Open(dir)
 	if err != nil {
 		return nil, badInput("%v", err)
 	}
-	node, err := hereNode(o.name, o.zone, o.tags, o.root)
+	node, fleet, err := hereNode(o.name, o.zone, o.tags, o.root, o.inventory, tree)
 	if err != nil {
 		return nil, err
 	}
-	return o.check(ctx, node, tree, executor.RunMeta{Env: o.env}, o.root, dataDir(o.dataDir, o.root))
+	if fleet == nil && members != nil {
+		fleet = fleetOf(members)
+	}
+	return o.check(ctx, node, fleet, tree, executor.RunMeta{Env: o.env}, o.root, dataDir(o.dataDir, o.root))
 }
 
-// planSelf plans for the machine of the agent that answers; it must be this machine.
-func (o planOptions) planSelf(ctx context.Context, self api.SelfInfo, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
-	node := states.Node{Name: self.Name, Zone: self.Zone, Tags: self.Tags}
-	return o.check(ctx, node, tree, meta, self.Root, self.DataDir)
-}
-
-func (o planOptions) check(ctx context.Context, node states.Node, tree fs.FS, meta executor.RunMeta, root, dataDir string) ([]executor.Report, error) {
-	plan, err := states.Compile(tree, states.Input{Node: node, Order: states.Order(o.order)}, functions())
+func (o planOptions) check(ctx context.Context, node states.Node, fleet []states.Node, tree fs.FS, meta executor.RunMeta, root, dataDir string) ([]executor.Report, error) {
+	plan, err := states.Compile(tree, states.Input{Node: node, Fleet: fleet, Order: states.Order(o.order)}, functions())
 	if err != nil {
 		return nil, err
 	}
@@ -211,63 +226,67 @@ func (o planOptions) wanted(ctx context.Context, client *api.Client, args []stri
 	return store.OpenTree(ctx, manifest, client.Get), meta, nil
 }
 
-// planOthers compiles for other nodes. Their machines are not here to be looked at, so that what would change is unknown.
-func (o planOptions) planOthers(ctx context.Context, client *api.Client, self api.SelfInfo, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
-	members, err := client.Members(ctx)
+// planListed plans for nodes of an inventory, where no agent answers.
+func (o planOptions) planListed(dir string) ([]executor.Report, error) {
+	tree, err := disk.Open(dir)
+	if err != nil {
+		return nil, badInput("%v", err)
+	}
+	nodes, err := inventoryOf(o.inventory, tree)
 	if err != nil {
 		return nil, err
 	}
-	var groups map[string]string
-	if o.on != "" {
-		if groups, err = states.Groups(tree); err != nil {
-			return nil, err
-		}
+	if nodes == nil {
+		return nil, badInput("no agent answers, and there is no inventory: name one with --inventory FILE")
 	}
-	reports := []executor.Report{}
-	for _, m := range members {
-		node := nodeOf(m, self)
-		if o.forName != "" && m.Name != o.forName {
-			continue
-		}
-		if o.on != "" {
-			selected, err := states.Selects(o.on, node, groups)
-			if err != nil {
-				return nil, badInput("--on: %v", err)
-			}
-			if !selected {
-				continue
-			}
-		}
-		plan, err := states.Compile(tree, states.Input{Node: node}, functions())
+	return o.planOthers(nodes, local.Facts("/"), tree, executor.RunMeta{Env: o.env})
+}
+
+// planOthers compiles for other nodes. Their machines are not here to be looked at, so that what would change is unknown, and
+// the facts of a machine that is here stand in for theirs.
+func (o planOptions) planOthers(fleet []states.Node, here map[string]string, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
+	nodes, err := selectedOf(withFactsOf(fleet, here), o.forName, o.on, tree)
+	if err != nil {
+		return nil, err
+	}
+	if len(nodes) == 0 {
+		return nil, badInput("no node of the mesh or the inventory is meant by %q; shoal members lists those of the mesh", o.forName+o.on)
+	}
+	l, err := states.Open(tree, functions())
+	if err != nil {
+		return nil, err
+	}
+	reports := make([]executor.Report, len(nodes))
+	for i, n := range nodes {
+		plan, err := l.Compile(states.Input{Node: n, Fleet: fleet, Order: states.Order(o.order)})
 		if err != nil {
 			return nil, err
 		}
 		if o.draw != nil {
 			o.draw(plan)
 		}
-		reports = append(reports, executor.Unseen(plan, meta))
-	}
-	if len(reports) == 0 {
-		return nil, badInput("no node of the mesh is meant by %q; shoal members lists them", o.forName+o.on)
+		reports[i] = executor.Unseen(plan, meta)
 	}
 	return reports, nil
 }
 
-// hereNode is this machine as the language knows it: the tags given, and its facts.
-func hereNode(name, zone string, pairs []string, root string) (states.Node, error) {
+// hereNode is this machine as the language knows it: the tags given, what the inventory says of it, and its facts; and the
+// nodes of the inventory, nil where there is none.
+func hereNode(name, zone string, pairs []string, root, inventory string, tree fs.FS) (states.Node, []states.Node, error) {
 	tags, err := parseTags(pairs)
 	if err != nil {
-		return states.Node{}, err
+		return states.Node{}, nil, err
 	}
 	if name == "" {
 		if name, err = os.Hostname(); err != nil {
-			return states.Node{}, badInput("--name is needed: %v", err)
+			return states.Node{}, nil, badInput("--name is needed: %v", err)
 		}
 	}
-	for k, v := range local.Facts(root) {
-		if _, given := tags[k]; !given {
-			tags[k] = v
-		}
+	fleet, err := inventoryOf(inventory, tree)
+	if err != nil {
+		return states.Node{}, nil, err
 	}
-	return states.Node{Name: name, Zone: zone, Tags: tags}, nil
+	node := listed(states.Node{Name: name, Zone: zone, Tags: tags}, fleet)
+	node.Tags = withFacts(node.Tags, local.Facts(root))
+	return node, fleet, nil
 }

@@ -25,7 +25,17 @@ func newPush(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "push TREE",
 		Short: "Sign a state tree and publish it at any node",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Sign a state tree and publish it at any node, for all nodes of an environment.
+
+The tree is compiled for every node first, so that a mistake never leaves this machine. The answers:
+  committed   the mesh has it, and will not lose it (exit status 0)
+  staged      the node keeps it, and commits it when it can reach enough of the mesh (3)
+  diverged    somebody else's push was first; look at shoal log and push again (3)
+
+With --wait it waits for the nodes' reports, and its exit status is that of the worst of them.`,
+		Example: `  shoal push mytree -m "more workers" --wait
+  shoal push mytree --env staging`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment to publish to")
@@ -59,11 +69,15 @@ func treeArg(args []string) string {
 
 // push compiles the tree for every node, sends what the mesh does not have, and publishes.
 func (p publisher) push(ctx context.Context, t *terminal, tree fs.FS, env, message string) (mesh.PushResult, error) {
-	nodes, err := meshNodes(ctx, p.client, env)
+	nodes, fleet, err := meshNodes(ctx, p.client, env)
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	if problems := validateTree(tree, nodes); len(problems) > 0 {
+	problems := states.Validate(tree, nodes, fleet, functions())
+	if len(nodes) == 0 {
+		problems, _ = validateLikely(tree)
+	}
+	if len(problems) > 0 {
 		return mesh.PushResult{}, problems
 	}
 	head, err := p.head(ctx, env)
@@ -166,37 +180,24 @@ func (u *uploader) flush() error {
 	return nil
 }
 
-// meshNodes are the members of env as the compiler wants them. The facts of other machines are not known here; those of
-// the node that answers stand in for them.
-func meshNodes(ctx context.Context, client *api.Client, env string) ([]states.Node, error) {
+// meshNodes are the members of env as the compiler wants them, and all of the mesh as nodes() shows them. The facts of other
+// machines are not known here; those of the node that answers stand in for them.
+func meshNodes(ctx context.Context, client *api.Client, env string) (nodes, fleet []states.Node, err error) {
 	self, err := client.Self(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	members, err := client.Members(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	nodes := []states.Node{}
-	for _, m := range members {
-		if m.Status != membership.Left && envOf(m.Tags) == env {
-			nodes = append(nodes, nodeOf(m, self))
+	fleet = fleetOf(members)
+	for i, n := range withFactsOf(fleet, self.Tags) {
+		if members[i].Status != membership.Left && envOf(members[i].Tags) == env {
+			nodes = append(nodes, n)
 		}
 	}
-	return nodes, nil
-}
-
-func nodeOf(m mesh.MemberInfo, self api.SelfInfo) states.Node {
-	tags := map[string]string{}
-	for k, v := range self.Tags {
-		if isFact(k) {
-			tags[k] = v
-		}
-	}
-	for k, v := range m.Tags {
-		tags[k] = v
-	}
-	return states.Node{Name: m.Name, Zone: m.Zone, Tags: tags}
+	return nodes, fleet, nil
 }
 
 func isFact(tag string) bool { return strings.HasPrefix(tag, "os.") || strings.HasPrefix(tag, "hw.") }

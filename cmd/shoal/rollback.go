@@ -17,7 +17,10 @@ func newRollback(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback",
 		Short: "Publish a new revision with the content of an older one",
-		Args:  cobra.NoArgs,
+		Long:  `Publish a new revision with the content of an older one: history is never rewritten. It needs the operator's key.`,
+		Example: `  shoal rollback             # what was before the head
+  shoal rollback --to 41`,
+		Args: cobra.NoArgs,
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment")

@@ -25,7 +25,14 @@ A first mesh:
   shoal push TREE --wait
 
 Without a mesh:
-  shoal plan TREE && shoal apply TREE`,
+  shoal plan TREE && shoal apply TREE
+
+Write a tree:
+  shoal docs                                     # what states can say
+  shoal validate TREE && shoal fmt TREE
+
+Exit status: 0 done; 1 a state failed, and all was put back; 2 the input is wrong, nothing was touched; 3 the mesh could not
+do it now; 4 a rollback was incomplete; 5 refused by the rules of trust; 10 there are changes (plan --exit-code, fmt --check).`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          inputArgs(cobra.NoArgs),
@@ -71,7 +78,7 @@ func inputArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // nodeFlag adds --node, and returns a function that connects to what it names.
 func nodeFlag(cmd *cobra.Command) func() *api.Client {
-	addr := cmd.Flags().String("node", "", "the node to ask: unix:PATH, a path, or HOST:PORT (default: SHOAL_NODE, then the local agent)")
+	addr := cmd.Flags().String("node", "", "the node to ask, `ADDR`: unix:PATH, a path, or HOST:PORT (default: SHOAL_NODE, then the local agent)")
 	return func() *api.Client { return api.NewClient(nodeAddr(*addr)) }
 }
 

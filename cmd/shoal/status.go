@@ -15,7 +15,10 @@ import (
 func newStatus(t *terminal) *cobra.Command {
 	var env string
 	var watch bool
-	cmd := &cobra.Command{Use: "status", Short: "What each node has applied, and how it went", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "status", Short: "What each node has applied, and how it went", Long: `What each node has applied, and how it went.
+
+RESULT is converged, failed, rolled_back (a state failed, and all was put back) or rollback_incomplete. DRIFT counts things
+that somebody else changed since the last revision, and that were put back. shoal report NAME has the details.`, Args: cobra.NoArgs}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "", "only this environment")
 	cmd.Flags().BoolVar(&watch, "watch", false, "print again whenever something changed, until interrupted")

@@ -19,7 +19,11 @@ func newTicket(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ticket --tag k=v ... --ttl 1h",
 		Short: "Make a join ticket, offline: one line that holds all a machine needs",
-		Args:  cobra.NoArgs,
+		Long: `Make a join ticket, offline: one line that holds all a machine needs to join, with the tags and the zone that it is granted.
+It is a secret until it is used up or over.`,
+		Example: `  shoal ticket --tag role=web --tag dc=fra --ttl 1h > ticket
+  shoal agent --ticket @ticket --join 192.0.2.10:7946   # on the machine`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			granted, err := parseTags(tags)
 			if err != nil {
@@ -42,7 +46,7 @@ func newTicket(t *terminal) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringArrayVar(&tags, "tag", nil, "a tag that the machine is granted, k=v (repeatable)")
+	cmd.Flags().StringArrayVar(&tags, "tag", nil, "a tag that the machine is granted, `K=V` (repeatable)")
 	cmd.Flags().StringVar(&zone, "zone", "", "the zone that the machine is in; copies spread over zones")
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long the ticket may be used")
 	cmd.Flags().IntVar(&uses, "uses", 1, "how many machines may join with it")

@@ -46,10 +46,10 @@ func commit() string {
 
 func newMan(*terminal) *cobra.Command {
 	return &cobra.Command{
-		Use:    "man DIR",
-		Short:  "Write the man pages into a folder",
-		Args:   inputArgs(cobra.ExactArgs(1)),
-		Hidden: true,
+		Use:     "man DIR",
+		Short:   "Write the man pages into a folder",
+		Example: `  shoal man /usr/local/share/man/man1`,
+		Args:    inputArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err

@@ -3,6 +3,7 @@ package fake
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"shoal/executor"
 )
@@ -14,13 +15,26 @@ type Host struct {
 	*Packages
 	*Services
 	*Accounts
+	*Web
 }
 
 var _ executor.Host = (*Host)(nil)
 
 // New makes an empty machine: the root folder, and root.
 func New() *Host {
-	return &Host{Files: NewFiles(), Commands: &Commands{}, Packages: NewPackages(), Services: NewServices(), Accounts: NewAccounts()}
+	h := &Host{Files: NewFiles(), Commands: &Commands{}, Packages: NewPackages(), Services: NewServices(), Accounts: NewAccounts()}
+	h.Web = NewWeb(h.Files)
+	h.UnitFiles = func() []string { return UnitFiles(h) }
+	return h
+}
+
+// UnitFiles lists what an administrator's folder of units holds, for Services.UnitFiles.
+func UnitFiles(files executor.Files) []string {
+	names, err := files.ReadDir("/etc/systemd/system")
+	if err != nil {
+		return nil // no folder, no units
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return executor.UnitName(name) != name })
 }
 
 // Commands plays processes.

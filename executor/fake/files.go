@@ -224,8 +224,12 @@ func (f *Files) Hash(name string, _ executor.Stat) (string, error) {
 	if err != nil {
 		return "", pathError("hash", name, err)
 	}
-	sum := sha256.Sum256(n.data)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
+	return hashOf(n.data), nil
+}
+
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // nearest finds the nearest folder above name that is there.

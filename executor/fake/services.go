@@ -16,10 +16,13 @@ type Services struct {
 	reloads map[string]int
 	// Fail, when set, is asked before each change, and its error is the answer.
 	Fail func(operation, name string) error
+	// UnitFiles, when set, lists the unit files that ReloadManager finds, beside those of Add.
+	UnitFiles func() []string
 }
 
 type unit struct {
 	file            bool // there is a unit file
+	found           bool // by ReloadManager
 	active, enabled bool
 	masked          bool
 	since           uint64
@@ -143,4 +146,27 @@ func (f *Services) MaskUnit(_ context.Context, name string, masked bool) error {
 }
 
 // ReloadManager implements executor.Services.
-func (f *Services) ReloadManager(context.Context) error { return nil }
+func (f *Services) ReloadManager(context.Context) error {
+	if f.UnitFiles == nil {
+		return nil
+	}
+	names := f.UnitFiles()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Fail != nil {
+		if err := f.Fail("reload manager", ""); err != nil {
+			return err
+		}
+	}
+	for _, u := range f.units {
+		if u.found {
+			u.file, u.found = false, false
+		}
+	}
+	for _, name := range names {
+		if u := f.get(name); !u.file {
+			u.file, u.found = true, true
+		}
+	}
+	return nil
+}

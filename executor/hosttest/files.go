@@ -152,6 +152,14 @@ func folders(t *testing.T, h executor.Host) {
 	must(t, h.Remove("/d/a"))
 	must(t, h.Remove("/d/b"))
 	must(t, h.Remove("/d"))
+	must(t, h.Mkdir("/from", executor.Meta{Mode: 0o755}))
+	put(t, h, "/from/f", "text", executor.Meta{Mode: 0o644})
+	must(t, h.Mkdir("/to", executor.Meta{Mode: 0o755}))
+	must(t, h.Rename("/from", "/to/moved"))
+	holds(t, h, "/to/moved/f", "text")
+	if all := names(t, h, "/"); !slices.Equal(all, []string{"to"}) {
+		t.Fatalf("left over: %v", all)
+	}
 }
 
 func symlinks(t *testing.T, h executor.Host) {

@@ -22,6 +22,7 @@ type Host struct {
 	executor.Packages
 	executor.Services
 	executor.Accounts
+	executor.Fetcher
 }
 
 var _ executor.Host = (*Host)(nil)
@@ -32,7 +33,7 @@ func New(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{Files: files, Commands: newCommands(files)}, nil
+	return &Host{Files: files, Commands: newCommands(files), Fetcher: newFetcher(files)}, nil
 }
 
 // Close releases the root folder.

@@ -294,6 +294,7 @@ func cancelledJob(t *testing.T, o *ownSystemd, s *Systemd) {
 
 // serviceHost is as much of a host as the modules of services touch.
 type serviceHost struct {
+	executor.Fetcher
 	executor.Files
 	executor.Commands
 	executor.Packages

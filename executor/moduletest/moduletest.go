@@ -80,12 +80,8 @@ const maxSteps = 2000
 
 // faults lets each operation of an Apply fail once, and dies before and after each: what Revert puts back is the machine
 // as it was.
-func (s Suite) faults(t *testing.T, c Case) {
-	count := 0
-	for _, kind := range []struct {
-		name        string
-		dead, after bool
-	}{{"fails", false, false}, {"is the last", true, false}, {"is the last, and done", true, true}} {
+func (s Suite) faults(t *testing.T, c Case) (count int) {
+	for _, kind := range faultKinds {
 		for at := 1; ; at++ {
 			if at > maxSteps {
 				t.Fatalf("Apply takes over %d operations", maxSteps)
@@ -99,7 +95,14 @@ func (s Suite) faults(t *testing.T, c Case) {
 	if count == 0 {
 		t.Error("no operation failed: the suite saw nothing")
 	}
+	return count
 }
+
+// faultKinds are how an operation ends.
+var faultKinds = []struct {
+	name        string
+	dead, after bool
+}{{"fails", false, false}, {"is the last", true, false}, {"is the last, and done", true, true}}
 
 // fault tries one; false: Apply has no such operation.
 func (s Suite) fault(t *testing.T, c Case, kind string, f *steps) bool {
@@ -119,14 +122,8 @@ func (s Suite) fault(t *testing.T, c Case, kind string, f *steps) bool {
 	if f.dead && err == nil {
 		t.Fatalf("%s, and Apply says that it did it all", name)
 	}
-	if err := h.Unstage(s.stages(c, undo)); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Module.Revert(t.Context(), h, c.Params, undo); err != nil {
+	if err := s.back(t, h, c, undo); err != nil {
 		t.Fatalf("%s: Revert: %v", name, err)
-	}
-	if err := h.Unstage(s.stages(c, undo)); err != nil {
-		t.Fatal(err)
 	}
 	s.same(t, h, before, name+": Revert did not restore the machine")
 	return true

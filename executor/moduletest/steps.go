@@ -3,6 +3,7 @@ package moduletest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"shoal/executor"
 )
@@ -74,6 +75,10 @@ func (s *steps) Stage(path string, data []byte, meta executor.Meta) (string, err
 	return value(s, "stage", func() (string, error) { return s.Host.Stage(path, data, meta) })
 }
 
+func (s *steps) Fetch(ctx context.Context, r executor.Request, path string, meta executor.Meta) (string, error) {
+	return value(s, "fetch", func() (string, error) { return s.Host.Fetch(ctx, r, path, meta) })
+}
+
 func (s *steps) SyncFiles() error { return s.step("sync", s.Host.SyncFiles) }
 
 func (s *steps) Rename(staged, path string) error {
@@ -94,6 +99,14 @@ func (s *steps) Remove(path string) error {
 
 func (s *steps) SetMeta(path string, meta executor.Meta) error {
 	return s.step("setmeta", func() error { return s.Host.SetMeta(path, meta) })
+}
+
+func (s *steps) WriteSetting(path string, data []byte) error {
+	return s.step("write setting", func() error { return s.Host.WriteSetting(path, data) })
+}
+
+func (s *steps) RefreshPackages(ctx context.Context, repository string, maxAge time.Duration) error {
+	return s.step("refresh packages", func() error { return s.Host.RefreshPackages(ctx, repository, maxAge) })
 }
 
 func (s *steps) Run(ctx context.Context, cmd executor.Command) (executor.Exit, error) {

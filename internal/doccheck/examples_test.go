@@ -26,7 +26,20 @@ func TestExamplesCompile(t *testing.T) {
 	}
 	for _, site := range sites {
 		dir := filepath.Dir(site)
-		if problems := states.ValidateLike(os.DirFS(dir), node, functions()); len(problems) > 0 {
+		tree := os.DirFS(dir)
+		all, err := states.Open(tree, functions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes, err := all.Inventory()
+		if err != nil {
+			t.Error(err)
+		}
+		problems, _ := states.ValidateLike(tree, node, functions())
+		if len(nodes) > 0 {
+			problems = states.Validate(tree, nodes, nodes, functions())
+		}
+		if len(problems) > 0 {
 			t.Errorf("%s: %v", dir, problems)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {

@@ -3,7 +3,6 @@ package doccheck
 import (
 	"bytes"
 	"io/fs"
-	"os"
 	"testing"
 
 	"shoal/states"
@@ -11,19 +10,7 @@ import (
 
 // Every document of the examples can be formatted, and is left alone the second time.
 func TestExamplesCanBeFormatted(t *testing.T) {
-	trees, err := fs.Glob(os.DirFS("../../examples"), "*/site.yaml")
-	if err != nil || len(trees) == 0 {
-		t.Fatalf("no examples: %v", err)
-	}
-	deeper, err := fs.Glob(os.DirFS("../../examples"), "*/*/site.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, site := range append(trees, deeper...) {
-		tree, err := fs.Sub(os.DirFS("../../examples"), site[:len(site)-len("/site.yaml")])
-		if err != nil {
-			t.Fatal(err)
-		}
+	for site, tree := range exampleTrees(t) {
 		names, _, err := states.Documents(tree)
 		if err != nil || len(names) == 0 {
 			t.Fatalf("%s: %d documents, %v", site, len(names), err)

@@ -5,8 +5,14 @@ import (
 	"shoal/executor/module/cmd"
 	"shoal/executor/module/file"
 	"shoal/executor/module/group"
+	"shoal/executor/module/hostname"
+	"shoal/executor/module/kmod"
+	"shoal/executor/module/mount"
 	"shoal/executor/module/pkg"
+	"shoal/executor/module/pkgrepo"
 	"shoal/executor/module/service"
+	"shoal/executor/module/sysctl"
+	"shoal/executor/module/timezone"
 	"shoal/executor/module/user"
 	"shoal/states"
 )
@@ -22,6 +28,7 @@ func functions() []states.Function {
 	var all []states.Function
 	for _, some := range [][]executor.Module{
 		file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
+		pkgrepo.Modules(), sysctl.Modules(), kmod.Modules(), mount.Modules(), hostname.Modules(), timezone.Modules(),
 	} {
 		for _, m := range some {
 			all = append(all, m.Function())

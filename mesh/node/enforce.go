@@ -22,6 +22,8 @@ const failedAgain = 10 * time.Second
 type enforcing struct {
 	n    *Node
 	wake chan struct{} // there is something in wanted; holds one
+	// roster: it changed; holds one.
+	roster chan struct{}
 
 	mu     sync.Mutex
 	wanted *mesh.Converge
@@ -34,7 +36,17 @@ type enforcing struct {
 	notYet time.Time
 }
 
-func newEnforcing(n *Node) *enforcing { return &enforcing{n: n, wake: make(chan struct{}, 1)} }
+func newEnforcing(n *Node) *enforcing {
+	return &enforcing{n: n, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1)}
+}
+
+// rosterChanged asks for a run where what is enforced depends on who is in the mesh.
+func (e *enforcing) rosterChanged() {
+	select {
+	case e.roster <- struct{}{}:
+	default:
+	}
+}
 
 // want replaces what is to be enforced.
 func (e *enforcing) want(c mesh.Converge) {
@@ -76,6 +88,12 @@ func (e *enforcing) run(ctx context.Context) {
 		case <-e.wake:
 			if c := e.take(); c != nil {
 				e.now, e.drift, e.failed, e.notYet = c, 0, 0, time.Time{}
+			}
+			why = becauseNew
+		case <-e.roster:
+			reader, ok := e.n.ports.Enforcer.(FleetReader)
+			if !ok || !reader.ReadsFleet() {
+				continue
 			}
 			why = becauseNew
 		case <-e.n.ports.Drift:
@@ -144,7 +162,7 @@ func (e *enforcing) enforce(ctx context.Context) executor.Report {
 	}
 	return e.n.ports.Enforcer.Enforce(ctx, Wanted{
 		Env: head.Env, Version: head.Version, Revision: head.Revision,
-		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member, Confirm: e.n.confirmation(),
+		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member, Fleet: e.n.Members(), Confirm: e.n.confirmation(),
 	})
 }
 

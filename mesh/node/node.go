@@ -67,6 +67,12 @@ type Enforcer interface {
 	Enforce(ctx context.Context, w Wanted) executor.Report
 }
 
+// FleetReader is an Enforcer that says whether what it enforces depends on who else is in the mesh. One that does is called
+// again when the roster has changed; for any other that costs nothing.
+type FleetReader interface {
+	ReadsFleet() bool
+}
+
 // Wanted is what a machine is to be.
 type Wanted struct {
 	Env      string
@@ -74,6 +80,8 @@ type Wanted struct {
 	Revision store.Hash
 	Tree     fs.FS // its files are on this node's disk
 	Member   membership.Member
+	// Fleet are all members as their grants have them, sorted by name.
+	Fleet []mesh.MemberInfo
 	// Confirm is to be asked when the machine was changed and before the change is final: an error says that it cut the machine
 	// off from its mesh. Nil where the node was not in touch with its mesh to begin with.
 	Confirm func(ctx context.Context) error

@@ -46,6 +46,7 @@ func (n *Node) publish() {
 		s.roster = old.roster
 	} else {
 		s.roster = n.core.Roster().Clone()
+		defer n.enforce.rosterChanged() // once all may see it
 	}
 	n.shown.Store(s)
 	select {

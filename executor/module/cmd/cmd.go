@@ -47,6 +47,12 @@ func (Run) Function() states.Function {
 			{Name: "stdout", Type: states.String, Doc: "the end of its standard output; only where the policy allows it"},
 			{Name: "changed", Type: states.Bool, Doc: "whether it ran"},
 		},
+		Example: `migrate:
+  cmd.run:
+    argv: [/srv/app/bin/migrate, up]
+    user: app
+    unless: /srv/app/bin/migrate status
+  timeout: 5m`,
 		CheckDoc:     "creates is looked at; unless and only_if are run.",
 		UndoDoc:      "The state that undo: names is run; without one it cannot be undone. One that failed is taken to have changed nothing.",
 		Irreversible: true,

@@ -22,6 +22,8 @@ func (Absent) Function() states.Function {
 			{Name: "path", Type: states.Path, Doc: "what is gone"},
 			{Name: "changed", Type: states.Bool, Doc: "whether this run removed it"},
 		},
+		Example: `old-site:
+  file.absent: {path: /etc/nginx/sites-enabled/default}`,
 		CheckDoc: "One lstat.",
 		UndoDoc:  fmt.Sprintf("What was removed is restored, up to %d MiB and %d entries; beyond, the plan says that it is irreversible.", hostfile.MaxKept>>20, hostfile.MaxKeptEntries),
 	}

@@ -16,15 +16,7 @@ type Edit struct{}
 func (Edit) Function() states.Function {
 	return states.Function{
 		Module: "file", Name: "edit",
-		Doc: `Parts of a file: lines and blocks that are there or not there, keys that are set, text that is replaced. The new file is computed as a whole, and moved into place as file.managed does. The order is remove, replace, keys, line, block. All edits of one file belong in one state: two states that claim one path are an error. Patterns are in Go's syntax (RE2).
-
-Example:
-  sshd:
-    file.edit:
-      path: /etc/ssh/sshd_config
-      keys: {PermitRootLogin: "no", X11Forwarding: "no"}
-      separator: " "
-      validate: sshd -t -f {path}`,
+		Doc: `Parts of a file: lines and blocks that are there or not there, keys that are set, text that is replaced. The new file is computed as a whole, and moved into place as file.managed does. The order is remove, replace, keys, line, block. All edits of one file belong in one state: two states that claim one path are an error. Patterns are in Go's syntax (RE2).`,
 		Params: append([]states.Param{
 			hostfile.PathParam("the file to edit"),
 			{Name: "line", Type: states.Any, Doc: "a line that is to be there, or a list of lines and of maps {line, match, after, before, at}"},
@@ -41,7 +33,13 @@ Example:
 			{Name: "create", Type: states.Bool, Default: false, Doc: "make the file when it is not there"},
 			hostfile.ValidateParam(),
 		}, hostfile.MetaParams("0644 for a new file, else left as it is")...),
-		Outputs:  hostfile.Outputs(),
+		Outputs: hostfile.Outputs(),
+		Example: `sshd:
+  file.edit:
+    path: /etc/ssh/sshd_config
+    keys: {PermitRootLogin: "no", X11Forwarding: "no"}
+    separator: " "
+    validate: sshd -t -f {path}`,
 		CheckDoc: "The file is read, the new one computed, and the two compared; edits that a second run would change again are an error.",
 		UndoDoc:  "The whole file is restored as it was before: contents, owner, mode, times and extended attributes.",
 		Validate: func(p map[string]any) error {

@@ -22,7 +22,13 @@ func (Managed) Function() states.Function {
 			hostfile.ValidateParam(),
 			{Name: "backup", Type: states.String, Default: "none", OneOf: []string{"none"}, Doc: "old contents are kept for undo alone"},
 		}, hostfile.MetaParams("0644 for a new file, else left as it is")...),
-		Outputs:  hostfile.Outputs(),
+		Outputs: hostfile.Outputs(),
+		Example: `nginx-conf:
+  file.managed:
+    path: /etc/nginx/nginx.conf
+    template: templates/nginx.conf.j2
+    mode: "0644"
+    validate: nginx -t -c {path}`,
 		CheckDoc: "One lstat while the file is as it was when its hash was last read; then owner, mode and hash are compared.",
 		UndoDoc:  "Contents, owner, mode, times and extended attributes are restored; a file and folders that it made are removed.",
 	}

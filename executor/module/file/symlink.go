@@ -28,6 +28,8 @@ func (Symlink) Function() states.Function {
 			{Name: "target", Type: states.String, Doc: "what it holds"},
 			{Name: "changed", Type: states.Bool, Doc: "whether this run changed it"},
 		},
+		Example: `current:
+  file.symlink: {path: /srv/app/current, target: releases/42}`,
 		CheckDoc: "One lstat and one readlink.",
 		UndoDoc:  "What was there before is restored; a symlink and folders that it made are removed.",
 	}

@@ -20,7 +20,9 @@ func (absent) Function() states.Function {
 		Params: []states.Param{
 			{Name: "name", Type: states.String, Required: true, Provides: states.ResourceGroup, Doc: "Name of the group."},
 		},
-		Outputs:  []states.Output{{Name: "removed", Type: states.Bool, Doc: "Whether this run removed it."}},
+		Outputs: []states.Output{{Name: "removed", Type: states.Bool, Doc: "Whether this run removed it."}},
+		Example: `games:
+  group.absent: {name: games}`,
 		CheckDoc: "Reads the group database.",
 		UndoDoc:  "The row of the group comes back as it was: number, members, password and its place in the file.",
 		Validate: func(params map[string]any) error {

@@ -38,6 +38,8 @@ func (present) Function() states.Function {
 		Outputs: []states.Output{
 			{Name: "gid", Type: states.Int, Doc: "The number of the group."},
 		},
+		Example: `deploy:
+  group.present: {name: deploy, gid: 2000}`,
 		CheckDoc: "Reads the group database and compares the number.",
 		UndoDoc:  "A group that was made is removed, a number that was changed is put back. Files keep the number they have.",
 		Validate: validate,

@@ -20,6 +20,7 @@ func Modules() []executor.Module { return []executor.Module{installed, latest, r
 // goal is one function: they differ in what they want of the packages, and share how that is planned, done and taken back.
 type goal struct {
 	name, doc string
+	example   string
 	params    []states.Param
 	outputs   []states.Output
 	// aim says what has to be installed and removed. It returns an *executor.Missing for a package that cannot be had.
@@ -43,7 +44,11 @@ var versionOutputs = []states.Output{
 
 var installed = goal{
 	name: "installed",
-	doc:  "Packages are installed, together with what they depend on. Which version, is left alone unless version says it.",
+	example: `nginx:
+  pkg.installed: {name: nginx, version: 1.22.1-9, hold: true}
+tools:
+  pkg.installed: {names: [curl, jq, tmux]}`,
+	doc: "Packages are installed, together with what they depend on. Which version, is left alone unless version says it.",
 	params: append(slices.Clone(nameParams),
 		states.Param{Name: "version", Type: states.String, Doc: "The exact version, up- or downgraded to. Only with name."}, holdParam),
 	outputs: versionOutputs, aim: aimInstalled, says: versions,
@@ -51,14 +56,18 @@ var installed = goal{
 
 var latest = goal{
 	name: "latest",
-	doc:  "Packages are installed at the newest version that the package manager would choose, each time this runs. One that is held stays at its version.",
+	example: `certificates:
+  pkg.latest: {name: ca-certificates}`,
+	doc: "Packages are installed at the newest version that the package manager would choose, each time this runs. One that is held stays at its version.",
 	params: append(slices.Clone(nameParams),
 		states.Param{Name: "max_age", Type: states.Duration, Default: "24h", Doc: "How old the package lists may be: older ones are fetched first, where they can be."}),
 	outputs: versionOutputs, aim: aimLatest, says: versions,
 }
 
 var removed = goal{
-	name:    "removed",
+	name: "removed",
+	example: `no-telnet:
+  pkg.removed: {names: [telnetd, rsh-server]}`,
 	doc:     "Packages are not installed. What depends on them goes with them, and the plan names it. Configuration and data stay.",
 	params:  nameParams,
 	outputs: []states.Output{{Name: "removed", Type: states.Strings, Doc: "All packages that this run removed."}},
@@ -67,7 +76,7 @@ var removed = goal{
 
 func (g goal) Function() states.Function {
 	return states.Function{
-		Module: "pkg", Name: g.name, Doc: g.doc, Params: g.params, Outputs: g.outputs,
+		Module: "pkg", Name: g.name, Doc: g.doc, Params: g.params, Outputs: g.outputs, Example: g.example,
 		CheckDoc: "Reads the package database; where something is to change, simulates the transaction and shows each package that it would change.",
 		UndoDoc: "All packages that the transaction changed go back to the version before, where that can still be had, and new ones are removed; " +
 			"else it is marked irreversible. Removed is not purged: configuration that was edited and data stay.",

@@ -54,6 +54,36 @@ var unitOutputs = []states.Output{
 	{Name: "started", Type: states.Bool, Doc: "Whether this run started it: then it need not react to a notifier as well."},
 }
 
+// examples are for the manual.
+var examples = map[string]string{
+	"running": `web:
+  service.running: {name: nginx, enabled: true}
+  require: [conf]
+conf:
+  file.managed: {path: /etc/nginx/nginx.conf, source: files/nginx.conf}
+  notify: [web]    # a change restarts it`,
+	"stopped": `no-printing:
+  service.stopped: {name: cups, enabled: false}`,
+	"enabled": `at-boot:
+  service.enabled: {name: fstrim.timer}`,
+	"disabled": `not-at-boot:
+  service.disabled: {name: bluetooth}`,
+	"masked": `never:
+  service.masked: {name: rpcbind}`,
+	"restarted": `conf:
+  file.managed: {path: /etc/app.conf, source: files/app.conf}
+  notify: [restart]
+restart:
+  lazy: true
+  service.restarted: {name: app}`,
+	"reloaded": `conf:
+  file.managed: {path: /etc/nginx/nginx.conf, source: files/nginx.conf}
+  notify: [reload]
+reload:
+  lazy: true
+  service.reloaded: {name: nginx}`,
+}
+
 const undoDoc = "Whether it ran, was enabled and was masked is put back."
 
 // state is a function that compares the unit with what it is to be; nil fields are left alone.
@@ -68,7 +98,7 @@ type state struct {
 func (s state) Function() states.Function {
 	f := states.Function{
 		Module: "service", Name: s.name, Doc: s.doc,
-		Params: []states.Param{nameParam}, Outputs: unitOutputs, Reaction: s.reaction,
+		Params: []states.Param{nameParam}, Outputs: unitOutputs, Reaction: s.reaction, Example: examples[s.name],
 		CheckDoc: "Asks the service manager for the unit.", UndoDoc: undoDoc, Validate: validate,
 	}
 	if s.canEnable {
@@ -157,7 +187,7 @@ type action struct {
 func (a action) Function() states.Function {
 	return states.Function{
 		Module: "service", Name: a.name, Doc: a.doc,
-		Params: []states.Param{nameParam, enabledParam}, Outputs: unitOutputs,
+		Params: []states.Param{nameParam, enabledParam}, Outputs: unitOutputs, Example: examples[a.name],
 		CheckDoc: "Always needed: it runs whenever it is asked to.",
 		UndoDoc:  undoDoc + " One that ran before is " + a.name + " once more when all else has been put back.",
 		Validate: validate,

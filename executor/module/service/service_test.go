@@ -11,6 +11,7 @@ import (
 )
 
 type host struct {
+	executor.Fetcher
 	executor.Files
 	executor.Commands
 	executor.Packages

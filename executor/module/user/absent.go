@@ -20,7 +20,9 @@ func (absent) Function() states.Function {
 		Params: []states.Param{
 			{Name: "name", Type: states.String, Required: true, Provides: states.ResourceUser, Doc: "Name of the user."},
 		},
-		Outputs:  []states.Output{{Name: "removed", Type: states.Bool, Doc: "Whether this run removed it."}},
+		Outputs: []states.Output{{Name: "removed", Type: states.Bool, Doc: "Whether this run removed it."}},
+		Example: `bob:
+  user.absent: {name: bob}`,
 		CheckDoc: "Reads the user database.",
 		UndoDoc:  "The rows of the user come back as they were: number, password, memberships and their place in the files.",
 		Validate: func(params map[string]any) error {

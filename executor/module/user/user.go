@@ -51,6 +51,8 @@ func (present) Function() states.Function {
 			{Name: "gid", Type: states.Int, Doc: "The number of its primary group."},
 			{Name: "home", Type: states.Path, Doc: "Its home."},
 		},
+		Example: `ann:
+  user.present: {name: ann, groups: [sudo, adm], shell: /bin/bash}`,
 		CheckDoc: "Reads the user and group databases and compares what is given; one lstat for the home.",
 		UndoDoc:  "A user that was made is removed, and its own group where that was made with it; rows that were changed are put back. A home is never deleted.",
 		Validate: validate,

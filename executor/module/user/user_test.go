@@ -32,6 +32,7 @@ func (f folders) Mkdir(path string, m executor.Meta) error {
 }
 
 type host struct {
+	executor.Fetcher
 	folders
 	executor.Commands
 	executor.Packages
