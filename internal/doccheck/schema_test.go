@@ -94,7 +94,7 @@ func exampleTrees(t *testing.T) map[string]fs.FS {
 		if err != nil {
 			return err
 		}
-		if problems := states.ValidateLike(tree, node, functions()); len(problems) > 0 {
+		if problems, _ := states.ValidateLike(tree, node, functions()); len(problems) > 0 {
 			t.Logf("%s does not compile: %v", path.Dir(name), problems)
 			return nil
 		}
