@@ -124,6 +124,7 @@ type compilation struct {
 	groupCallees map[string][]callee
 	graph        *graph
 	entries      []link // into blocks and sequences
+	outputs      deferring
 	rendered     int64
 	overspent    bool
 	full         bool
