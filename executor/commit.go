@@ -12,22 +12,22 @@ import (
 
 // conclude ends a walk with hands: commit, or roll back.
 func (r *run) conclude(ctx context.Context) {
-	if r.failure == nil {
-		r.failure = r.confirm(ctx)
+	if r.failure.err == nil {
+		r.failure.err = r.confirm(ctx)
 	}
-	if r.failure != nil && r.policy == onRollback {
+	if r.failure.err != nil && r.failure.policy == onRollback {
 		r.rollback(ctx)
 		r.failureHandlers(ctx)
 		return
 	}
 	if err := r.commit(); err != nil {
-		r.failure = err
+		r.failure.err = err
 		r.rollback(ctx)
 		return
 	}
 	r.report.Result = Converged
-	if r.failure != nil {
-		r.report.Result, r.report.Error = RunFailed, r.failure.Error()
+	if r.failure.err != nil {
+		r.report.Result, r.report.Error = RunFailed, r.failure.err.Error()
 	}
 }
 
@@ -40,7 +40,7 @@ func (r *run) confirm(ctx context.Context) error {
 		for _, t := range tasks {
 			if err := r.verify(ctx, t); err != nil {
 				t.row.Result, t.row.Error = Failed, err.Error()
-				r.seen[i].failed, r.failed = true, i
+				r.seen[i].failed, r.failure.index = true, i
 				return fmt.Errorf("%s: %w", t.inv.ID, err)
 			}
 		}
@@ -52,7 +52,7 @@ func (r *run) confirm(ctx context.Context) error {
 }
 
 func (r *run) verify(ctx context.Context, t *task) error {
-	if !t.applied || t.row == nil || t.row.Result != Changed || t.change.Always || r.remade(t) {
+	if !t.work.applied || t.row == nil || t.row.Result != Changed || t.work.change.Always || r.remade(t) {
 		return nil
 	}
 	change, err := t.module.Check(ctx, r.host, r.contents, t.params)
@@ -67,22 +67,31 @@ func (r *run) verify(ctx context.Context, t *task) error {
 
 // remade: a later part of the plan makes the same thing once more, as a sequence does.
 func (r *run) remade(t *task) bool {
-	last, ok := r.lasts[t.key]
-	return ok && last != t
+	last, ok := r.owned.lasts[t.key]
+	return ok && last != t || t.inv.SupersededBy > t.index
 }
 
 // commit writes the ledger, which is the moment at which the run holds, and clears the journal.
 func (r *run) commit() error {
-	r.discardStaged()
+	for _, tasks := range r.tasks {
+		for _, t := range tasks {
+			r.discard(t)
+		}
+	}
+	if paths := r.tx.revertedStages(r.e); len(paths) > 0 {
+		if err := r.e.Host.Unstage(paths); err != nil {
+			return fmt.Errorf("temporary files: %w", err)
+		}
+	}
 	if err := r.e.Host.SyncFiles(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	next := r.led.clone()
+	next := r.owned.led.clone()
 	gone := map[string]bool{}
-	for key := range r.forgets {
+	for key := range r.owned.forgets {
 		gone[key] = true
 	}
-	for _, rm := range r.removals {
+	for _, rm := range r.owned.removals {
 		if rm.row != nil && rm.row.Result == Changed {
 			gone[rm.entry.Key] = true
 		}
@@ -93,10 +102,13 @@ func (r *run) commit() error {
 			if err := t.own(next); err != nil {
 				return err
 			}
-			if t.applied && t.saved != nil {
-				next.passBy(t.saved.Folders)
+			if t.work.applied && t.work.saved != nil {
+				next.passBy(t.work.saved.Folders)
 			}
 		}
+	}
+	if err := r.rememberOutputs(next); err != nil {
+		return err
 	}
 	r.e.dropFolders(next)
 	next.Pending = r.pending()
@@ -155,26 +167,50 @@ func (t *task) own(next *ledger) error {
 		}
 		return next.own(en, saved{})
 	}
-	if !t.applied || t.saved == nil || (t.change.Always || !t.saved.Reversible) && len(t.saved.Undo) == 0 {
+	w := t.work
+	if !w.applied || w.saved == nil || (w.change.Always || !w.saved.Reversible) && len(w.saved.Undo) == 0 {
 		return nil
 	}
-	return next.own(en, *t.saved)
+	return next.own(en, *w.saved)
+}
+
+// rememberOutputs keeps what this run's states made and a later run could not find out, and forgets states that are gone.
+func (r *run) rememberOutputs(next *ledger) error {
+	there := make(map[invocation]bool, len(r.plan.Invocations))
+	for i, tasks := range r.tasks {
+		name := invocation{r.inv(i).ID, r.inv(i).Number}
+		there[name] = true
+		for _, t := range tasks {
+			if !t.work.applied || t.row == nil || t.row.Result != Changed {
+				continue
+			}
+			news := t.news(r.plan.Policy.CommandOutputs == "allow")
+			if len(news) == 0 {
+				continue
+			}
+			if err := next.remember(name, news); err != nil {
+				return err
+			}
+		}
+	}
+	next.Outputs = slices.DeleteFunc(next.Outputs, func(m remembered) bool { return !there[invocation{m.ID, m.Number}] })
+	return nil
 }
 
 // join adds to the undo of an earlier run what this one was the first to touch.
 func (t *task) join(en *entry) error {
 	j, ok := t.module.(Joiner)
-	if !ok || !t.applied || t.saved == nil || !t.saved.Reversible {
+	if !ok || !t.work.applied || t.work.saved == nil || !t.work.saved.Reversible {
 		return nil
 	}
 	first, err := en.saved()
 	if err != nil || !first.Reversible || first.Call.Function != t.name {
 		return err
 	}
-	if first.Data, err = j.Join(first.Data, t.saved.Data); err != nil {
+	if first.Data, err = j.Join(first.Data, t.work.saved.Data); err != nil {
 		return fmt.Errorf("ledger entry %s: %w", en.Key, err)
 	}
-	for _, hash := range t.saved.Blobs {
+	for _, hash := range t.work.saved.Blobs {
 		if !slices.Contains(first.Blobs, hash) {
 			first.Blobs = append(first.Blobs, hash)
 		}
@@ -205,20 +241,8 @@ func (r *run) reacts(i int) bool {
 	return r.plan.Invocations[i].Lazy || slices.ContainsFunc(r.tasks[i], func(t *task) bool { return t.reaction })
 }
 
-// discardStaged removes what was staged and turned out not to be needed.
-func (r *run) discardStaged() {
-	for _, tasks := range r.tasks {
-		for _, t := range tasks {
-			if t.staged != "" {
-				_ = r.e.Host.Remove(t.staged)
-				t.staged = ""
-			}
-		}
-	}
-}
-
 func (r *run) store(next *ledger) error {
-	next.Sequence = r.led.Sequence + 1
+	next.Sequence = r.owned.led.Sequence + 1
 	return r.e.storeLedger(next)
 }
 
@@ -231,91 +255,4 @@ func (e *Engine) collect(l *ledger) error {
 		}
 	}
 	return e.Vault.Collect(func(hash string) bool { return wanted[hash] })
-}
-
-// unstarted marks what a run found and did not do.
-func (r *run) unstarted() {
-	for _, tasks := range r.tasks {
-		for _, t := range tasks {
-			if t.row != nil && (t.row.Result == WouldChange || t.row.Result == Unknown) {
-				t.row.Result = Skipped
-				t.row.Note = joinNotes(t.row.Note, "not run: "+r.failedName()+" failed")
-			}
-		}
-	}
-	for _, rm := range r.removals {
-		if rm.row != nil && rm.row.Result == WouldChange {
-			rm.row.Result = Skipped
-		}
-	}
-}
-
-// failureHandlers runs what listens to the failure, after the rollback and in a transaction of its own: what they do (tell
-// someone, write a mark) is to stay.
-func (r *run) failureHandlers(ctx context.Context) {
-	if r.failed < 0 {
-		return
-	}
-	var tasks []*task
-	for i := range r.plan.Invocations {
-		if r.plan.Invocations[i].Skip == "" && r.hears(i, r.failed) {
-			tasks = append(tasks, r.tasks[i]...)
-		}
-	}
-	if len(tasks) == 0 {
-		return
-	}
-	if err := r.handle(context.WithoutCancel(ctx), tasks); err != nil {
-		r.report.Error += "; and " + err.Error()
-	}
-}
-
-func (r *run) hears(i, failed int) bool {
-	for _, edge := range r.incoming[i] {
-		if edge.From == failed && edge.Kind == states.EdgeFailure {
-			return true
-		}
-	}
-	return false
-}
-
-func (r *run) handle(ctx context.Context, tasks []*task) error {
-	led, err := r.e.loadLedger()
-	if err != nil {
-		return err
-	}
-	r.led = led
-	r.tx = &transaction{finished: map[int]bool{}, changes: map[string]int{}}
-	if err := r.journal(record{Begin: &begin{Sequence: led.Sequence + 1, Env: r.meta.Env, Version: r.meta.Version, Revision: r.meta.Revision}}); err != nil {
-		return err
-	}
-	var failure error
-	for _, t := range tasks {
-		if t.reaction {
-			continue
-		}
-		t.saved, t.staged, t.applied = nil, "", false
-		r.row(t, r.plan.Invocations[r.failed].ID, false)
-		t.row.Note = r.plan.Invocations[r.failed].ID + " failed"
-		if err := r.act(ctx, t); err != nil {
-			t.row.Result, t.row.Error = Failed, err.Error()
-			failure = fmt.Errorf("%s, which was to handle it: %w", t.inv.ID, err)
-		}
-	}
-	if err := r.e.Host.SyncFiles(); err != nil {
-		return err
-	}
-	next := led.clone()
-	for _, t := range tasks {
-		if err := t.own(next); err != nil {
-			return err
-		}
-	}
-	if err := r.store(next); err != nil {
-		return err
-	}
-	if err := r.e.Journal.Clear(); err != nil {
-		return err
-	}
-	return failure
 }

@@ -55,14 +55,14 @@ func FuzzJournal(f *testing.F) {
 	f.Add(encode(f, record{Begin: &begin{Sequence: 3, Env: "production", Stages: []string{"/etc/x"}}}), encode(f, record{Done: &done{Order: 4}}))
 	f.Add(encode(f, record{Begin: &begin{Sequence: 1}}), encode(f, record{Intent: &intent{Order: 4, ID: "c/x", Saved: saved{Call: sampleCall(f), Reversible: true, Data: []byte{1}}}}))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
-		first, intents, _, err := decodeJournal([][]byte{one, two})
+		first, log, err := decodeJournal([][]byte{one, two})
 		if err != nil {
 			return
 		}
-		if first == nil && len(intents) > 0 {
+		if first == nil && len(log.intents) > 0 {
 			t.Fatal("intents of nothing")
 		}
-		for _, in := range intents {
+		for _, in := range log.backwards() {
 			_, _ = in.Saved.Call.params()
 		}
 	})
@@ -77,6 +77,9 @@ func FuzzLedger(f *testing.F) {
 		f.Fatal(err)
 	}
 	l.Pending = []trigger{{"c/y", 1, "c/x"}}
+	if err := l.remember(invocation{"c/x", 1}, map[string]any{"stdout": "x"}); err != nil {
+		f.Fatal(err)
+	}
 	f.Add(encode(f, l))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if data == nil {
@@ -93,6 +96,9 @@ func FuzzLedger(f *testing.F) {
 			if s, err := en.saved(); err == nil {
 				_, _ = s.Call.params()
 			}
+		}
+		for _, m := range l.Outputs {
+			_ = l.remembered(invocation{m.ID, m.Number})
 		}
 	})
 }
@@ -197,8 +203,16 @@ func TestOldFormats(t *testing.T) {
 	if err != nil || s.Call.Function != "file.managed" || !s.Reversible {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	first, intents, _, err := decodeJournal([][]byte{read("begin-1.hex"), read("intent-1.hex")})
-	if err != nil || first.Sequence != 8 || len(intents) != 1 || intents[0].Order != 4 {
-		t.Fatalf("%+v, %+v, %v", first, intents, err)
+	first, log, err := decodeJournal([][]byte{read("begin-1.hex"), read("intent-1.hex")})
+	if err != nil || first.Sequence != 8 || len(log.intents) != 1 || log.intents[0].Order != 4 {
+		t.Fatalf("%+v, %+v, %v", first, log, err)
+	}
+	l, err = decodeLedger(read("ledger-2.hex"))
+	if err != nil || l.Sequence != 9 || l.remembered(invocation{"c/x", 2})["stdout"] != "said" {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	first, log, err = decodeJournal([][]byte{read("begin-1.hex"), read("intent-2.hex"), read("moved-2.hex"), read("reverted-2.hex")})
+	if err != nil || first.Sequence != 8 || log.intents[0].Turn != 3 || log.moved[5] != 6 || !log.reverted[7] {
+		t.Fatalf("%+v, %+v, %v", first, log, err)
 	}
 }

@@ -33,7 +33,7 @@ func (r *run) askFiles(ctx context.Context) (finish func()) {
 	if len(files) < manyFiles {
 		return func() {}
 	}
-	r.early = make([]answer, len(files))
+	r.answers.early = make([]answer, len(files))
 	var next atomic.Int64
 	work := func() {
 		for {
@@ -43,11 +43,11 @@ func (r *run) askFiles(ctx context.Context) (finish func()) {
 			}
 			began := r.e.Clock.Now()
 			for i := end - fileBatch; i < min(end, len(files)); i++ {
-				t, a := files[i], &r.early[i]
+				t, a := files[i], &r.answers.early[i]
 				a.change, a.err = t.module.Check(ctx, r.host, r.contents, t.params)
 				ended := r.e.Clock.Now()
 				a.took, began = ended.Sub(began), ended
-				t.early = a
+				t.found.early = a
 			}
 		}
 	}
@@ -59,12 +59,13 @@ func (r *run) askFiles(ctx context.Context) (finish func()) {
 	}
 }
 
-// files lists the tasks that look after a path and that nothing but a failure keeps from being asked.
+// files lists the tasks that look after a path and that nothing but a failure keeps from being asked. What waits for outputs
+// of others is asked in its turn, and so is what is needed only perhaps.
 func (r *run) files() []*task {
 	files := make([]*task, 0, len(r.tasks))
 	for _, tasks := range r.tasks {
 		for _, t := range tasks {
-			if t.kind == states.ResourcePath && t.inv.Skip == "" && !t.inv.Lazy && !t.reaction {
+			if t.kind == states.ResourcePath && t.inv.Skip == "" && !t.inv.Lazy && !t.reaction && t.written == nil && t.inv.SupersededBy == 0 {
 				files = append(files, t)
 			}
 		}
@@ -74,8 +75,8 @@ func (r *run) files() []*task {
 
 // check asks a part for the survey, unless it was asked ahead.
 func (r *run) check(ctx context.Context, t *task) (Change, error) {
-	if t.early != nil {
-		return t.early.change, t.early.err
+	if a := t.found.early; a != nil {
+		return a.change, a.err
 	}
 	return t.module.Check(ctx, r.host, r.contents, t.params)
 }

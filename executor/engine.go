@@ -21,6 +21,8 @@ type Engine struct {
 	Vault   Vault
 	Lock    Lock
 	Clock   Clock
+	// Workers is how many invocations may run at a time where the order lets them; 0 and 1: one.
+	Workers int
 
 	mu      sync.Mutex
 	managed []string
@@ -59,11 +61,12 @@ func (e *Engine) Check(ctx context.Context, plan *states.Plan, contents Contents
 	defer func() { report.TookMS = r.took() }()
 	r.survey(ctx)
 	r.report.Result = Converged
-	if r.failure != nil {
-		r.report.Result, r.report.Error = RunFailed, r.failure.Error()
+	if r.failure.err != nil {
+		r.report.Result, r.report.Error = RunFailed, r.failure.err.Error()
 	}
+	r.foresee()
 	r.show()
-	return *r.report
+	return r.report.Report
 }
 
 // Apply makes the machine match the plan, all of it or nothing.
@@ -80,7 +83,7 @@ func (e *Engine) Apply(ctx context.Context, plan *states.Plan, contents Contents
 	} else if found {
 		r.report.Left = recovered.Left
 	}
-	r.acting = true
+	r.answers.acting = true
 	r.survey(ctx)
 	r.apply(ctx)
 	r.show()
@@ -89,7 +92,7 @@ func (e *Engine) Apply(ctx context.Context, plan *states.Plan, contents Contents
 			r.report.Error = err.Error() // the caches: the machine is as the result says
 		}
 	}
-	return *r.report
+	return r.report.Report
 }
 
 // Recover rolls back a run that was cut short, and says whether there was one.
@@ -156,16 +159,34 @@ func (e *Engine) module(name string) (Module, error) {
 type planContents struct {
 	rendered map[string][]byte
 	rest     Contents
+
+	mu   sync.RWMutex
+	late map[string][]byte // what was rendered from outputs
 }
 
-func (c planContents) Bytes(ctx context.Context, content states.Content) ([]byte, error) {
+func (c *planContents) Bytes(ctx context.Context, content states.Content) ([]byte, error) {
 	if data, ok := c.rendered[content.Hash]; ok {
+		return data, nil
+	}
+	c.mu.RLock()
+	data, ok := c.late[content.Hash]
+	c.mu.RUnlock()
+	if ok {
 		return data, nil
 	}
 	if c.rest == nil {
 		return nil, errors.New("no contents " + content.Hash)
 	}
 	return c.rest.Bytes(ctx, content)
+}
+
+func (c *planContents) add(hash string, data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late == nil {
+		c.late = map[string][]byte{}
+	}
+	c.late[hash] = data
 }
 
 // vaultContents opens what was kept for an undo.

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,8 +10,8 @@ import (
 	"shoal/states"
 )
 
-// ledgerFormat is the version of the ledger on disk.
-const ledgerFormat = 1
+// ledgerFormat is the version of the ledger on disk. 2 added the outputs; 1 is read.
+const ledgerFormat = 2
 
 // ledger says what shoal owns: for each thing, what was there before shoal first changed it.
 type ledger struct {
@@ -20,6 +21,9 @@ type ledger struct {
 	Pending  []trigger `cbor:"4,keyasint"`
 	// Folders are those that were made on the way to something, longest first. They belong to no state.
 	Folders []string `cbor:"5,keyasint,omitempty"`
+	// Outputs are what the last run of a state that did something made and no look at the machine tells, such as what a
+	// command printed.
+	Outputs []remembered `cbor:"6,keyasint,omitempty"`
 
 	index map[string]int // by key, made when it is first asked for: a run that changes nothing does not ask
 }
@@ -50,16 +54,17 @@ func decodeLedger(data []byte) (*ledger, error) {
 	if err := codec.Unmarshal(data, l); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	if l.Format != ledgerFormat {
+	if l.Format < 1 || l.Format > ledgerFormat {
 		return nil, fmt.Errorf("ledger: format %d is not known to this version", l.Format)
 	}
+	l.Format = ledgerFormat
 	return l, nil
 }
 
 func (l *ledger) clone() *ledger {
 	c := *l
 	c.Entries, c.Pending = slices.Clone(l.Entries), slices.Clone(l.Pending)
-	c.Folders = slices.Clone(l.Folders)
+	c.Folders, c.Outputs = slices.Clone(l.Folders), slices.Clone(l.Outputs)
 	c.index = nil
 	return &c
 }
@@ -120,27 +125,50 @@ func (e entry) path() (string, bool) {
 	return strings.CutPrefix(e.Key, string(states.ResourcePath)+":")
 }
 
-// resource is what a part provides.
-func resource(f *states.Function, p Params) (kind states.ResourceKind, name string, ok bool) {
-	for i := range f.Params {
-		param := &f.Params[i]
-		if param.Provides == "" {
-			continue
-		}
-		if name, ok := p[param.Name].(string); ok {
-			return param.Provides, param.Resource(name), true
-		}
-	}
-	return "", "", false
+// maxRemembered is how many bytes of outputs are kept of one invocation.
+const maxRemembered = 64 << 10
+
+// remembered are outputs of one invocation. They are encoded, because most runs open none.
+type remembered struct {
+	ID     string `cbor:"1,keyasint"`
+	Number int    `cbor:"2,keyasint"`
+	Data   []byte `cbor:"3,keyasint"`
 }
 
-// makes notes what a task makes, and its key in the ledger. Two states that follow each other at one path are one thing, so
-// that the second takes over what was there before the first; so are two that look after one service.
-func (t *task) makes() {
-	var ok bool
-	if t.kind, t.made, ok = resource(t.function, t.params); ok {
-		t.key = string(t.kind) + ":" + t.made
-	} else {
-		t.key = fmt.Sprintf("%s#%d", t.inv.ID, t.part)
+// remembered returns what is kept of an invocation's outputs. What cannot be read is as good as not kept.
+func (l *ledger) remembered(name invocation) map[string]any {
+	for _, m := range l.Outputs {
+		if m.ID != name.id || m.Number != name.number {
+			continue
+		}
+		var v value
+		if codec.Unmarshal(m.Data, &v) == nil {
+			out, _ := decodeMembers(v.Members)
+			return out
+		}
 	}
+	return nil
+}
+
+// remember keeps outputs over what was kept before.
+func (l *ledger) remember(name invocation, outputs map[string]any) error {
+	all := l.remembered(name)
+	if all == nil {
+		all = map[string]any{}
+	}
+	maps.Copy(all, outputs)
+	l.Outputs = slices.DeleteFunc(l.Outputs, func(m remembered) bool { return m.ID == name.id && m.Number == name.number })
+	if len(all) == 0 {
+		return nil
+	}
+	v, err := encodeMembers(all)
+	if err != nil {
+		return fmt.Errorf("outputs of %s: %w", name.id, err)
+	}
+	data, err := codec.Marshal(v)
+	if err != nil || len(data) > maxRemembered {
+		return err
+	}
+	l.Outputs = append(l.Outputs, remembered{ID: name.id, Number: name.number, Data: data})
+	return nil
 }

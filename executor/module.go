@@ -94,6 +94,19 @@ type Reactor interface {
 	React(p Params) Params
 }
 
+// Batcher is a Module whose parts can be joined with others of the same module (pkg.installed with pkg.removed) into one
+// transaction. It does what Apply of each would, and returns the outputs of each; an error has changed nothing that Apply of
+// each, called after it, would not find and finish.
+type Batcher interface {
+	Batch(ctx context.Context, h Host, parts []BatchPart) (outputs []map[string]any, err error)
+}
+
+// BatchPart is one of the parts that are joined.
+type BatchPart struct {
+	Function string // without its module: "installed"
+	Params   Params
+}
+
 // Settler is a Module that has to act once more when a rollback has put back everything else: a service that was restarted
 // for a new file is restarted for the old one. It is called in plan order for each part of it that had changed something.
 type Settler interface {

@@ -198,6 +198,9 @@ type record struct {
 	Begin  *begin  `cbor:"1,keyasint,omitempty"`
 	Intent *intent `cbor:"2,keyasint,omitempty"`
 	Done   *done   `cbor:"3,keyasint,omitempty"`
+	// Moved and Reverted are notes too.
+	Moved    *moved    `cbor:"4,keyasint,omitempty"`
+	Reverted *reverted `cbor:"5,keyasint,omitempty"`
 }
 
 type begin struct {
@@ -210,39 +213,57 @@ type begin struct {
 }
 
 type intent struct {
-	// Order is when the change happens in the run; a rollback goes from the highest down.
+	// Order is the place in the plan, and names the part. Turn is when the change happens among those that are written down
+	// one by one, from 1; 0: in the first batch. A rollback goes from the highest turn, then order, down.
 	Order  int    `cbor:"1,keyasint"`
 	ID     string `cbor:"2,keyasint"`
 	Number int    `cbor:"3,keyasint"`
 	Saved  saved  `cbor:"4,keyasint"`
 	Staged string `cbor:"5,keyasint,omitempty"`
 	Note   string `cbor:"6,keyasint,omitempty"`
+	Turn   int    `cbor:"7,keyasint,omitempty"`
 }
 
 type done struct {
 	Order int `cbor:"1,keyasint"`
 }
 
-func decodeJournal(frames [][]byte) (*begin, []intent, map[int]bool, error) {
+// moved: an intent of the first batch came to its turn after others had been written down.
+type moved struct {
+	Order int `cbor:"1,keyasint"`
+	Turn  int `cbor:"2,keyasint"`
+}
+
+// reverted: these were taken back within the run, with their block.
+type reverted struct {
+	Orders []int `cbor:"1,keyasint"`
+}
+
+func decodeJournal(frames [][]byte) (*begin, logbook, error) {
 	var first *begin
-	var intents []intent
-	finished := map[int]bool{}
+	log := newLogbook()
 	for i, frame := range frames {
 		var r record
 		if err := codec.Unmarshal(frame, &r); err != nil {
-			return nil, nil, nil, fmt.Errorf("journal record %d: %w", i, err)
+			return nil, logbook{}, fmt.Errorf("journal record %d: %w", i, err)
 		}
 		switch {
 		case r.Begin != nil:
-			first, intents = r.Begin, nil
-			clear(finished)
+			first, log = r.Begin, newLogbook()
 		case first == nil:
-			return nil, nil, nil, fmt.Errorf("journal record %d: nothing was begun", i)
+			return nil, logbook{}, fmt.Errorf("journal record %d: nothing was begun", i)
 		case r.Intent != nil:
-			intents = append(intents, *r.Intent)
+			log.intents = append(log.intents, *r.Intent)
 		case r.Done != nil:
-			finished[r.Done.Order] = true
+			log.finished[r.Done.Order] = true
+		case r.Moved != nil:
+			log.moved[r.Moved.Order] = r.Moved.Turn
+		case r.Reverted != nil:
+			for _, order := range r.Reverted.Orders {
+				log.reverted[order] = true
+				delete(log.finished, order)
+			}
 		}
 	}
-	return first, intents, finished, nil
+	return first, log, nil
 }

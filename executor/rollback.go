@@ -61,39 +61,40 @@ type undone struct {
 	err    error  // why a revert failed, as opposed to one that cannot be
 }
 
-// unwind takes all intents back, the last change first, whatever of it happened. crashed: the process that wrote them is
-// gone, and no one knows whether the last command ended.
-func (e *Engine) unwind(ctx context.Context, intents []intent, finished map[int]bool, stages []string, crashed bool) []undone {
-	ordered := slices.Clone(intents)
-	slices.SortStableFunc(ordered, func(a, b intent) int { return a.Order - b.Order })
-	_ = e.sweep(ordered, stages) // what it misses, the second one reports
+// unwind takes back all that the logbook holds, the last change first, whatever of it happened. crashed: the process that
+// wrote it is gone, and no one knows whether the last command ended.
+func (e *Engine) unwind(ctx context.Context, log logbook, stages []string, crashed bool) []undone {
+	_ = e.sweep(log.intents, stages) // what it misses, the second one reports
 	var out []undone
-	for _, in := range slices.Backward(ordered) {
-		u := undone{intent: in}
-		name := in.ID + " (" + in.Saved.Call.Function + ")"
-		happened := finished[in.Order]
-		switch {
-		case in.Saved.Reversible:
-			if u.err = e.revert(ctx, in.Saved); u.err != nil {
-				u.left = fmt.Sprintf("%s: could not be undone: %v", name, u.err)
-			}
-		case !happened && !crashed:
-			// It failed, and is taken to have changed nothing.
-		case len(in.Saved.Undo) > 0:
-			if u.err = e.revert(ctx, in.Saved); u.err != nil {
-				u.left = fmt.Sprintf("%s: its undo state failed: %v", name, u.err)
-			}
-		case happened:
-			u.left = fmt.Sprintf("%s: %s", name, in.Saved.Why)
-		default:
-			u.left = fmt.Sprintf("%s: may have run when the machine stopped: %s", name, in.Saved.Why)
-		}
-		out = append(out, u)
+	for _, in := range log.backwards() {
+		out = append(out, e.takeBack(ctx, in, log.finished[in.Order], crashed))
 	}
-	if err := e.sweep(ordered, stages); err != nil {
+	if err := e.sweep(log.intents, stages); err != nil {
 		out = append(out, undone{left: fmt.Sprintf("temporary files: %v", err)})
 	}
-	return append(out, e.settle(ctx, ordered, finished)...)
+	return append(out, e.settle(ctx, log)...)
+}
+
+func (e *Engine) takeBack(ctx context.Context, in intent, happened, crashed bool) undone {
+	u := undone{intent: in}
+	name := in.ID + " (" + in.Saved.Call.Function + ")"
+	switch {
+	case in.Saved.Reversible:
+		if u.err = e.revert(ctx, in.Saved); u.err != nil {
+			u.left = fmt.Sprintf("%s: could not be undone: %v", name, u.err)
+		}
+	case !happened && !crashed:
+		// It failed, and is taken to have changed nothing.
+	case len(in.Saved.Undo) > 0:
+		if u.err = e.revert(ctx, in.Saved); u.err != nil {
+			u.left = fmt.Sprintf("%s: its undo state failed: %v", name, u.err)
+		}
+	case happened:
+		u.left = fmt.Sprintf("%s: %s", name, in.Saved.Why)
+	default:
+		u.left = fmt.Sprintf("%s: may have run when the machine stopped: %s", name, in.Saved.Why)
+	}
+	return u
 }
 
 // sweep removes what was staged: before, so that a folder can be removed, and after, when the folders are those of before.
@@ -135,13 +136,15 @@ func (in intent) call(e *Engine) (Module, Params, error) {
 }
 
 // settle lets services see the files that were put back.
-func (e *Engine) settle(ctx context.Context, ordered []intent, finished map[int]bool) []undone {
+func (e *Engine) settle(ctx context.Context, log logbook) []undone {
 	var out []undone
-	for _, in := range ordered {
+	asked := map[int]bool{} // one part may have been written down twice
+	for _, in := range slices.Backward(log.backwards()) {
 		m, err := e.module(in.Saved.Call.Function)
-		if err != nil || !finished[in.Order] {
+		if err != nil || !log.finished[in.Order] || asked[in.Order] {
 			continue
 		}
+		asked[in.Order] = true
 		s, ok := m.(Settler)
 		if !ok {
 			continue
@@ -167,7 +170,7 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 	if len(frames) == 0 {
 		return Report{}, false, nil
 	}
-	first, intents, finished, err := decodeJournal(frames)
+	first, log, err := decodeJournal(frames)
 	if err != nil {
 		return Report{}, false, err
 	}
@@ -179,7 +182,7 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 		e.prune(led)
 		return Report{}, false, e.Journal.Clear()
 	}
-	all := e.unwind(context.WithoutCancel(ctx), intents, finished, first.Stages, true)
+	all := e.unwind(context.WithoutCancel(ctx), log, first.Stages, true)
 	report := Report{Env: first.Env, Version: first.Version, Revision: first.Revision, Result: RolledBackRun, Error: "the run was cut short"}
 	for _, u := range all {
 		if u.left != "" {
@@ -231,8 +234,8 @@ func (e *Engine) closeRollback(led *ledger, all []undone) error {
 
 // rollback undoes everything that this run changed.
 func (r *run) rollback(ctx context.Context) {
-	r.report.Result, r.report.Error = RolledBackRun, r.failure.Error()
-	all := r.e.unwind(context.WithoutCancel(ctx), r.tx.intents, r.tx.finished, r.tx.stages, false)
+	r.report.Result, r.report.Error = RolledBackRun, r.failure.err.Error()
+	all := r.e.unwind(context.WithoutCancel(ctx), r.tx.logbook, r.tx.stages, false)
 	left := map[int]string{}
 	for _, u := range all {
 		if u.left != "" {
@@ -243,7 +246,7 @@ func (r *run) rollback(ctx context.Context) {
 			r.report.Result = RollbackIncomplete
 		}
 	}
-	for _, rm := range r.removals {
+	for _, rm := range r.owned.removals {
 		rolledBack(rm.row, left[rm.order])
 	}
 	for _, tasks := range r.tasks {
@@ -251,7 +254,7 @@ func (r *run) rollback(ctx context.Context) {
 			rolledBack(t.row, left[t.order])
 		}
 	}
-	if err := r.e.closeRollback(r.led, all); err != nil {
+	if err := r.e.closeRollback(r.owned.led, all); err != nil {
 		r.report.Result = RollbackIncomplete
 		r.report.Left = append(r.report.Left, "closing the rollback: "+err.Error())
 	}

@@ -19,6 +19,7 @@ type bench struct {
 	values map[string]string
 	fails  map[string]int // how often setting a name fails yet
 	log    []string
+	made   int
 	// blocked is called by a set that waits for ever.
 	blocked func()
 }
@@ -49,7 +50,7 @@ func (set) Function() states.Function {
 
 func (m set) Check(_ context.Context, _ executor.Host, _ executor.Contents, p executor.Params) (executor.Change, error) {
 	name, value := p["name"].(string), p["value"].(string)
-	c := executor.Change{Needed: m.b.values[name] != value, Diff: name + " -> " + value}
+	c := executor.Change{Needed: m.b.values[name] != value, Diff: name + " -> " + value, Outputs: map[string]any{"value": value}}
 	if needs, ok := p["needs"].(string); ok && m.b.values[needs] == "" {
 		return c, &executor.Missing{Kind: states.ResourceUser, Name: needs}
 	}
@@ -75,7 +76,9 @@ func (m set) Apply(ctx context.Context, _ executor.Host, _ executor.Contents, p 
 	}
 	m.b.say("set:%s", name)
 	m.b.values[name] = p["value"].(string)
-	return nil, nil
+	m.b.made++
+	// What it is told, and a serial number that no look at the machine tells.
+	return map[string]any{"value": p["value"], "serial": int64(m.b.made)}, nil
 }
 
 func (m set) Revert(_ context.Context, _ executor.Host, p executor.Params, u executor.Undo) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/common/ast"
 )
@@ -44,6 +45,10 @@ func (c *compilation) waitsFor(v any, component string) (reads []outputRead) {
 	replaceDeferred(v, func(d Deferred) Deferred {
 		for i, ref := range d.Reads {
 			d.Reads[i].ID = completed(ref.As, component)
+			if base, _, _ := strings.Cut(d.Reads[i].ID, "["); c.declared[base] == nil {
+				c.unknownState(d.Place, d.Reads[i].ID, component, "states[…]")
+				continue
+			}
 			reads = append(reads, outputRead{id: d.Reads[i].ID, output: ref.Output, place: d.Place})
 		}
 		return d

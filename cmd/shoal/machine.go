@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"shoal/executor"
 	"shoal/executor/local"
@@ -29,7 +30,7 @@ func openMachine(root, dataDir string) (*machine, error) {
 	data := local.OpenData(dataDir)
 	return &machine{host: host, data: data, engine: &executor.Engine{
 		Host: host, Modules: executor.Catalogue(modules()...),
-		Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{},
+		Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{}, Workers: 2 * runtime.NumCPU(),
 	}}, nil
 }
 

@@ -13,13 +13,33 @@ import (
 
 // Each tree of examples compiles for whatever nodes its targets mention.
 func TestExamplesCompile(t *testing.T) {
-	sites, err := filepath.Glob("../../examples/*/site.yaml")
-	if err != nil || len(sites) < 2 {
-		t.Fatalf("%d examples found: %v", len(sites), err)
+	var sites []string
+	for _, pattern := range []string{"../../examples/*/site.yaml", "../../examples/*/*/site.yaml"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sites = append(sites, found...)
+	}
+	if len(sites) < 2 {
+		t.Errorf("only %d examples found", len(sites))
 	}
 	for _, site := range sites {
 		dir := filepath.Dir(site)
-		if problems, _ := states.ValidateLike(os.DirFS(dir), node, functions()); len(problems) > 0 {
+		tree := os.DirFS(dir)
+		all, err := states.Open(tree, functions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes, err := all.Inventory()
+		if err != nil {
+			t.Error(err)
+		}
+		problems, _ := states.ValidateLike(tree, node, functions())
+		if len(nodes) > 0 {
+			problems = states.Validate(tree, nodes, nodes, functions())
+		}
+		if len(problems) > 0 {
 			t.Errorf("%s: %v", dir, problems)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {

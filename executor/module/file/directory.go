@@ -2,7 +2,9 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"shoal/executor"
 	"shoal/internal/hostfile"
@@ -82,7 +84,15 @@ func (Directory) Apply(_ context.Context, h executor.Host, _ executor.Contents, 
 	if err := hostfile.MakeParents(h, a.Path); err != nil {
 		return nil, err
 	}
-	return out, h.Mkdir(a.Path, a.Over(nil, hostfile.DefaultFolderMode, hostfile.Self(h)))
+	err = h.Mkdir(a.Path, a.Over(nil, hostfile.DefaultFolderMode, hostfile.Self(h)))
+	if !errors.Is(err, fs.ErrExist) {
+		return out, err
+	}
+	// A file below it, beside which this runs, has just made it on its way.
+	if st, err = hostfile.Look(h, a.Path); err != nil || st == nil || !st.Mode.IsDir() {
+		return nil, errors.Join(fmt.Errorf("make %s: something else is there by now", a.Path), err)
+	}
+	return out, h.SetMeta(a.Path, a.Over(st, hostfile.DefaultFolderMode, hostfile.IDs{}))
 }
 
 // Revert puts back what Capture saw.

@@ -296,3 +296,40 @@ func TestUndoOfARemoval(t *testing.T) {
 		t.Errorf("was %+v, is %+v", made, got)
 	}
 }
+
+func TestBatchIsOneTransaction(t *testing.T) {
+	h := newHost(t).(host)
+	have("curl")(t, h)
+	transactions := 0
+	h.Fail = func(operation string) error {
+		if operation == "change packages" {
+			transactions++
+		}
+		return nil
+	}
+	outputs, err := pkg.Modules()[0].(executor.Batcher).Batch(t.Context(), h, []executor.BatchPart{
+		{Function: "installed", Params: executor.Params{"name": "nginx", "version": "1.0", "hold": true}},
+		{Function: "latest", Params: executor.Params{"name": "libssl"}},
+		{Function: "removed", Params: executor.Params{"name": "curl"}},
+	})
+	if err != nil || transactions != 1 {
+		t.Fatalf("%d transactions, %v", transactions, err)
+	}
+	if outputs[0]["version"] != "1.0" || outputs[1]["version"] != "3.1" {
+		t.Errorf("outputs %v", outputs)
+	}
+	want := []executor.Package{{Name: "libssl", Version: "3.1"}, {Name: "nginx", Version: "1.0", Hold: true}}
+	if got := snapshot(t, h); !reflect.DeepEqual(got, want) {
+		t.Errorf("installed %+v", got)
+	}
+}
+
+func TestBatchThatCannotBeMadeChangesNothing(t *testing.T) {
+	h := newHost(t)
+	_, err := pkg.Modules()[0].(executor.Batcher).Batch(t.Context(), h, []executor.BatchPart{
+		{Function: "installed", Params: executor.Params{"name": "nginx"}}, {Function: "installed", Params: executor.Params{"name": "nope"}},
+	})
+	if list := snapshot(t, h).([]executor.Package); err == nil || len(list) != 0 {
+		t.Errorf("%v, left %+v", err, list)
+	}
+}
