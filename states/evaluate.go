@@ -36,7 +36,7 @@ func (c *compilation) interpolate(n *docNode, s *scope) (any, bool) {
 		return pieces[0].literal, true
 	}
 	if s.states == nil {
-		if reads := c.textReads(n, pieces); len(reads) > 0 {
+		if reads := append(c.textReads(n, pieces), c.lateReads(pieces, s)...); len(reads) > 0 {
 			return c.deferText(n, len(pieces) == 1, reads, s)
 		}
 	}

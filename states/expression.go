@@ -22,6 +22,7 @@ type scope struct {
 	tags map[string]any // node.Tags, converted once
 	// states are the outputs that are known; nil while a plan is made.
 	states map[string]any
+	late   lateVariables
 }
 
 func newScope(n Node, vars map[string]any) scope {

@@ -39,8 +39,7 @@ func (l *Late) Resolve(d Deferred, outputs map[OutputRef]any) (value any, render
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", d.Place, err)
 	}
-	c := &compilation{lib: l.lib, problems: newCollector(l.lib.tree), node: s.node, plan: &Plan{Rendered: map[string][]byte{}}}
-	l.lib.problems = c.problems
+	c := l.compilation(s)
 	if _, err := l.lib.tree.read(d.Place.File, MaxDocumentBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s: %w", d.Place, err)
 	}
@@ -52,6 +51,22 @@ func (l *Late) Resolve(d Deferred, outputs map[OutputRef]any) (value any, render
 		rendered = c.plan.Rendered[content.Hash]
 	}
 	return value, rendered, nil
+}
+
+func (l *Late) compilation(s *scope) *compilation {
+	c := &compilation{lib: l.lib, problems: newCollector(l.lib.tree), node: s.node, plan: &Plan{Rendered: map[string][]byte{}}}
+	l.lib.problems = c.problems
+	return c
+}
+
+// evaluate evaluates a variable.
+func (l *Late) evaluate(d Deferred, s *scope) (any, bool, error) {
+	c := l.compilation(s)
+	value, ok := c.resolve1(d, s)
+	if ps := c.problems.sorted(); !ok || len(ps) > 0 {
+		return nil, false, ps
+	}
+	return value, true, nil
 }
 
 // resolve1 evaluates d in a scope that has the outputs.
@@ -93,6 +108,45 @@ func marked(v any, secret bool) any {
 
 // scope is what d was written under, with its outputs.
 func (l *Late) scope(d Deferred, outputs map[OutputRef]any) (*scope, error) {
+	base, err := l.base(d)
+	if err != nil {
+		return nil, err
+	}
+	s := *base
+	s.each, s.states = d.Each, map[string]any{}
+	whole := map[string]map[string]any{} // the outputs by the whole names of their states
+	for _, ref := range d.Reads {
+		v, known := outputs[ref]
+		if !known {
+			continue // it is an error where it is read, and only there
+		}
+		plain, err := plainOutput(v, 0)
+		if err != nil {
+			return nil, fmt.Errorf("output %s of %s: %w", ref.Output, ref.As, err)
+		}
+		s.know(ref, plain)
+		if whole[ref.ID] == nil {
+			whole[ref.ID] = map[string]any{}
+		}
+		whole[ref.ID][ref.Output] = plain
+	}
+	budget := maxLateVariables
+	s.vars, err = l.settle(base.vars, whole, &budget)
+	return &s, err
+}
+
+// know adds an output to a scope.
+func (s *scope) know(ref OutputRef, value any) {
+	state, _ := s.states[ref.As].(map[string]any)
+	if state == nil {
+		state = map[string]any{"outputs": map[string]any{}}
+		s.states[ref.As] = state
+	}
+	state["outputs"].(map[string]any)[ref.Output] = value
+}
+
+// base is what d was written under, without outputs.
+func (l *Late) base(d Deferred) (*scope, error) {
 	if l.lib == nil {
 		lib, err := Open(l.fsys, nil)
 		if err != nil {
@@ -114,26 +168,7 @@ func (l *Late) scope(d Deferred, outputs map[OutputRef]any) (*scope, error) {
 	}
 	l.lib.noting = &effects{outermost: true}
 	l.lib.newFleet(base.fleet)
-	s := base.scope
-	s.each = d.Each
-	s.states = map[string]any{}
-	for _, ref := range d.Reads {
-		v, known := outputs[ref]
-		if !known {
-			continue // it is an error where it is read, and only there
-		}
-		plain, err := plainOutput(v, 0)
-		if err != nil {
-			return nil, fmt.Errorf("output %s of %s: %w", ref.Output, ref.As, err)
-		}
-		state, _ := s.states[ref.As].(map[string]any)
-		if state == nil {
-			state = map[string]any{"outputs": map[string]any{}}
-			s.states[ref.As] = state
-		}
-		state["outputs"].(map[string]any)[ref.Output] = plain
-	}
-	return &s, nil
+	return &base.scope, nil
 }
 
 // plainOutput brings what a module returned to the types that expressions and templates know.

@@ -152,7 +152,7 @@ func (c *compilation) deferTemplate(engine engine, name string, e docEntry, s *s
 		c.problems.add(problem.place, problem.hint, "%s", problem.message)
 		return nil, false, true
 	}
-	if len(reads) == 0 {
+	if reads = append(slices.Clone(reads), s.late.all()...); len(reads) == 0 {
 		return nil, false, false
 	}
 	d := Deferred{Text: name, Template: true, Type: Contents, Place: c.inTree(e.value.place)}
@@ -163,7 +163,8 @@ func (c *compilation) deferTemplate(engine engine, name string, e docEntry, s *s
 // deferredWhen makes a when that reads outputs into a Deferred; nil: it reads none, or a problem was reported.
 func (c *compilation) deferredWhen(d *State, p piece, wrapped bool, s *scope) (*Deferred, bool) {
 	program := c.lib.expressions.compile(p.expression)
-	if program.err != nil || len(program.outputs) == 0 {
+	late := c.lateReads([]piece{p}, s)
+	if program.err != nil || len(program.outputs)+len(late) == 0 {
 		return nil, false
 	}
 	n := &docNode{kind: kindString, place: d.when.place, text: "${" + p.expression + "}", computed: d.when.computed}
@@ -175,6 +176,7 @@ func (c *compilation) deferredWhen(d *State, p piece, wrapped bool, s *scope) (*
 			reads[i].place = c.lib.inString(d.when.place, reads[i].offset)
 		}
 	}
+	reads = append(reads, late...)
 	c.outputs.allowed = true
 	v, ok := c.deferText(n, true, reads, s)
 	c.outputs.allowed = false
