@@ -313,3 +313,34 @@ func TestSupersededHandlerPassesItsNotifierOn(t *testing.T) {
 	b.values["between"] = "1"
 	b.expect(t, p, executor.Converged, "set:other kick:reload2")
 }
+
+// TestBlockIsNotUndoneTwice: what a block took back before the machine died is not taken back once more by the recovery.
+func TestBlockIsNotUndoneTwice(t *testing.T) {
+	b := newBench(t)
+	p := newPlan()
+	p.add("touch", "cmd.run", map[string]any{"shell": "echo x > touched"}).Undo = "c/untouch"
+	p.add("untouch", "cmd.run", map[string]any{"shell": "rm -f touched; echo undone >> undone"}).Lazy = true
+	p.set("b", "1")
+	p.set("mend", "1")
+	p.block("deploy", []string{"touch", "b"}, []string{"mend"}, nil)
+	b.fails["b"] = 1
+	e := &executor.Engine{ // of the process that dies
+		Host: b.engine.Host, Modules: b.engine.Modules, Journal: b.engine.Journal, Ledger: b.engine.Ledger, Vault: b.engine.Vault,
+		Lock: b.engine.Lock, Clock: b.engine.Clock,
+	}
+	dead := false
+	through(e, &steps{before: func(_ int, name string) error {
+		if dead = dead || name == "ledger"; dead {
+			return errDead
+		}
+		return nil
+	}})
+	e.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{})
+	r, found, err := b.engine.Recover(t.Context())
+	if err != nil || !found || r.Result != executor.RolledBackRun {
+		t.Fatalf("%v, %v, %+v", found, err, r)
+	}
+	if got := b.read(t, "/undone"); got != "undone\n" {
+		t.Errorf("it was undone %q", got)
+	}
+}
