@@ -324,17 +324,7 @@ func TestBlockIsNotUndoneTwice(t *testing.T) {
 	p.set("mend", "1")
 	p.block("deploy", []string{"touch", "b"}, []string{"mend"}, nil)
 	b.fails["b"] = 1
-	e := &executor.Engine{ // of the process that dies
-		Host: b.engine.Host, Modules: b.engine.Modules, Journal: b.engine.Journal, Ledger: b.engine.Ledger, Vault: b.engine.Vault,
-		Lock: b.engine.Lock, Clock: b.engine.Clock,
-	}
-	dead := false
-	through(e, &steps{before: func(_ int, name string) error {
-		if dead = dead || name == "ledger"; dead {
-			return errDead
-		}
-		return nil
-	}})
+	e := b.dying("ledger")
 	e.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{})
 	r, found, err := b.engine.Recover(t.Context())
 	if err != nil || !found || r.Result != executor.RolledBackRun {
@@ -343,4 +333,45 @@ func TestBlockIsNotUndoneTwice(t *testing.T) {
 	if got := b.read(t, "/undone"); got != "undone\n" {
 		t.Errorf("it was undone %q", got)
 	}
+}
+
+// TestRollbackGoesByTurns: what the survey captured, and came to its turn after something that it could not capture, is taken back
+// before that; also by a recovery.
+func TestRollbackGoesByTurns(t *testing.T) {
+	build := func() *planned {
+		p := newPlan()
+		p.set("user", "1")
+		p.set("file", "1").Parts[0].Params["needs"] = "user"
+		p.set("z", "1")
+		return p
+	}
+	b := newBench(t)
+	p := build()
+	p.set("bad", "1")
+	b.fails["bad"] = 1
+	b.expect(t, p, executor.RolledBackRun, "set:user set:file set:z revert:z revert:file revert:user")
+
+	e := b.dying("ledger")
+	e.Apply(t.Context(), &build().Plan, nil, executor.RunMeta{})
+	b.values["user"], b.values["file"], b.values["z"] = "1", "1", "1" // the probes do not die with their process
+	b.did()
+	if _, found, err := b.engine.Recover(t.Context()); err != nil || !found || b.did() != "revert:z revert:file revert:user" {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// dying is an engine whose process dies when it comes to the named write.
+func (b *bench) dying(at string) *executor.Engine {
+	e := &executor.Engine{
+		Host: b.engine.Host, Modules: b.engine.Modules, Journal: b.engine.Journal, Ledger: b.engine.Ledger, Vault: b.engine.Vault,
+		Lock: b.engine.Lock, Clock: b.engine.Clock,
+	}
+	dead := false
+	through(e, &steps{before: func(_ int, name string) error {
+		if dead = dead || name == at; dead {
+			return errDead
+		}
+		return nil
+	}})
+	return e
 }
