@@ -1,6 +1,7 @@
 package doccheck
 
 import (
+	"io/fs"
 	"os"
 	"path"
 	"regexp"
@@ -82,6 +83,19 @@ func (e *example) complete() {
 	e.tree["site.yaml"] = &fstest.MapFile{Data: []byte(site)}
 }
 
+// compileListed compiles a tree whose fleet is its own inventory.
+func compileListed(tree fs.FS) (*states.Plan, error) {
+	all, err := states.Open(tree, functions())
+	if err != nil {
+		return nil, err
+	}
+	fleet, err := all.Inventory()
+	if err != nil {
+		return nil, err
+	}
+	return all.Compile(states.Input{Node: node, Fleet: fleet})
+}
+
 func TestLanguagePage(t *testing.T) {
 	compiled := 0
 	for _, e := range examples(t, "../../docs/language.md") {
@@ -91,7 +105,7 @@ func TestLanguagePage(t *testing.T) {
 		e.complete()
 		compiled++
 		said := ""
-		plan, err := states.Compile(e.tree, states.Input{Node: node}, functions())
+		plan, err := compileListed(e.tree)
 		if err != nil {
 			said = err.Error()
 		} else if e.graph != "" && e.graph != plan.Picture().Text() {
