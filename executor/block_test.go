@@ -313,3 +313,65 @@ func TestSupersededHandlerPassesItsNotifierOn(t *testing.T) {
 	b.values["between"] = "1"
 	b.expect(t, p, executor.Converged, "set:other kick:reload2")
 }
+
+// TestBlockIsNotUndoneTwice: what a block took back before the machine died is not taken back once more by the recovery.
+func TestBlockIsNotUndoneTwice(t *testing.T) {
+	b := newBench(t)
+	p := newPlan()
+	p.add("touch", "cmd.run", map[string]any{"shell": "echo x > touched"}).Undo = "c/untouch"
+	p.add("untouch", "cmd.run", map[string]any{"shell": "rm -f touched; echo undone >> undone"}).Lazy = true
+	p.set("b", "1")
+	p.set("mend", "1")
+	p.block("deploy", []string{"touch", "b"}, []string{"mend"}, nil)
+	b.fails["b"] = 1
+	e := b.dying("ledger")
+	e.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{})
+	r, found, err := b.engine.Recover(t.Context())
+	if err != nil || !found || r.Result != executor.RolledBackRun {
+		t.Fatalf("%v, %v, %+v", found, err, r)
+	}
+	if got := b.read(t, "/undone"); got != "undone\n" {
+		t.Errorf("it was undone %q", got)
+	}
+}
+
+// TestRollbackGoesByTurns: what the survey captured, and came to its turn after something that it could not capture, is taken back
+// before that; also by a recovery.
+func TestRollbackGoesByTurns(t *testing.T) {
+	build := func() *planned {
+		p := newPlan()
+		p.set("user", "1")
+		p.set("file", "1").Parts[0].Params["needs"] = "user"
+		p.set("z", "1")
+		return p
+	}
+	b := newBench(t)
+	p := build()
+	p.set("bad", "1")
+	b.fails["bad"] = 1
+	b.expect(t, p, executor.RolledBackRun, "set:user set:file set:z revert:z revert:file revert:user")
+
+	e := b.dying("ledger")
+	e.Apply(t.Context(), &build().Plan, nil, executor.RunMeta{})
+	b.values["user"], b.values["file"], b.values["z"] = "1", "1", "1" // the probes do not die with their process
+	b.did()
+	if _, found, err := b.engine.Recover(t.Context()); err != nil || !found || b.did() != "revert:z revert:file revert:user" {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// dying is an engine whose process dies when it comes to the named write.
+func (b *bench) dying(at string) *executor.Engine {
+	e := &executor.Engine{
+		Host: b.engine.Host, Modules: b.engine.Modules, Journal: b.engine.Journal, Ledger: b.engine.Ledger, Vault: b.engine.Vault,
+		Lock: b.engine.Lock, Clock: b.engine.Clock,
+	}
+	dead := false
+	through(e, &steps{before: func(_ int, name string) error {
+		if dead = dead || name == at; dead {
+			return errDead
+		}
+		return nil
+	}})
+	return e
+}
