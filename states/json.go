@@ -129,7 +129,7 @@ func (r *jsonReader) number(n *docNode, t json.Number, offset int) error {
 	}
 	n.kind = kindFloat
 	if n.float, err = t.Float64(); err != nil {
-		return r.fail(offset, "the number %s is too large", n.text)
+		return r.fail(offset, "the number %s is too large", shorten(n.text))
 	}
 	return nil
 }
