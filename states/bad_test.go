@@ -23,7 +23,7 @@ func TestBadTrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) < 60 {
+	if len(files) < 150 {
 		t.Errorf("only %d trees", len(files))
 	}
 	for _, file := range files {

@@ -106,25 +106,6 @@ func quote(s string) string {
 	return string(data)
 }
 
-// FuzzYAML reads a document that only the reader of YAML sees: variables.
-func FuzzYAML(f *testing.F) {
-	for _, s := range []string{"a: 1\nb: [x, {y: z}]\n", "a: &x {b: 1}\nc: *x\nd: {<<: *x}\n", "a: |\n  x\n  y\nb: >-\n  z\n", "? a\n: b\n", "a: !!int 3\n", "- [}\n", "a: \"\\u00e9\"\n", "a: 1\na: 2\n", "\ta: b\n", "a: !secret b\n"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		checkProblems(t, treeOf("states: {}\n", map[string]string{"components/app/defaults.yaml": s}))
-	})
-}
-
-func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`{"a": 1, "b": [1.5, true, null, "x"]}`, `{"a": 1, "a": 2}`, `{"a": }`, `[[[[`, `{"a": "\u00e9\ud83d"}`, `{"a": 1e999}`, `// x`, `{"a": 1,}`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		checkProblems(t, treeOf("states: {}\n", map[string]string{"components/app/defaults.json": s}))
-	})
-}
-
 func FuzzStarlark(f *testing.F) {
 	for _, s := range []string{
 		"def states(node, vars):\n  return {'states': {'a': {'cmd.run': {'shell': node.name}}}}\n", "load('lib.star', 'x')\ndef states(node, vars): return x\n",

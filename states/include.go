@@ -110,12 +110,11 @@ func (j *jinja) first(r *exec.Renderer, value *exec.Value) (*exec.Template, load
 // importNode is {% import %} and {% from … import %}: it runs the file, in a scope of its own that sees the template's, and
 // takes what the file sets and defines. gonja's own takes macros only, which do not see each other.
 type importNode struct {
-	j       *jinja
-	at      *tokens.Token
-	file    nodes.Expression
-	as      string      // of import
-	names   [][2]string // of from: each with its name here
-	context bool
+	j     *jinja
+	at    *tokens.Token
+	file  nodes.Expression
+	as    string      // of import
+	names [][2]string // of from: each with its name here
 }
 
 func (n *importNode) Position() *tokens.Token { return n.at }
