@@ -31,6 +31,8 @@ func unseenPart(plan *states.Plan, inv states.StateInvocation, part states.State
 		s.Result, s.Note = Skipped, inv.Skip
 	case inv.Lazy:
 		s.Result, s.Note = Skipped, "lazy: runs when notified"
+	default:
+		s.Diff = openDiff(part.Params)
 	}
 	if s.Result == Unknown {
 		for _, name := range slices.Sorted(maps.Keys(part.Params)) {

@@ -37,8 +37,10 @@ func (c *compilation) declareComponent(comp *component) {
 			c.problems.rendered[comp.file] = made.text
 		}
 	}
-	for _, state := range decls {
-		d := &declared{State: state, comp: comp, scope: &s}
+	all := make([]declared, len(decls))
+	for i, state := range decls {
+		d := &all[i]
+		*d = declared{State: state, comp: comp, scope: &s, full: comp.name + "/" + state.id}
 		c.written = append(c.written, d)
 		c.declared[d.fullID()] = d
 		if d.meta == metaGroup {
@@ -198,9 +200,17 @@ func (c *compilation) appendInstance(in instance) int {
 	if c.full {
 		return -1
 	}
-	base := in.component + "/" + in.decl.id
 	at := len(c.instances)
-	c.known[base] = append(c.known[base], at)
+	base := in.ID
+	if in.scope.each != nil {
+		base = in.component + "/" + in.decl.id
+	}
+	if known := c.known[base]; len(known) == 0 {
+		c.indices = append(c.indices, at) // one allocation for the usual lists of one
+		c.known[base] = c.indices[len(c.indices)-1 : len(c.indices) : len(c.indices)]
+	} else {
+		c.known[base] = append(known, at)
+	}
 	if in.ID != base {
 		c.known[in.ID] = append(c.known[in.ID], at)
 		in.Number = len(c.known[in.ID])

@@ -236,6 +236,9 @@ func (w *weight) add(bytes int) error {
 func (x *expressions) explain(text string, err error, s *scope) *expressionError {
 	m := missingKey.FindStringSubmatch(err.Error())
 	if m == nil {
+		if strings.HasPrefix(err.Error(), fleetFunction+"(") {
+			return &expressionError{message: err.Error(), offset: wordIndex(text, fleetFunction)}
+		}
 		message := "expression: " + err.Error()
 		if strings.Contains(message, "cost limit") {
 			message = fmt.Sprintf("expression: it takes more than %d steps", MaxExpressionCost)

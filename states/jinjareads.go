@@ -164,7 +164,7 @@ func (j *jinja) evaluate(name, expr string, s *scope) (any, error) {
 		if err != nil {
 			return err
 		}
-		j.budget.guard(t.Root())
+		j.budget.guard(t.Root(), name)
 		return t.Execute(&out, exec.NewContext(deepCopy(s.templateData()).(map[string]any)))
 	})
 	if err == nil {

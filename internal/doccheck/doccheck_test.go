@@ -1,6 +1,7 @@
 package doccheck
 
 import (
+	"io/fs"
 	"os"
 	"path"
 	"regexp"
@@ -20,6 +21,7 @@ type example struct {
 	heading string
 	tree    fstest.MapFS
 	says    string // empty: it compiles
+	graph   string // what plan --graph prints of it
 }
 
 // examples takes a page apart: each heading begins a new tree.
@@ -57,6 +59,8 @@ func (e *example) take(fence []string) {
 	}
 	if said, ok := strings.CutPrefix(strings.Join(fence, "\n"), "$ shoal validate .\nshoal: "); ok {
 		e.says = said
+	} else if drawn, ok := strings.CutPrefix(strings.Join(fence, "\n"), "$ shoal plan . --tag role=web --name web-1 --graph\n"); ok {
+		e.graph = drawn + "\n"
 	} else if m := named.FindStringSubmatch(fence[0]); m != nil {
 		if strings.HasSuffix(m[1], ".json") || path.Ext(m[1]) == ".tmpl" || path.Ext(m[1]) == ".j2" {
 			fence = fence[1:] // the comment is for the reader, and would be part of what is rendered
@@ -79,6 +83,19 @@ func (e *example) complete() {
 	e.tree["site.yaml"] = &fstest.MapFile{Data: []byte(site)}
 }
 
+// compileListed compiles a tree whose fleet is its own inventory.
+func compileListed(tree fs.FS) (*states.Plan, error) {
+	all, err := states.Open(tree, functions())
+	if err != nil {
+		return nil, err
+	}
+	fleet, err := all.Inventory()
+	if err != nil {
+		return nil, err
+	}
+	return all.Compile(states.Input{Node: node, Fleet: fleet})
+}
+
 func TestLanguagePage(t *testing.T) {
 	compiled := 0
 	for _, e := range examples(t, "../../docs/language.md") {
@@ -88,8 +105,11 @@ func TestLanguagePage(t *testing.T) {
 		e.complete()
 		compiled++
 		said := ""
-		if _, err := states.Compile(e.tree, states.Input{Node: node}, functions()); err != nil {
+		plan, err := compileListed(e.tree)
+		if err != nil {
 			said = err.Error()
+		} else if e.graph != "" && e.graph != plan.Picture().Text() {
+			t.Errorf("section %q: the graph is\n%s", e.heading, plan.Picture().Text())
 		}
 		if said != e.says {
 			t.Errorf("section %q: the compiler says:\n%s\nthe page says:\n%s", e.heading, said, e.says)
