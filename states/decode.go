@@ -136,6 +136,16 @@ func (d *decoder) count(size int) int {
 	return n
 }
 
+// optional reads how many elements follow where 0 is left for nil, for which it gives -1.
+func (d *decoder) optional() int {
+	n := d.number() - 1
+	if n > len(d.in) {
+		d.failed = true
+		return -1
+	}
+	return n
+}
+
 func (d *decoder) bytes() []byte {
 	n := d.count(1)
 	if d.failed {
@@ -161,11 +171,11 @@ func (d *decoder) text() string {
 }
 
 func (d *decoder) texts() []string {
-	n := d.count(1)
-	if n == 0 {
+	n := d.optional()
+	if n < 0 {
 		return nil
 	}
-	list := make([]string, n-1)
+	list := make([]string, n)
 	for i := range list {
 		list[i] = d.text()
 	}
@@ -173,11 +183,11 @@ func (d *decoder) texts() []string {
 }
 
 func (d *decoder) indices() []int {
-	n := d.count(1)
-	if n == 0 {
+	n := d.optional()
+	if n < 0 {
 		return nil
 	}
-	list := make([]int, n-1)
+	list := make([]int, n)
 	for i := range list {
 		list[i] = d.number()
 	}
@@ -190,12 +200,12 @@ func (d *decoder) place() Place {
 
 func (d *decoder) node() Node {
 	n := Node{Name: d.text(), Zone: d.text()}
-	size := d.count(1)
-	if size == 0 {
+	size := d.optional()
+	if size < 0 {
 		return n
 	}
-	n.Tags = make(map[string]string, size-1)
-	for range size - 1 {
+	n.Tags = make(map[string]string, size)
+	for range size {
 		k := d.text()
 		n.Tags[k] = d.text()
 	}
@@ -253,12 +263,12 @@ func (d *decoder) deferred(depth int) Deferred {
 }
 
 func (d *decoder) entries(depth int) map[string]any {
-	n := d.count(1)
-	if n == 0 {
+	n := d.optional()
+	if n < 0 {
 		return nil
 	}
-	m := make(map[string]any, n-1)
-	for range n - 1 {
+	m := make(map[string]any, n)
+	for range n {
 		k := d.text()
 		m[k] = d.value(depth + 1)
 	}

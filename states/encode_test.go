@@ -213,3 +213,24 @@ func BenchmarkDecodePlan1000(b *testing.B) {
 		}
 	}
 }
+
+// What is empty and not nil is the last thing that is written: nothing follows its count.
+func TestEncodeEmptyAtTheEnd(t *testing.T) {
+	plan := &states.Plan{Secrets: []string{}}
+	data, err := states.EncodePlan(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := states.DecodePlan(data); err != nil || again.Secrets == nil || len(again.Secrets) != 0 {
+		t.Errorf("%v, %v", again, err)
+	}
+	fsys := treeOf("states:\n  p: {file.symlink: {path: /cert, target: x}}\n  a: {cmd.run: {shell: '${ states.p.outputs.path }'}}\n", nil)
+	if plan, err = states.Compile(fsys, states.Input{Node: web()}, withOutputs()); err != nil {
+		t.Fatal(err)
+	}
+	d := param(plan, "app/a", "shell").(states.Deferred)
+	got, _, err := states.NewLate(fsys, plan).Resolve(d, map[states.OutputRef]any{d.Reads[0]: "/cert"})
+	if err != nil || got != "/cert" {
+		t.Errorf("an output in a tree without variables: %v, %v", got, err)
+	}
+}

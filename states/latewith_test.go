@@ -123,3 +123,33 @@ func TestLateWithOnSeveralNodes(t *testing.T) {
 		}
 	}
 }
+
+// Variables that double from sequence to sequence end at a bound, not with the memory of the machine.
+func TestLateWithDoubles(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("states:\n  p: {file.symlink: {path: /cert, target: x}}\n  s0: {cmd.run: {shell: \"${vars.a}\"}}\n")
+	for i := range 40 {
+		fmt.Fprintf(&b, "  s%d: {meta.sequence: [{run: s%d, with: {a: \"${vars.a}${vars.b}\", b: \"${vars.b}${vars.a}\"}}]}\n", i+1, i)
+	}
+	b.WriteString("  s: {meta.sequence: [p, {run: s40, with: {a: '${ states[\"p\"].outputs.path }', b: '${ states[\"p\"].outputs.path }'}}]}\n")
+	fsys := treeOf(b.String(), nil)
+	plan, err := states.Compile(fsys, states.Input{Node: web()}, withOutputs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range plan.Invocations {
+		if in.ID != "app/s0" {
+			continue
+		}
+		d := in.Parts[0].Params["shell"].(states.Deferred)
+		outputs := map[states.OutputRef]any{}
+		for _, ref := range d.Reads {
+			outputs[ref] = "x"
+		}
+		if _, _, err := states.NewLate(fsys, plan).Resolve(d, outputs); err == nil || !strings.Contains(err.Error(), "wait for too many outputs") {
+			t.Errorf("resolve: %v", err)
+		}
+		return
+	}
+	t.Error("s0 is not there")
+}
