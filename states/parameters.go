@@ -26,7 +26,7 @@ func (c *compilation) variablesOf(comp *component) map[string]any {
 	for i := range comp.parameters {
 		c.checkParameter(comp, &comp.parameters[i], vars)
 	}
-	return vars
+	return c.lib.hideParameters(comp, vars)
 }
 
 func (c *compilation) checkParameter(comp *component, d *declaredParameter, vars map[string]any) {
@@ -39,7 +39,7 @@ func (c *compilation) checkParameter(comp *component, d *declaredParameter, vars
 		return
 	}
 	hint, err := d.check(v)
-	if err == nil {
+	if err == nil || c.lib.secrets.twin { // a stand-in need not be what a secret must be
 		return
 	}
 	place, ok := c.chosen.origin(d.Name)
@@ -47,6 +47,9 @@ func (c *compilation) checkParameter(comp *component, d *declaredParameter, vars
 		place, ok = placeAt(comp.defaults, []string{d.Name}), true
 	}
 	if !ok {
+		if !isComputed(d.fallback) {
+			return // reported when it was read
+		}
 		place = d.fallback.place
 	}
 	c.problems.add(place, hint, "parameter %q of component %q: %s", d.Name, comp.name, err)
