@@ -2,9 +2,12 @@ package doccheck
 
 import (
 	"shoal/executor"
+	"shoal/executor/module/archive"
 	"shoal/executor/module/cmd"
 	"shoal/executor/module/cron"
+	"shoal/executor/module/download"
 	"shoal/executor/module/file"
+	"shoal/executor/module/git"
 	"shoal/executor/module/group"
 	"shoal/executor/module/hostname"
 	"shoal/executor/module/kmod"
@@ -30,9 +33,9 @@ var node = states.Node{Name: "web-1", Zone: "a", Tags: map[string]string{
 func functions() []states.Function {
 	var all []states.Function
 	for _, some := range [][]executor.Module{
-		file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
-		pkgrepo.Modules(), sysctl.Modules(), kmod.Modules(), mount.Modules(), hostname.Modules(), timezone.Modules(), sshkey.Modules(),
-		cron.Modules(), timer.Modules(),
+		file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
+		cron.Modules(), timer.Modules(), download.Modules(), archive.Modules(), git.Modules(),
+		pkgrepo.Modules(), sysctl.Modules(), kmod.Modules(), mount.Modules(), hostname.Modules(), timezone.Modules(),
 	} {
 		for _, m := range some {
 			all = append(all, m.Function())

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -336,8 +337,8 @@ func TestBomb(t *testing.T) {
 	if _, err := io.Copy(w, &zeros{size}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err == nil {
-		err = z.Close()
+	if err := errors.Join(w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
 	}
 	h, texts := fake.New(), moduletest.Texts{}
 	p := executor.Params{"path": "/app", "contents": texts.Text(b.String())}
