@@ -10,9 +10,10 @@ type declared struct {
 	*State
 	comp  *component
 	scope *scope // of its component
+	full  string // component/id
 }
 
-func (d *declared) fullID() string { return d.comp.name + "/" + d.id }
+func (d *declared) fullID() string { return d.full }
 
 // callee is a state that a block or sequence runs, or one element of it.
 type callee struct {

@@ -124,6 +124,7 @@ type compilation struct {
 	groupCallees map[string][]callee
 	graph        *graph
 	entries      []link // into blocks and sequences
+	outputs      deferring
 	rendered     int64
 	overspent    bool
 	full         bool
@@ -141,7 +142,7 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
 		known: make(map[string][]int, l.usual), instances: make([]instance, 0, l.usual), groups: map[string]*declared{}, members: map[string][]int{},
 		declared: make(map[string]*declared, l.usual), claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
-		shared: shared{digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
+		shared: shared{indices: make([]int, 0, l.usual), digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
 	}
 	if in.Order != "" {
 		c.plan.Policy.Order = in.Order

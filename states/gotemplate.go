@@ -169,13 +169,18 @@ var (
 	goUnknown = regexp.MustCompile(`function "([^"]*)" not defined`)
 )
 
+// problemPlace is what goPlace found.
+func (g *goTemplates) problemPlace(name string, m []string) Place {
+	line, _ := strconv.Atoi(m[1])
+	column, _ := strconv.Atoi(m[2])
+	return Place{File: name, Line: line, Column: column + 1} // text/template counts bytes from 0
+}
+
 func (g *goTemplates) problem(name string, err error, s *scope) *placedError {
 	message := err.Error()
 	p := placedError{place: Place{File: name, Line: 1, Column: 1}}
 	if m := goPlace.FindStringSubmatch(message); m != nil {
-		p.place.Line, _ = strconv.Atoi(m[1])
-		column, _ := strconv.Atoi(m[2])
-		p.place.Column = column + 1 // text/template counts bytes from 0
+		p.place = g.problemPlace(name, m)
 		message = message[len(m[0]):]
 	}
 	if m := goMissing.FindStringSubmatch(message); m != nil {

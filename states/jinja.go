@@ -27,6 +27,7 @@ type jinja struct {
 	templates map[string]jinjaTemplate
 	budget    *budget
 	failed    *placedError // what is wrong with an included file
+	reads     map[string]templateReads
 }
 
 type jinjaTemplate struct {
@@ -306,7 +307,7 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 				p.hint = suggest(m[1], s.names())
 			}
 			if m[1] == "states" {
-				p.message, p.hint = "outputs are not available yet", ""
+				p.message, p.hint = outputsUnknown, outputsHint
 			}
 			p.place = j.lib.wordPlace(p.place, m[1])
 			return &p

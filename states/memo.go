@@ -40,6 +40,7 @@ type shared struct {
 	digests    map[uintptr]*digests
 	keyBuffer  []byte
 	order      []int // the instance of each invocation of the plan
+	indices    []int // holds lists of instances
 }
 
 // evaluated is the value of a document's node; not ok: a problem was reported.
@@ -225,7 +226,7 @@ func (c *compilation) scope(vars map[string]any) scope {
 // memos are those of one State.
 type memos struct {
 	forEach memo[evaluated]
-	when    memo[string]
+	when    memo[whenMade]
 	parts   memo[madeParts]
 }
 

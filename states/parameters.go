@@ -47,6 +47,9 @@ func (c *compilation) checkParameter(comp *component, d *declaredParameter, vars
 		place, ok = placeAt(comp.defaults, []string{d.Name}), true
 	}
 	if !ok {
+		if !isComputed(d.fallback) {
+			return // reported when it was read
+		}
 		place = d.fallback.place
 	}
 	c.problems.add(place, hint, "parameter %q of component %q: %s", d.Name, comp.name, err)

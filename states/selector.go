@@ -129,6 +129,9 @@ func (s *selectors) compile(expr string) program {
 	if p.err != nil {
 		if name, ok := strings.CutPrefix(p.err.message, "undefined name "); ok {
 			p.err.hint = suggest(strings.Trim(name, `"`), s.names())
+			if name == `"nodes"` {
+				p.err.hint = "a selector looks at one node; nodes() is known in states files, variables and templates"
+			}
 		} else if strings.Contains(p.err.message, "yntax error") || strings.Contains(p.err.message, "expression:") {
 			p.err.hint = `a selector is "*", key=value,key!=value, or an expression such as tags.role == "web"`
 		}

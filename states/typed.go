@@ -20,7 +20,7 @@ func (d *declaredParameter) check(v any) (hint string, err error) {
 		if reflect.DeepEqual(o, v) {
 			return "", nil
 		}
-		allowed[i] = shown(o)
+		allowed[i] = Shown(o)
 		if s, ok := o.(string); ok {
 			words = append(words, s)
 		}
@@ -28,7 +28,7 @@ func (d *declaredParameter) check(v any) (hint string, err error) {
 	if s, ok := v.(string); ok {
 		hint = suggest(s, words)
 	}
-	return hint, fmt.Errorf("must be one of %s, not %s", strings.Join(allowed, ", "), shown(v))
+	return hint, fmt.Errorf("must be one of %s, not %s", strings.Join(allowed, ", "), Shown(v))
 }
 
 func checkTyped(t Type, v any) (hint string, err error) {
@@ -50,8 +50,8 @@ func checkTyped(t Type, v any) (hint string, err error) {
 	return hint, err
 }
 
-// shown is a value as it is written in JSON, in short.
-func shown(v any) string {
+// Shown is a value as it is written in JSON, in short.
+func Shown(v any) string {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return typeName(v)

@@ -12,21 +12,27 @@ import (
 
 func newDocs(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "docs [MODULE|MODULE.FUNCTION]",
-		Short: "The manual of the modules",
+		Use:   "docs [MODULE|MODULE.FUNCTION | --tree TREE [COMPONENT]]",
+		Short: "The manual of the modules, or of a tree's components",
 		Long: `The manual of what states can say: without an argument all functions with a line each, with a module those of the module,
 with a function its parameters, outputs and an example, how it is checked, and how it is undone.
 
-It is made from what the compiler checks trees against, so that it is never older than the binary.`,
+It is made from what the compiler checks trees against, so that it is never older than the binary. With --tree it is that of the
+tree's components, from their component.yaml.`,
 		Example: `  shoal docs
   shoal docs file
-  shoal docs file.managed`,
+  shoal docs file.managed
+  shoal docs --tree mytree webserver`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return functionNames(), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
+	tree := cmd.Flags().String("tree", "", "a tree, whose components to show in place of the modules")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if *tree != "" {
+			return t.componentDocs(*tree, args)
+		}
 		wanted := functions()
 		if len(args) == 1 {
 			wanted = slices.DeleteFunc(wanted, func(f states.Function) bool { return f.Module != args[0] && f.FullName() != args[0] })
