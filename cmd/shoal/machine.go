@@ -24,8 +24,8 @@ func openMachine(root, dataDir string) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	host.Packages = local.NewApt(root)
-	host.Services = local.NewSystemd(root)
+	host.Packages = packageManager(root)
+	host.Services = serviceManager(root)
 	host.Accounts = local.NewAccounts(root)
 	data := local.OpenData(dataDir)
 	return &machine{host: host, data: data, engine: &executor.Engine{

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"shoal/executor"
 )
 
 // aptOutput is the most that is kept of what a package tool says, in bytes; a simulation of a whole distribution's upgrade is
@@ -20,16 +22,46 @@ const (
 	aptGrace  = time.Minute
 )
 
-// runApt runs a package tool that asks nothing and speaks English, and returns what it said.
-func runApt(ctx context.Context, env []string, tool string, args ...string) (string, error) {
+// gently is a package tool that outlives this process, and that is told to end before it is killed: SIGTERM lets it finish the
+// package in hand. What it leaves is mended by the next change.
+func gently(ctx context.Context, tool string, args, env []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, tool, args...)
-	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
-		"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "UCF_FORCE_CONFFOLD=1", "NEEDRESTART_SUSPEND=1")
+	cmd.Env = append(os.Environ(), commandPath, "LC_ALL=C")
 	cmd.Env = append(cmd.Env, env...)
-	// SIGTERM lets dpkg finish the package in hand; what it leaves is mended by the next change.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = aptGrace
+	return cmd
+}
+
+// Tools runs the tools of package and service managers on this machine, as Commands does those of states, but gently.
+type Tools struct{}
+
+// Run implements the runner of the packages that use such tools.
+func (Tools) Run(ctx context.Context, cmd executor.Command) (executor.Exit, error) {
+	tool := gently(ctx, cmd.Argv[0], cmd.Argv[1:], cmd.Env)
+	stdout, stderr := &headBuffer{limit: cmd.Limit}, &headBuffer{limit: cmd.Limit}
+	tool.Stdin, tool.Stdout, tool.Stderr = bytes.NewReader(cmd.Stdin), stdout, stderr
+	err := tool.Run()
+	exit := executor.Exit{Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}
+	var ended *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return exit, fmt.Errorf("%s: %w", cmd.Argv[0], ctx.Err())
+	case errors.As(err, &ended):
+		exit.Status = max(ended.ExitCode(), 1) // a signal is no success
+	case err != nil:
+		return exit, fmt.Errorf("%s: %w", cmd.Argv[0], err)
+	case stdout.cut:
+		return exit, fmt.Errorf("%s said more than %d bytes", cmd.Argv[0], cmd.Limit)
+	}
+	return exit, nil
+}
+
+// runApt runs a package tool that asks nothing and speaks English, and returns what it said.
+func runApt(ctx context.Context, env []string, tool string, args ...string) (string, error) {
+	cmd := gently(ctx, tool, args, env)
+	cmd.Env = append(cmd.Env, "DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "UCF_FORCE_CONFFOLD=1", "NEEDRESTART_SUSPEND=1")
 	output := &headBuffer{limit: aptOutput}
 	cmd.Stdout, cmd.Stderr = output, output
 	err := cmd.Run()

@@ -55,9 +55,6 @@ func parseZypper(out string) (a zypperAnswer, err error) {
 
 func (z *Zypper) ask(ctx context.Context, argv ...string) (zypperAnswer, error) {
 	out, err := z.tool.command(ctx, "", append([]string{"zypper", "--non-interactive", "--xmlout"}, argv...)...)
-	if ended(err, zypperNothingFound) {
-		return zypperAnswer{}, nil
-	}
 	if err != nil {
 		return zypperAnswer{}, err
 	}
@@ -97,6 +94,9 @@ func (z *Zypper) Available(ctx context.Context, name, version string) (candidate
 		return "", false, err
 	}
 	answer, err := z.ask(ctx, "--no-refresh", "search", "--details", "--match-exact", "--type", "package", name)
+	if ended(err, zypperNothingFound) {
+		return "", false, nil
+	}
 	if err != nil {
 		return "", false, fmt.Errorf("look up package %s: %w", name, err)
 	}
@@ -112,8 +112,13 @@ func (z *Zypper) Available(ctx context.Context, name, version string) (candidate
 	return versions[0], version == "" || slices.Contains(versions, version), nil
 }
 
-// arguments of zypper install, which removes what has a minus before it.
-func zypperArguments(install []executor.Package, remove []string) (args []string) {
+// zypperArguments are those of install, which removes what has a minus before it, or of remove, which alone takes along what
+// depends on a package without a question. options are those of install.
+func zypperArguments(install []executor.Package, remove, options []string) (args []string) {
+	if len(install) == 0 {
+		return append([]string{"--no-refresh", "remove", "--"}, remove...)
+	}
+	args = slices.Concat([]string{"--no-refresh", "install", "--oldpackage"}, options, []string{"--"})
 	for _, p := range install {
 		args = append(args, nameVersion(p, "="))
 	}
@@ -125,11 +130,12 @@ func zypperArguments(install []executor.Package, remove []string) (args []string
 
 // SimulatePackages implements executor.Packages.
 func (z *Zypper) SimulatePackages(ctx context.Context, install []executor.Package, remove []string) ([]executor.PackageChange, error) {
-	db, argv, err := z.transaction(ctx, install, remove)
-	if err != nil || argv == nil {
+	db, add, drop, err := z.needed(ctx, install, remove)
+	if err != nil || len(add)+len(drop) == 0 {
 		return nil, err
 	}
-	answer, err := z.ask(ctx, append([]string{"--no-refresh", "install", "--dry-run", "--oldpackage", "--"}, argv...)...)
+	argv := zypperArguments(add, drop, nil)
+	answer, err := z.ask(ctx, slices.Insert(argv, 2, "--dry-run")...)
 	if err != nil {
 		return nil, fmt.Errorf("simulate %s: %w", strings.Join(argv, " "), err)
 	}
@@ -152,22 +158,21 @@ func zypperAfter(answer zypperAnswer) map[string]string {
 	return after
 }
 
-func (z *Zypper) transaction(ctx context.Context, install []executor.Package, remove []string) (database, []string, error) {
+func (z *Zypper) needed(ctx context.Context, install []executor.Package, remove []string) (db database, add []executor.Package, drop []string, err error) {
 	if err := checkNames(install, remove); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	db, err := z.database(ctx)
-	if err != nil {
-		return nil, nil, err
+	if db, err = z.database(ctx); err != nil {
+		return nil, nil, nil, err
 	}
-	add, drop := db.needed(install, remove)
-	return db, zypperArguments(add, drop), nil
+	add, drop = db.needed(install, remove)
+	return db, add, drop, nil
 }
 
 // ChangePackages implements executor.Packages. A lock does not stop what is named: it is lifted.
 func (z *Zypper) ChangePackages(ctx context.Context, install []executor.Package, remove []string) error {
-	db, argv, err := z.transaction(ctx, install, remove)
-	if err != nil || argv == nil {
+	db, add, drop, err := z.needed(ctx, install, remove)
+	if err != nil || len(add)+len(drop) == 0 {
 		return err
 	}
 	for _, name := range append(namesOf(install), remove...) {
@@ -177,8 +182,8 @@ func (z *Zypper) ChangePackages(ctx context.Context, install []executor.Package,
 			}
 		}
 	}
-	_, err = z.ask(ctx, append([]string{"--no-refresh", "install", "--download", "in-advance", "--oldpackage", "--auto-agree-with-licenses", "--"}, argv...)...)
-	if err != nil {
+	argv := zypperArguments(add, drop, []string{"--download", "in-advance", "--auto-agree-with-licenses"})
+	if _, err := z.ask(ctx, argv...); err != nil {
 		return fmt.Errorf("change packages %s: %w", strings.Join(argv, " "), err)
 	}
 	return nil
