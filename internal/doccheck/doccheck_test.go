@@ -13,7 +13,7 @@ import (
 )
 
 // A fenced block is a file of a tree when its first line is a comment that holds nothing but the file's path.
-var named = regexp.MustCompile(`^(?:#|\{#|\{\{/\*|//) ((?:site|components/|roles/|variables/)[^ ]*)(?: #\}| \*/\}\})?$`)
+var named = regexp.MustCompile(`^(?:#|\{#|\{\{/\*|//) ((?:site|inventory|components/|roles/|variables/)[^ ]*)(?: #\}| \*/\}\})?$`)
 
 // example is what one section of a page shows: a tree, and what the compiler says of it.
 type example struct {
