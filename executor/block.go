@@ -142,6 +142,9 @@ func (r *run) unwindBlock(ctx context.Context, at int, b *block) {
 	for _, t := range tasks {
 		r.takenBack(t, left[t.order], r.inv(at).ID)
 	}
+	if err == nil {
+		err = r.standAgain(ctx, members, r.tx.foldersOf(members))
+	}
 	r.settleListeners(ctx, at)
 	if err != nil {
 		b.stands = fmt.Sprintf("what it changed could not be rolled back: %v", err)
@@ -167,6 +170,19 @@ func (r *run) takenBack(t *task, left, name string) {
 	if !o.failed {
 		o.why, o.dependent = "rolled back with "+name, true
 	}
+}
+
+// standAgain makes folders anew that the block had made on its way and took away, and that others look after by now.
+func (r *run) standAgain(ctx context.Context, members map[int]bool, folders map[string]bool) error {
+	for _, t := range slices.Concat(r.tasks...) {
+		if members[t.order] || t.kind != states.ResourcePath || !folders[t.made] || !r.tx.isFinished(t.order) {
+			continue
+		}
+		if _, err := t.module.Apply(ctx, r.host, r.contents, t.params); err != nil {
+			return fmt.Errorf("%s: %w", t.inv.ID, err)
+		}
+	}
+	return nil
 }
 
 // settleListeners lets what took up a change of the block, and stands outside of it, take up that it was rolled back.

@@ -97,14 +97,12 @@ func (r *run) commit() error {
 		}
 	}
 	next.drop(gone)
-	for _, tasks := range r.tasks {
-		for _, t := range tasks {
-			if err := t.own(next); err != nil {
-				return err
-			}
-			if t.work.applied && t.work.saved != nil {
-				next.passBy(t.work.saved.Folders)
-			}
+	for _, t := range r.byTurn() {
+		if err := t.own(next); err != nil {
+			return err
+		}
+		if t.row != nil && t.work.saved != nil && (t.work.applied || t.row.Result == RolledBack) {
+			next.passBy(t.work.saved.Folders)
 		}
 	}
 	if err := r.rememberOutputs(next); err != nil {
@@ -123,13 +121,20 @@ func (r *run) commit() error {
 	return nil
 }
 
-// dropFolders forgets folders that are gone, or have a state of their own now.
+// byTurn lists all tasks in the order of a rollback, the other way round: what was there before one may be what another had
+// just made, and removal goes backwards too.
+func (r *run) byTurn() []*task {
+	all := slices.Concat(r.tasks...)
+	turn := func(t *task) int { return max(t.work.turn, r.tx.moved[t.order]) }
+	slices.SortStableFunc(all, func(a, b *task) int { return turn(a) - turn(b) })
+	return all
+}
+
+// dropFolders forgets folders that are gone. One that has a state of its own is kept in mind: what was there before that state
+// may be what another had just made.
 func (e *Engine) dropFolders(l *ledger) {
 	var kept []string
 	for _, dir := range l.Folders {
-		if _, owned := l.at(string(states.ResourcePath) + ":" + dir); owned {
-			continue
-		}
 		if _, err := e.Host.Lstat(dir); err == nil {
 			kept = append(kept, dir)
 		}
@@ -142,6 +147,9 @@ func (e *Engine) dropFolders(l *ledger) {
 // is cleared, so that a start after a crash does it as well.
 func (e *Engine) prune(l *ledger) {
 	for _, dir := range l.Folders {
+		if _, owned := l.at(string(states.ResourcePath) + ":" + dir); owned {
+			continue
+		}
 		if names, err := e.Host.ReadDir(dir); err == nil && len(names) == 0 {
 			_ = e.Host.Remove(dir) // one that is in use, as a mount is, stays
 		}

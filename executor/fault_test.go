@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -17,14 +18,17 @@ import (
 
 // steps counts every write of a run, on the machine and in the data folder, and does something at one of them.
 type steps struct {
+	mu     sync.Mutex // for the counting: writes may come from several workers
 	n      int
 	before func(n int, name string) error
 	after  func(n int, name string)
 }
 
 func (s *steps) do(name string, write func() error) error {
+	s.mu.Lock()
 	s.n++
 	n := s.n
+	s.mu.Unlock()
 	if s.before != nil {
 		if err := s.before(n, name); err != nil {
 			return err
@@ -66,6 +70,47 @@ func (h stepHost) SetMeta(p string, m executor.Meta) error {
 	return h.s.do("setmeta "+p, func() error { return h.Host.SetMeta(p, m) })
 }
 
+func (h stepHost) Run(ctx context.Context, c executor.Command) (exit executor.Exit, err error) {
+	err = h.s.do("run", func() error { exit, err = h.Host.Run(ctx, c); return err })
+	return exit, err
+}
+func (h stepHost) ChangePackages(ctx context.Context, install []executor.Package, remove []string) error {
+	return h.s.do("packages", func() error { return h.Host.ChangePackages(ctx, install, remove) })
+}
+func (h stepHost) SetHold(ctx context.Context, name string, hold bool) error {
+	return h.s.do("hold "+name, func() error { return h.Host.SetHold(ctx, name, hold) })
+}
+func (h stepHost) StartUnit(ctx context.Context, name string) error {
+	return h.s.do("start "+name, func() error { return h.Host.StartUnit(ctx, name) })
+}
+func (h stepHost) StopUnit(ctx context.Context, name string) error {
+	return h.s.do("stop "+name, func() error { return h.Host.StopUnit(ctx, name) })
+}
+func (h stepHost) RestartUnit(ctx context.Context, name string) error {
+	return h.s.do("restart "+name, func() error { return h.Host.RestartUnit(ctx, name) })
+}
+func (h stepHost) ReloadUnit(ctx context.Context, name string) error {
+	return h.s.do("reload "+name, func() error { return h.Host.ReloadUnit(ctx, name) })
+}
+func (h stepHost) EnableUnit(ctx context.Context, name string, on bool) error {
+	return h.s.do("enable "+name, func() error { return h.Host.EnableUnit(ctx, name, on) })
+}
+func (h stepHost) MaskUnit(ctx context.Context, name string, on bool) error {
+	return h.s.do("mask "+name, func() error { return h.Host.MaskUnit(ctx, name, on) })
+}
+func (h stepHost) PutUser(ctx context.Context, u executor.User) error {
+	return h.s.do("put user "+u.Name, func() error { return h.Host.PutUser(ctx, u) })
+}
+func (h stepHost) RemoveUser(ctx context.Context, name string) error {
+	return h.s.do("remove user "+name, func() error { return h.Host.RemoveUser(ctx, name) })
+}
+func (h stepHost) PutGroup(ctx context.Context, g executor.Group) error {
+	return h.s.do("put group "+g.Name, func() error { return h.Host.PutGroup(ctx, g) })
+}
+func (h stepHost) RemoveGroup(ctx context.Context, name string) error {
+	return h.s.do("remove group "+name, func() error { return h.Host.RemoveGroup(ctx, name) })
+}
+
 type stepData struct {
 	executor.Journal
 	executor.Ledger
@@ -92,8 +137,9 @@ func (d stepData) Collect(keep func(string) bool) error {
 }
 
 // through sends every write of the world through s.
-func (w *world) through(s *steps) {
-	e := w.engine
+func (w *world) through(s *steps) { through(w.engine, s) }
+
+func through(e *executor.Engine, s *steps) {
 	e.Host = stepHost{e.Host, s}
 	d := stepData{e.Journal, e.Ledger, e.Vault, s}
 	e.Journal, e.Ledger, e.Vault = d, d, d

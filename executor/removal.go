@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+
+	"shoal/states"
 )
 
 // owned is the ledger beside the plan.
@@ -105,34 +108,37 @@ func (r *run) movedAway() []*removal {
 	return moved
 }
 
-// remove takes back what a state made that left the tree: a change like any other, written down first, so that it rolls
-// back as well.
-func (r *run) remove(ctx context.Context, rm *removal) {
+// surveyRemoval says what a removal would do. It is a change like any other, written down first, so that it rolls back as well.
+func (r *run) surveyRemoval(ctx context.Context, rm *removal) {
+	if r.failure.err != nil && r.failure.policy != onContinue {
+		return
+	}
 	rm.row = &StateReport{
 		ID: rm.entry.ID, Part: "", Invocation: rm.entry.Number, Result: WouldChange, Reversible: true,
 		Note: "removed from the tree: what was there before is put back",
 	}
-	err := r.takeOut(ctx, rm)
+	err := r.lookAtRemoval(ctx, rm)
 	rm.row.TookMS = milliseconds(r.lap())
-	if err != nil {
-		rm.row.Result, rm.row.Error = Failed, err.Error()
-		if r.failure.err == nil {
-			r.failure.err, r.failure.index = fmt.Errorf("remove %s: %w", rm.entry.ID, err), -1
-		}
+	r.removalFailed(rm, err)
+}
+
+func (r *run) removalFailed(rm *removal, err error) {
+	if err == nil {
+		return
+	}
+	rm.row.Result, rm.row.Error = Failed, err.Error()
+	if r.failure.err == nil {
+		r.failure.err, r.failure.index = fmt.Errorf("remove %s: %w", rm.entry.ID, err), -1
 	}
 }
 
-func (r *run) takeOut(ctx context.Context, rm *removal) error {
+func (r *run) lookAtRemoval(ctx context.Context, rm *removal) error {
 	var err error
 	if rm.saved, err = rm.entry.saved(); err != nil {
 		return err
 	}
 	rm.row.Part = rm.saved.Call.Function
-	m, err := r.e.module(rm.saved.Call.Function)
-	if err != nil {
-		return err
-	}
-	params, err := rm.saved.Call.params()
+	m, params, err := r.e.callOf(rm.saved.Call)
 	if err != nil {
 		return err
 	}
@@ -147,27 +153,103 @@ func (r *run) takeOut(ctx context.Context, rm *removal) error {
 	if rm.row.Diff == "" {
 		rm.row.Diff = "undo " + rm.entry.Key + "\n"
 	}
-	if !r.hands {
-		return nil
+	return nil
+}
+
+// remove takes back what states made that left the tree, before anything else. All that is there is written down before the
+// first of them changes it: one may remove a folder that another is about.
+func (r *run) remove(ctx context.Context) {
+	var records []record
+	r.report.lapped = r.e.Clock.Now()
+	for _, rm := range r.owned.removals {
+		in, err := r.captureRemoval(ctx, rm)
+		if err != nil {
+			r.removalFailed(rm, err)
+			if r.failure.policy != onContinue {
+				return
+			}
+			continue
+		}
+		r.tx.intents = append(r.tx.intents, in)
+		records = append(records, record{Intent: &in})
 	}
-	back := saved{Call: rm.saved.Call, Reversible: now.Reversible, Why: now.Why, Data: now.Data, Stages: now.Stages}
-	if err := r.keep(&back, now); err != nil {
-		return err
+	err := r.captureFolders(ctx, &records)
+	if err == nil {
+		err = r.e.Vault.Sync()
 	}
-	if err := r.e.Vault.Sync(); err != nil {
-		return err
-	}
-	in := intent{Order: rm.order, ID: rm.entry.ID, Number: rm.entry.Number, Saved: back, Note: rm.row.Note}
-	r.tx.intents = append(r.tx.intents, in)
-	if err := r.journal(record{Intent: &in}); err != nil {
-		return err
+	if err == nil {
+		err = r.journal(records...)
 	}
 	r.host.forget()
+	for _, rm := range r.owned.removals {
+		if rm.row.Result == Failed || r.failure.err != nil && r.failure.policy != onContinue {
+			continue
+		}
+		if err == nil {
+			r.removalFailed(rm, r.takeOut(ctx, rm))
+		} else {
+			r.removalFailed(rm, err)
+		}
+		rm.row.TookMS = milliseconds(r.lap())
+	}
+}
+
+func (r *run) captureRemoval(ctx context.Context, rm *removal) (intent, error) {
+	in := intent{Order: rm.order, ID: rm.entry.ID, Number: rm.entry.Number, Note: rm.row.Note}
+	return in, r.captureCall(ctx, rm.saved.Call, &in.Saved)
+}
+
+func (r *run) captureCall(ctx context.Context, c call, back *saved) error {
+	m, params, err := r.e.callOf(c)
+	if err != nil {
+		return err
+	}
+	now, err := m.Capture(ctx, r.host, params)
+	if err != nil {
+		return err
+	}
+	*back = saved{Call: c, Reversible: now.Reversible, Why: now.Why, Data: now.Data, Stages: now.Stages}
+	return r.keep(back, now)
+}
+
+// captureFolders writes down folders that a removal may take along, since what it removes had made them on its way, and that
+// another state looks after.
+func (r *run) captureFolders(ctx context.Context, records *[]record) error {
+	led := r.owned.led
+	seen := map[string]bool{}
+	for _, rm := range r.owned.removals {
+		seen[rm.entry.Key] = true
+	}
+	for _, rm := range r.owned.removals {
+		for _, dir := range rm.saved.Folders {
+			i, ok := led.at(string(states.ResourcePath) + ":" + dir)
+			if !ok || seen[led.Entries[i].Key] {
+				continue
+			}
+			en := led.Entries[i]
+			seen[en.Key] = true
+			was, err := en.saved()
+			if err != nil {
+				return err
+			}
+			in := intent{Order: -2*len(led.Entries) + i, ID: en.ID, Number: en.Number, Note: "before a removal that may take it along"}
+			if err := r.captureCall(ctx, was.Call, &in.Saved); err != nil {
+				return err
+			}
+			r.tx.intents = append(r.tx.intents, in)
+			*records = append(*records, record{Intent: &in})
+		}
+	}
+	return nil
+}
+
+func (r *run) takeOut(ctx context.Context, rm *removal) error {
 	if err := r.e.revert(ctx, rm.saved); err != nil {
 		return err
 	}
+	module, _, _ := strings.Cut(rm.saved.Call.Function, ".")
 	rm.row.Result = Changed
-	r.tx.changed(m.Function().Module)
+	r.tx.changed(module)
 	r.tx.finished[rm.order] = true
 	return nil
 }

@@ -24,11 +24,7 @@ func (e *Engine) revert(ctx context.Context, s saved) error {
 		}
 		return nil
 	}
-	m, err := e.module(s.Call.Function)
-	if err != nil {
-		return err
-	}
-	params, err := s.Call.params()
+	m, params, err := e.callOf(s.Call)
 	if err != nil {
 		return err
 	}
@@ -37,11 +33,7 @@ func (e *Engine) revert(ctx context.Context, s saved) error {
 
 // perform applies a part of an undo state.
 func (e *Engine) perform(ctx context.Context, c call) error {
-	m, err := e.module(c.Function)
-	if err != nil {
-		return err
-	}
-	params, err := c.params()
+	m, params, err := e.callOf(c)
 	if err != nil {
 		return err
 	}
@@ -109,7 +101,7 @@ func (e *Engine) sweep(intents []intent, stages []string) error {
 }
 
 func (in intent) path(e *Engine) (string, bool) {
-	m, params, err := in.call(e)
+	m, params, err := e.callOf(in.Saved.Call)
 	if err != nil {
 		return "", false
 	}
@@ -126,12 +118,12 @@ func (in intent) stages(e *Engine) (paths []string) {
 	return append(paths, in.Saved.Stages...)
 }
 
-func (in intent) call(e *Engine) (Module, Params, error) {
-	m, err := e.module(in.Saved.Call.Function)
+func (e *Engine) callOf(c call) (Module, Params, error) {
+	m, err := e.module(c.Function)
 	if err != nil {
 		return nil, nil, err
 	}
-	params, err := in.Saved.Call.params()
+	params, err := c.params()
 	return m, params, err
 }
 

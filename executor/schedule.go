@@ -126,11 +126,7 @@ func (r *run) act(ctx context.Context) {
 	r.values.made = map[invocation]produced{}
 	r.failure.err, r.failure.index = nil, -1
 	r.report.ran = make([]int, 0, len(r.plan.Invocations))
-	for _, rm := range r.owned.removals {
-		if r.failure.err == nil || r.failure.policy == onContinue {
-			r.remove(ctx, rm)
-		}
-	}
+	r.remove(ctx)
 	newSchedule(r).run(ctx)
 }
 

@@ -59,12 +59,6 @@ func (r *run) survey(ctx context.Context) {
 	r.remember()
 }
 
-func (r *run) surveyRemoval(ctx context.Context, rm *removal) {
-	if r.failure.err == nil || r.failure.policy == onContinue {
-		r.remove(ctx, rm)
-	}
-}
-
 // backTo returns the earliest invocation that i supersedes and that is needed after all, because something between the two has
 // something to do. The survey goes back there: what it changes, others may listen to.
 func (r *run) backTo(i int) int {

@@ -54,6 +54,7 @@ type progress struct {
 	change  Change
 	saved   *saved
 	staged  string
+	turn    int // of the saved undo; 0: the survey captured it
 	foreign int // how many changes of other modules the saved undo has seen
 	applied bool
 }

@@ -280,3 +280,18 @@ func (tx *transaction) revertedStages(e *Engine) (paths []string) {
 	}
 	return paths
 }
+
+// foldersOf are the folders that some tasks, by their order, make on their way.
+func (tx *transaction) foldersOf(orders map[int]bool) map[string]bool {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	folders := map[string]bool{}
+	for _, in := range tx.intents {
+		if orders[in.Order] {
+			for _, dir := range in.Saved.Folders {
+				folders[dir] = true
+			}
+		}
+	}
+	return folders
+}

@@ -1,6 +1,11 @@
 package executor
 
-import "shoal/states"
+import (
+	"maps"
+	"slices"
+
+	"shoal/states"
+)
 
 // Unseen is the plan of a machine that is not here to be looked at: what is asked of it, with every answer unknown.
 func Unseen(plan *states.Plan, meta RunMeta) Report {
@@ -26,11 +31,20 @@ func unseenPart(plan *states.Plan, inv states.StateInvocation, part states.State
 		s.Result, s.Note = Skipped, inv.Skip
 	case inv.Lazy:
 		s.Result, s.Note = Skipped, "lazy: runs when notified"
+	default:
+		s.Diff = openDiff(part.Params)
+	}
+	if s.Result == Unknown {
+		for _, name := range slices.Sorted(maps.Keys(part.Params)) {
+			if d, ok := part.Params[name].(states.Deferred); ok {
+				s.Diff += name + ": " + d.Text + " (known after apply)\n"
+			}
+		}
 	}
 	for _, v := range part.Params {
 		if c, ok := v.(states.Content); ok && s.Result == Unknown {
 			if data, ok := plan.Rendered[c.Hash]; ok {
-				s.Diff = TextDiff(c.From, nil, data)
+				s.Diff += TextDiff(c.From, nil, data)
 			}
 		}
 	}

@@ -131,7 +131,8 @@ func (r *run) writeDown(ctx context.Context, t *task) error {
 		}
 	}
 	r.tx.late++
-	return r.journal(record{Intent: r.intend(t, r.tx.late)})
+	t.work.turn = r.tx.late
+	return r.journal(record{Intent: r.intend(t, t.work.turn)})
 }
 
 func (r *run) comeToTurn(t *task) error {

@@ -3,6 +3,7 @@ package states
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nikolalohinski/gonja/v2/builtins"
 	controls "github.com/nikolalohinski/gonja/v2/builtins/control_structures"
@@ -24,14 +25,18 @@ const (
 // template that is refused is refused on every machine.
 type budget struct {
 	steps, calls, includes, bytes int
-	operands                      []int        // sizes of left operands whose right one is being evaluated
 	guarded                       map[any]bool // nodes that guard has been at
+	result                        any          // of the operation that was computed last
+	file                          string       // that guard is at
+	places                        []Place      // of the marks in all templates
+	extra                         []string     // varargs or kwargs, where the macro that guard is in names them
+	at                            int          // the mark that evaluation came to last; 0 before the first
 	err                           error        // an error that gonja would have swallowed
 }
 
 const tooManyIncludes = "includes more than"
 
-func (b *budget) reset() { *b = budget{guarded: b.guarded, operands: b.operands[:0]} }
+func (b *budget) reset() { *b = budget{guarded: b.guarded, places: b.places} }
 
 func (b *budget) spend(n int) error {
 	if b.steps += n; b.steps > MaxTemplateSteps {
@@ -86,6 +91,7 @@ type tick struct {
 	budget *budget
 	calls  int // +1 into a call, -1 out of it
 	cost   int
+	mark   int
 }
 
 func (t tick) Position() *tokens.Token { return t.at }
@@ -93,6 +99,9 @@ func (t tick) String() string          { return "tick" }
 
 // Execute implements exec.ControlStructure.
 func (t tick) Execute(*exec.Renderer, *nodes.ControlStructureBlock) error {
+	if t.mark > 0 {
+		t.budget.at = t.mark
+	}
 	if t.budget.calls += t.calls; t.budget.calls > maxCalls {
 		t.budget.err = fmt.Errorf("calls itself more than %d levels deep", maxCalls)
 		return t.budget.err
@@ -104,20 +113,10 @@ func (t tick) node() nodes.Node {
 	return &nodes.ControlStructureBlock{Location: t.at, Name: "tick", ControlStructure: t}
 }
 
-// counted puts ticks into the body of a loop, or around that of a call.
-func (b *budget) counted(at *tokens.Token, w *nodes.Wrapper, call bool) {
-	if !call {
-		w.Nodes = append([]nodes.Node{tick{at, b, 0, 1}.node()}, w.Nodes...)
-		return
-	}
-	w.Nodes = append(append([]nodes.Node{tick{at, b, 1, 1}.node()}, w.Nodes...), tick{at, b, -1, 0}.node())
+// counted puts ticks around the body of a macro.
+func (b *budget) counted(at *tokens.Token, w *nodes.Wrapper) {
+	w.Nodes = append(append([]nodes.Node{tick{at: at, budget: b, calls: 1, cost: 1}.node()}, w.Nodes...), tick{at: at, budget: b, calls: -1}.node())
 }
-
-// The names of filters that only jinjaStructures uses; no template can write them.
-const (
-	chargeFilter = " charge"
-	strictFilter = " strict"
-)
 
 func filtered(e nodes.Expression, name string) nodes.Expression {
 	if e == nil {
@@ -145,37 +144,33 @@ func (j *jinja) structures() *exec.ControlStructureSet {
 			return cs, err
 		})
 	}
-	count("for", func(cs nodes.ControlStructure) {
-		loop, ok := cs.(*controls.ForControlStructure)
-		if !ok {
-			return
-		}
-		b.counted(loop.BodyWrapper.Location, loop.BodyWrapper, loop.Recursive)
-		loop.ObjectEvaluator = filtered(loop.ObjectEvaluator, chargeFilter)
-		loop.IfCondition = filtered(loop.IfCondition, strictFilter)
-	})
 	count("macro", func(cs nodes.ControlStructure) {
 		if m, ok := cs.(*controls.MacroControlStructure); ok {
-			b.guard(m.Macro)
-			b.counted(m.Location, m.Wrapper, true)
+			b.counted(m.Location, m.Wrapper)
 		}
 	})
 	replace("include", j.parseInclude)
-	replace("set", parseSet)
+	replace("for", j.parseFor)
+	replace("call", parseCall)
+	replace("set", j.parseSet)
+	replace("import", j.parseImport)
+	replace("from", j.parseFrom)
 	replace("extends", func(p, args *parser.Parser) (nodes.ControlStructure, error) {
 		original, _ := builtins.ControlStructures.Get("extends")
 		cs, err := original(p, args)
 		if err == nil {
-			b.guard(p.Template.Parent)
+			b.guard(p.Template.Parent, strings.TrimPrefix(p.Template.Parent.Identifier, "/"))
 		}
 		return cs, err
 	})
+	placeTags(set)
 	return set
 }
 
 // checkNesting refuses brackets nested so deeply, and tags so long, that the parser's recursion would hurt.
 func checkNesting(source string, c *config.Config) error {
-	depth, length := 0, 0
+	depth, length, open := 0, 0, 0
+	tag, assigned := "", false
 	for s := tokens.LexAll(source, c); ; s.Next() {
 		t := s.Current()
 		if t == nil || t.Type == tokens.EOF || t.Type == tokens.Error {
@@ -185,10 +180,33 @@ func checkNesting(source string, c *config.Config) error {
 		switch t.Type {
 		case tokens.VariableBegin, tokens.BlockBegin:
 			depth, length = 0, 0
+			tag, assigned = "", false
+		case tokens.Name:
+			if tag == "" && length == 1 {
+				tag = t.Val
+			}
+		case tokens.Assign:
+			assigned = true
+		case tokens.BlockEnd:
+			switch tag {
+			case "if", "for", "macro", "call", "filter", "block", "with", "autoescape":
+				open++
+			case "set":
+				if !assigned {
+					open++
+				}
+			default:
+				if strings.HasPrefix(tag, "end") {
+					open--
+				}
+			}
 		case tokens.LeftParenthesis, tokens.LeftBracket, tokens.LeftBrace:
 			depth++
 		case tokens.RightParenthesis, tokens.RightBracket, tokens.RightBrace:
 			depth--
+		}
+		if open > MaxDepth {
+			return &parser.SyntaxError{Line: t.Line, Column: t.Col, Raw: t.Val, Message: fmt.Sprintf("tags within each other deeper than %d levels", MaxDepth)}
 		}
 		if depth > MaxDepth || length > 10_000 {
 			return &parser.SyntaxError{Line: t.Line, Column: t.Col, Raw: t.Val,

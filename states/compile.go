@@ -30,16 +30,28 @@ type Catalogue struct {
 	engines     map[string]engine
 	star        *starFiles
 	site        site
+	secrets     secrets
+	other       *Catalogue // the same tree with stand-ins for its secrets; nil until there is one
+	reopen      func() (*Catalogue, error)
 }
 
 // Open reads a tree as far as it is the same for every node. What is wrong with it is told by Compile; the error is of
 // functions that contradict each other.
 func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
+	l, err := open(fsys, functions, secrets{})
+	if err != nil {
+		return nil, err
+	}
+	l.reopen = func() (*Catalogue, error) { return open(fsys, functions, secrets{twin: true}) }
+	return l, nil
+}
+
+func open(fsys fs.FS, functions []Function, hidden secrets) (*Catalogue, error) {
 	t := newTree(fsys)
 	l := &Catalogue{
 		tree: t, problems: newCollector(t), functions: map[string]*Function{}, modules: map[string]bool{"meta": true},
 		documents: map[string]*docNode{}, components: map[string]*component{}, unknown: map[string]string{},
-		roles: map[string]role{}, groupPlaces: map[string]Place{}, splits: map[string]splitResult{}, units: map[string]*collector{},
+		roles: map[string]role{}, groupPlaces: map[string]Place{}, splits: map[string]splitResult{}, units: map[string]*collector{}, secrets: hidden,
 	}
 	for i := range functions {
 		f := &functions[i]
@@ -89,8 +101,11 @@ type Input struct {
 // Compile computes a node's plan. It is a function of the tree and the input: equal ones give an equal plan, on any machine. When
 // the tree is wrong the error is Problems with all that was found for this node, in the order of their places.
 func (l *Catalogue) Compile(in Input) (*Plan, error) {
-	plan, problems := l.compile(in)
-	if ps := problems.sorted(); len(ps) > 0 {
+	plan, problems, err := l.compileTainted(in)
+	if err != nil {
+		return nil, err
+	}
+	if ps := l.secrets.mask(problems.sorted()); len(ps) > 0 {
 		return nil, ps
 	}
 	return plan, nil
@@ -124,6 +139,7 @@ type compilation struct {
 	groupCallees map[string][]callee
 	graph        *graph
 	entries      []link // into blocks and sequences
+	outputs      deferring
 	rendered     int64
 	overspent    bool
 	full         bool

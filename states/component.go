@@ -113,6 +113,7 @@ func (l *Catalogue) readStates(c *component) {
 
 // declare takes a states file apart.
 func (l *Catalogue) declare(doc *docNode) StateFile {
+	doc = l.unwrap(doc)
 	var decls StateFile
 	for _, top := range l.problems.mapOf(doc, "a states file") {
 		if top.key != "states" {

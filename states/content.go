@@ -8,8 +8,11 @@ import (
 )
 
 // content evaluates template:, source: or content:.
-func (c *compilation) content(e docEntry, s *scope, dir string) (Content, bool) {
-	v, ok := c.evaluate(e.value, s)
+func (c *compilation) content(e docEntry, s *scope, dir string) (any, bool) {
+	if e.key == "content" {
+		return c.inline(e, s)
+	}
+	v, ok := c.withoutOutputs(func() (any, bool) { return c.evaluate(e.value, s) })
 	if !ok {
 		return Content{}, false
 	}
@@ -17,9 +20,6 @@ func (c *compilation) content(e docEntry, s *scope, dir string) (Content, bool) 
 	if !ok {
 		c.problems.add(e.value.place, "", "%s must be a string, not %s", e.key, typeName(v))
 		return Content{}, false
-	}
-	if e.key == "content" {
-		return c.keep([]byte(text), "content", e.value.place)
 	}
 	name, err := within(dir, text)
 	if err != nil {
@@ -32,6 +32,23 @@ func (c *compilation) content(e docEntry, s *scope, dir string) (Content, bool) 
 	return c.template(name, text, e, s)
 }
 
+// inline evaluates content:.
+func (c *compilation) inline(e docEntry, s *scope) (any, bool) {
+	v, ok := c.evaluate(e.value, s)
+	if !ok {
+		return Content{}, false
+	}
+	switch v := v.(type) {
+	case string:
+		return c.keep([]byte(v), "content", e.value.place)
+	case Deferred:
+		v.Type = Contents
+		return v, true
+	}
+	c.problems.add(e.value.place, "", "%s must be a string, not %s", e.key, typeName(v))
+	return Content{}, false
+}
+
 func (c *compilation) source(name, text string, e docEntry) (Content, bool) {
 	hash, size, err := c.lib.tree.hash(name)
 	if err != nil {
@@ -41,7 +58,7 @@ func (c *compilation) source(name, text string, e docEntry) (Content, bool) {
 	return Content{Hash: hash, Size: size, Source: name, From: "source " + text}, true
 }
 
-func (c *compilation) template(name, text string, e docEntry, s *scope) (Content, bool) {
+func (c *compilation) template(name, text string, e docEntry, s *scope) (any, bool) {
 	engine := c.lib.engines[path.Ext(name)]
 	if engine == nil {
 		c.problems.add(e.value.place, "write source: for a file that is copied as it is", "template %s: its name must end in .j2 (Jinja2) or .tmpl (Go)", text)
@@ -50,6 +67,11 @@ func (c *compilation) template(name, text string, e docEntry, s *scope) (Content
 	if _, err := c.lib.tree.read(name, MaxTemplateBytes); err != nil {
 		c.problems.add(e.value.place, c.closeFile(name), "template %s: %s %s", text, name, reason(err))
 		return Content{}, false
+	}
+	if s.states == nil {
+		if v, ok, later := c.deferTemplate(engine, name, e, s); later {
+			return v, ok
+		}
 	}
 	data, problem := engine.render(name, s)
 	if problem != nil {
@@ -81,6 +103,10 @@ func (c *compilation) closeFile(name string) string {
 // engine renders templates of one dialect. A problem's place is in the template.
 type engine interface {
 	render(name string, s *scope) ([]byte, *placedError)
+	// outputs lists what the template reads of other states, with all that it includes by a constant name.
+	outputs(name string) ([]outputRead, *placedError)
+	// evaluate evaluates an expression of the dialect that stands in the template.
+	evaluate(name, expr string, s *scope) (any, error)
 }
 
 // templateData is what a template sees.
@@ -91,6 +117,9 @@ func (s *scope) templateData() map[string]any {
 	}
 	if s.each != nil {
 		data["each"] = s.each
+	}
+	if s.states != nil {
+		data["states"] = s.states
 	}
 	return data
 }

@@ -240,7 +240,7 @@ func (d *decoder) relations(in *StateInvocation) {
 }
 
 func (d *decoder) deferred(depth int) Deferred {
-	v := Deferred{Text: d.text(), Template: d.uint() == 1, Type: Type(d.text()), Scope: d.text()}
+	v := Deferred{Text: d.text(), Template: d.uint() == 1, Type: Type(d.text()), OneOf: d.texts(), Scope: d.text()}
 	if n := d.count(4); n > 0 {
 		v.Reads = make([]OutputRef, n)
 		for i := range v.Reads {

@@ -183,6 +183,7 @@ func (e *encoder) deferred(d Deferred, depth int) error {
 	e.text(d.Text)
 	e.bool(d.Template)
 	e.text(string(d.Type))
+	e.texts(d.OneOf)
 	e.text(d.Scope)
 	e.number(len(d.Reads))
 	for _, r := range d.Reads {

@@ -35,6 +35,11 @@ func (c *compilation) interpolate(n *docNode, s *scope) (any, bool) {
 	if len(pieces) == 1 && !pieces[0].isExpr {
 		return pieces[0].literal, true
 	}
+	if s.states == nil {
+		if reads := append(c.textReads(n, pieces), c.lateReads(pieces, s)...); len(reads) > 0 {
+			return c.deferText(n, len(pieces) == 1, reads, s)
+		}
+	}
 	var b strings.Builder
 	good := true
 	for _, p := range pieces {

@@ -19,6 +19,8 @@ type instance struct {
 	parent    int  // 1 + the block or sequence that runs it; 0: none
 	root      int  // 1 + the outermost of these, itself included; 0: none
 	rescue    bool // runs to rescue
+	reads     bool // outputs
+	ownWhen   bool // When is its own, not of what runs it
 }
 
 // declareComponent declares the states of a component for the node.
@@ -157,10 +159,11 @@ func eachOf(v any) (keys, values []any, ok bool) {
 }
 
 func (c *compilation) expandOne(d *declared, s scope, suffix string, f frame) []int {
+	made := c.outputs.made
 	in := c.instanceOf(d, s, suffix, f)
 	in.made = c.parts(d.State, &s, d.comp.dir, in.Skip != "")
 	in.Parts = in.made.parts
-	in.first = len(c.instances)
+	in.first, in.reads = len(c.instances), in.reads || c.outputs.made > made
 	if at := c.appendInstance(in); at >= 0 {
 		return []int{at}
 	}
@@ -177,7 +180,10 @@ func (c *compilation) instanceOf(d *declared, s scope, suffix string, f frame) i
 		in.OnRemove = d.onRemove
 	}
 	if in.Skip == "" {
-		in.Skip = c.skipped(d.State, &s)
+		var own *Deferred
+		in.Skip, own = c.skipped(d.State, &s)
+		in.When, in.ownWhen = c.both(f.when, own, d.State), own != nil
+		in.reads = own != nil
 	}
 	return in
 }
@@ -215,6 +221,8 @@ func (c *compilation) appendInstance(in instance) int {
 	return at
 }
 
+const whenFailed = "when: it cannot be evaluated"
+
 // madeParts are the parts of an instance. Nobody changes them.
 type madeParts struct {
 	parts []StatePartInvocation
@@ -244,20 +252,30 @@ func (c *compilation) parts(d *State, s *scope, dir string, skipped bool) madePa
 	})
 }
 
-// skipped evaluates when: and says why the state does not run; empty: it does.
-func (c *compilation) skipped(d *State, s *scope) string {
-	if d.when == nil {
-		return ""
-	}
-	return recall(c, &d.memos.when, s, func() string { return c.evaluateWhen(d, s) })
+// whenMade is what a when says: why the state does not run, or the outputs that decide it.
+type whenMade struct {
+	skip  string
+	later *Deferred
 }
 
-func (c *compilation) evaluateWhen(d *State, s *scope) string {
+// skipped evaluates when: and says why the state does not run; empty: it does, or what it reads decides.
+func (c *compilation) skipped(d *State, s *scope) (string, *Deferred) {
+	if d.when == nil {
+		return "", nil
+	}
+	made := recall(c, &d.memos.when, s, func() whenMade {
+		skip, later := c.evaluateWhen(d, s)
+		return whenMade{skip, later}
+	})
+	return made.skip, made.later
+}
+
+func (c *compilation) evaluateWhen(d *State, s *scope) (string, *Deferred) {
 	if d.when.kind == kindBool {
 		if d.when.boolean {
-			return ""
+			return "", nil
 		}
-		return "when: false"
+		return "when: false", nil
 	}
 	text := d.when.text
 	pieces, err := c.lib.split(text)
@@ -266,6 +284,12 @@ func (c *compilation) evaluateWhen(d *State, s *scope) string {
 	if wrapped {
 		p = pieces[0]
 	}
+	if later, reads := c.deferredWhen(d, p, wrapped, s); reads {
+		if later == nil {
+			return whenFailed, nil
+		}
+		return "", later
+	}
 	v, e := c.lib.expressions.eval(p.expression, s)
 	if e != nil {
 		place := c.lib.inString(d.when.place, e.offset)
@@ -273,15 +297,15 @@ func (c *compilation) evaluateWhen(d *State, s *scope) string {
 			place = c.lib.expressionPlace(d.when, 0, max(0, 2+p.lead+e.offset))
 		}
 		c.problems.add(place, e.hint, "when: %s", e.message)
-		return "when: it cannot be evaluated"
+		return whenFailed, nil
 	}
 	yes, ok := v.(bool)
 	if !ok {
 		c.problems.add(d.when.place, "", "when must be true or false, and it is %s", typeName(v))
-		return "when: it cannot be evaluated"
+		return whenFailed, nil
 	}
 	if yes {
-		return ""
+		return "", nil
 	}
-	return "when: " + strconv.Quote(p.expression) + " is false"
+	return "when: " + strconv.Quote(p.expression) + " is false", nil
 }

@@ -20,6 +20,9 @@ type scope struct {
 	node Node
 	each map[string]any // nil outside of a for_each
 	tags map[string]any // node.Tags, converted once
+	// states are the outputs that are known; nil while a plan is made.
+	states map[string]any
+	late   lateVariables
 }
 
 func newScope(n Node, vars map[string]any) scope {
@@ -47,6 +50,8 @@ func (s *scope) ResolveName(name string) (any, bool) {
 		return s.node.Zone, true
 	case "each":
 		return s.each, s.each != nil
+	case "states":
+		return s.states, s.states != nil
 	}
 	return nil, false
 }
@@ -93,7 +98,9 @@ type expressions struct {
 type program struct {
 	prg   cel.Program
 	reads *reads
-	err   *expressionError
+	// outputs are what it reads of states, in the order written.
+	outputs []outputRead
+	err     *expressionError
 }
 
 func newExpressions(note func(*reads), nodes func(string) ([]any, error)) (*expressions, error) {
@@ -103,6 +110,7 @@ func newExpressions(note func(*reads), nodes func(string) ([]any, error)) (*expr
 		cel.Variable("name", cel.StringType),
 		cel.Variable("zone", cel.StringType),
 		cel.Variable("each", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("states", cel.MapType(cel.StringType, cel.DynType)),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("prepare expressions: %w", err)
@@ -138,7 +146,11 @@ func compileCEL(env *cel.Env, text string) program {
 	if err != nil {
 		return program{err: &expressionError{message: err.Error(), offset: -1}}
 	}
-	return program{prg: prg, reads: readsOfCEL(parsed.NativeRep().Expr())}
+	p := program{prg: prg, reads: readsOfCEL(parsed.NativeRep().Expr())}
+	if strings.Contains(text, "states") {
+		p.outputs, p.err = outputReads(parsed)
+	}
+	return p
 }
 
 func offsetOf(text string, line, column int) int {
@@ -167,7 +179,7 @@ var (
 func celMessage(m string) string {
 	if u := undeclared.FindStringSubmatch(m); u != nil {
 		if u[1] == "states" {
-			return "outputs are not available yet"
+			return outputsUnknown
 		}
 		return fmt.Sprintf("undefined name %q", u[1])
 	}
@@ -191,6 +203,9 @@ func (x *expressions) eval(text string, s *scope) (any, *expressionError) {
 		return nil, &e
 	}
 	x.note(p.reads)
+	if len(p.outputs) > 0 && s.states == nil {
+		return nil, &expressionError{message: outputsUnknown, hint: outputsHint, offset: p.outputs[0].offset}
+	}
 	out, _, err := p.prg.Eval(s)
 	if err != nil {
 		return nil, x.explain(text, err, s)

@@ -20,7 +20,7 @@ const renderKey = "render"
 
 // folder evaluates a Folder parameter: all files below a folder of the tree, sorted by their paths.
 func (c *compilation) folder(p StatePart, e docEntry, s *scope, dir string) (any, bool) {
-	v, ok := c.evaluate(e.value, s)
+	v, ok := c.withoutOutputs(func() (any, bool) { return c.evaluate(e.value, s) })
 	if !ok {
 		return nil, false
 	}
@@ -50,7 +50,7 @@ func (c *compilation) folder(p StatePart, e docEntry, s *scope, dir string) (any
 func (c *compilation) renders(p StatePart, s *scope) (render, ok bool) {
 	for _, e := range p.params {
 		if e.key == renderKey {
-			v, ok := c.evaluate(e.value, s)
+			v, ok := c.withoutOutputs(func() (any, bool) { return c.evaluate(e.value, s) })
 			render, isBool := v.(bool)
 			return render, ok && (isBool || v == nil) // what it is instead is reported where it is checked
 		}
@@ -62,7 +62,7 @@ func (c *compilation) folderFiles(files []folderFile, root string, render bool, 
 	list, good, names := []any{}, true, map[string]string{}
 	for _, f := range files {
 		rel, file := strings.TrimPrefix(f.name, root+"/"), docEntry{key: e.key, value: e.value}
-		content, ok := Content{}, false
+		content, ok := any(nil), false
 		if ext := path.Ext(rel); render && c.lib.engines[ext] != nil {
 			rel = strings.TrimSuffix(rel, ext)
 			content, ok = c.template(f.name, f.name, file, s)

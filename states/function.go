@@ -69,6 +69,8 @@ type Output struct {
 	Name string
 	Type Type
 	Doc  string
+	// Command marks what a command printed: it may be used only where the site's policy allows command_outputs.
+	Command bool
 }
 
 // Function describes one function of a module, such as file.managed: the one definition that the compiler, the manual

@@ -16,7 +16,8 @@ func functions() []states.Function {
 		return states.Param{Name: "name", Type: states.String, Required: true, Provides: kind}
 	}
 	return []states.Function{
-		{Module: "file", Name: "managed", Params: []states.Param{path, {Name: "contents", Type: states.Contents, Required: true}, mode, owner, group, {Name: "validate", Type: states.String}}},
+		{Module: "file", Name: "managed", Params: []states.Param{path, {Name: "contents", Type: states.Contents, Required: true}, mode, owner, group, {Name: "validate", Type: states.String}},
+			Outputs: []states.Output{{Name: "path", Type: states.Path}, {Name: "sha256", Type: states.String}, {Name: "mode", Type: states.Mode}, {Name: "uid", Type: states.Int}}},
 		{Module: "file", Name: "tree", Params: []states.Param{path, {Name: "source", Type: states.Folder, Required: true}, {Name: "render", Type: states.Bool, Default: false}, owner, group}},
 		{Module: "file", Name: "directory", Params: []states.Param{path, mode, owner, group}},
 		{Module: "file", Name: "symlink", Params: []states.Param{path, {Name: "target", Type: states.String, Required: true}}},
@@ -25,7 +26,7 @@ func functions() []states.Function {
 			{Name: "argv", Type: states.Strings}, {Name: "shell", Type: states.String}, {Name: "creates", Type: states.Path},
 			{Name: "unless", Type: states.String}, {Name: "only_if", Type: states.String}, {Name: "cwd", Type: states.Path},
 			{Name: "env", Type: states.Map}, {Name: "user", Type: states.String, Needs: states.ResourceUser}, {Name: "timeout", Type: states.Duration},
-		}, Validate: func(p map[string]any) error {
+		}, Outputs: []states.Output{{Name: "stdout", Type: states.String, Command: true}, {Name: "status", Type: states.Int}}, Validate: func(p map[string]any) error {
 			if (p["argv"] == nil) == (p["shell"] == nil) {
 				return errors.New("needs one of argv and shell")
 			}

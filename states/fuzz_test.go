@@ -105,3 +105,64 @@ func quote(s string) string {
 	}
 	return string(data)
 }
+
+// FuzzYAML reads a document that only the reader of YAML sees: variables.
+func FuzzYAML(f *testing.F) {
+	for _, s := range []string{"a: 1\nb: [x, {y: z}]\n", "a: &x {b: 1}\nc: *x\nd: {<<: *x}\n", "a: |\n  x\n  y\nb: >-\n  z\n", "? a\n: b\n", "a: !!int 3\n", "- [}\n", "a: \"\\u00e9\"\n", "a: 1\na: 2\n", "\ta: b\n", "a: !secret b\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		checkProblems(t, treeOf("states: {}\n", map[string]string{"components/app/defaults.yaml": s}))
+	})
+}
+
+func FuzzJSON(f *testing.F) {
+	for _, s := range []string{`{"a": 1, "b": [1.5, true, null, "x"]}`, `{"a": 1, "a": 2}`, `{"a": }`, `[[[[`, `{"a": "\u00e9\ud83d"}`, `{"a": 1e999}`, `// x`, `{"a": 1,}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		checkProblems(t, treeOf("states: {}\n", map[string]string{"components/app/defaults.json": s}))
+	})
+}
+
+func FuzzStarlark(f *testing.F) {
+	for _, s := range []string{
+		"def states(node, vars):\n  return {'states': {'a': {'cmd.run': {'shell': node.name}}}}\n", "load('lib.star', 'x')\ndef states(node, vars): return x\n",
+		"x = [i * 2 for i in range(10) if i % 2]\nd = {'a': 1}\nd['a'] += 3\ndef states(node, vars):\n  return {'states': {str(i): {} for i in x}}\n",
+		"def states(n, v): return '%s %d' % (n.name, 3)\n", "x = lambda a, *b, c = 1, **d: (a, b)\ny = x(*[1, 2], **{'c': 3})\n", "x = 1 << 400 << 400\n", "fail('x')\n", "x = ('a',) * 3\nfor a, b in [x]: pass\n",
+		"(x.y[1])[2] += 'é'\n", "def states(node, vars):\n  return {'states': 'ab'[::-1].join(['x', 'y'])}\n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 4096 {
+			return
+		}
+		checkProblems(t, starTree(s, map[string]string{"components/app/lib.star": "x = {'states': {}}\n", "components/app/defaults.yaml": "a: 1\nl: [1, 2]\n"}))
+	})
+}
+
+// FuzzStatesTemplate renders a states.yaml.j2, and reads what comes out.
+func FuzzStatesTemplate(f *testing.F) {
+	for _, s := range []string{"states:\n{% for i in vars.l %}\n  a{{ i }}: {cmd.run: {shell: x}}\n{% endfor %}\n", "states: {a: {cmd.run: {shell: \"${vars.x}\"}}}\n", "{% if %}\n", "{{ 'states: {}' }}", "{# #}{{ '\\n' }}- x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 2048 {
+			return
+		}
+		fsys := treeOf("", map[string]string{"components/app/states.yaml.j2": s, "components/app/defaults.yaml": "a: 1\nl: [1, 2]\n"})
+		delete(fsys, "components/app/states.yaml")
+		checkProblems(t, fsys)
+	})
+}
+
+// FuzzComponent reads a component.yaml.
+func FuzzComponent(f *testing.F) {
+	for _, s := range []string{"description: x\nneeds: [app]\nparameters:\n  a: {type: int, default: 3, description: d, required: true, one_of: [1, 2], secret: true}\n", "needs: app\n", "parameters: {a: {type: lst}}\n", "parameters: {a: {default: !secret x, type: string}}\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		checkProblems(t, treeOf("states: {}\n", map[string]string{"components/app/component.yaml": s, "components/app/defaults.yaml": "a: 1\n"}))
+	})
+}

@@ -166,16 +166,22 @@ func (g *goTemplates) render(name string, s *scope) ([]byte, *placedError) {
 var (
 	goPlace   = regexp.MustCompile(`^template: [^:]*:(\d+)(?::(\d+))?: (?:executing .* at <.*?>: )?`)
 	goMissing = regexp.MustCompile(`map has no entry for key "([^"]*)"`)
+	goField   = regexp.MustCompile(`can't evaluate field (\w+) in type`)
 	goUnknown = regexp.MustCompile(`function "([^"]*)" not defined`)
 )
+
+// problemPlace is what goPlace found.
+func (g *goTemplates) problemPlace(name string, m []string) Place {
+	line, _ := strconv.Atoi(m[1])
+	column, _ := strconv.Atoi(m[2])
+	return Place{File: name, Line: line, Column: column + 1} // text/template counts bytes from 0
+}
 
 func (g *goTemplates) problem(name string, err error, s *scope) *placedError {
 	message := err.Error()
 	p := placedError{place: Place{File: name, Line: 1, Column: 1}}
 	if m := goPlace.FindStringSubmatch(message); m != nil {
-		p.place.Line, _ = strconv.Atoi(m[1])
-		column, _ := strconv.Atoi(m[2])
-		p.place.Column = column + 1 // text/template counts bytes from 0
+		p.place = g.problemPlace(name, m)
 		message = message[len(m[0]):]
 	}
 	if m := goMissing.FindStringSubmatch(message); m != nil {
@@ -189,6 +195,9 @@ func (g *goTemplates) problem(name string, err error, s *scope) *placedError {
 	if m := goUnknown.FindStringSubmatch(message); m != nil {
 		p.place = g.lib.wordPlace(p.place, m[1])
 		p.hint = suggest(m[1], append(keysOf(g.functions()), "and", "or", "not", "len", "index", "slice", "eq", "ne", "lt", "le", "gt", "ge"))
+	}
+	if m := goField.FindStringSubmatch(message); m != nil {
+		message, p.hint = fmt.Sprintf("%q is asked of a value that is no map", m[1]), "index and with ask maps only; printf \"%v\" shows a value"
 	}
 	p.message = "template: " + shorten(lowerFirst(message))
 	return &p

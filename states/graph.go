@@ -65,6 +65,7 @@ func (c *compilation) connect() {
 		s := c.scope(nil)
 		c.connectOne(d.State, d.comp.name, &s, c.membersOf(id, nil))
 	}
+	c.connectOutputs()
 	c.enterRunners()
 	c.connectBarriers()
 	if c.graph.full {

@@ -34,11 +34,6 @@ func (l *Catalogue) inventory() []Node {
 	return l.listed
 }
 
-var (
-	inventoryKeys = []string{"nodes"}
-	nodeKeys      = []string{"zone", "tags"}
-)
-
 func (l *Catalogue) readInventory(name string) []Node {
 	c, nodes := l.problems, []Node{}
 	for _, e := range c.mapOf(l.document(name), path.Base(name)) {

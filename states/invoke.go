@@ -3,6 +3,7 @@ package states
 // frame is what a block or sequence hands on to all that it runs.
 type frame struct {
 	with   map[string]any // lies over the variables
+	late   lateVariables  // of these
 	skip   string         // why nothing of it runs
 	when   *Deferred
 	lazy   bool
@@ -12,7 +13,7 @@ type frame struct {
 // under lays the frame's variables over those of a component.
 func (f frame) under(s scope) scope {
 	if len(f.with) > 0 {
-		s.vars = merge(s.vars, f.with)
+		s.vars, s.late = merge(s.vars, f.with), f.late
 	}
 	return s
 }
@@ -22,7 +23,7 @@ func (c *compilation) expandRunner(d *declared, f frame) []int {
 	s := f.under(*d.scope)
 	in := c.instanceOf(d, s, "", f)
 	in.first = len(c.instances)
-	inner := frame{with: f.with, skip: in.Skip, when: in.When, lazy: in.Lazy, rescue: f.rescue}
+	inner := frame{with: f.with, late: f.late, skip: in.Skip, when: in.When, lazy: in.Lazy, rescue: f.rescue}
 	if in.Skip != "" && f.skip == "" {
 		inner.skip += ", in " + in.ID
 	}
@@ -56,12 +57,10 @@ func (c *compilation) expandRunner(d *declared, f frame) []int {
 // expandStep makes the invocations of one item: of a for_each all elements in order, of a group all members.
 func (c *compilation) expandStep(owner *declared, st step, s *scope, f frame) []int {
 	if st.with != nil && f.skip == "" {
-		v, ok := c.evaluate(st.with, s)
-		with, isMap := v.(map[string]any)
-		if !ok || !isMap {
+		var ok bool
+		if f, ok = c.give(st, owner, s, f); !ok {
 			return nil // reported
 		}
-		f.with = merge(f.with, with)
 	}
 	var made []int
 	for _, to := range c.callees(st.named, owner) {
@@ -90,7 +89,7 @@ func (c *compilation) checkWith(st step, to callee, f frame) {
 		v := f.with[e.key]
 		for i := range to.comp.parameters {
 			d := &to.comp.parameters[i]
-			if d.Name != e.key || v == nil {
+			if d.Name != e.key || v == nil || isDeferred(v) {
 				continue
 			}
 			if hint, err := d.check(v); err != nil {

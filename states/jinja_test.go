@@ -19,7 +19,7 @@ func TestJinjaDialect(t *testing.T) {
 		"{{ vars.x.y.z | default('d') }} {{ vars.nope is defined }} {{ vars.n is number }}":                                        "d False True",
 		"{% if vars.n > 3 %}\n  a\n{% endif %}\nb\n":                                                                               "  a\nb\n",
 		"{%- for i in range(3) if i != 1 %}{{ loop.index }}:{{ i }} {% endfor -%}  \n":                                             "1:0 2:2 ",
-		"{{ vars.us | map(attribute='name') | list | to_json }} {{ '/a/b' | basename }} {{ \"it's\" | quote }} {{ 'YES' | bool }}": "[\"u\",\"v\"] b 'it'\"'\"'s' True",
+		"{{ vars.us | map(attribute='name') | list | to_json }} {{ '/a/b' | basename }} {{ \"it's\" | quote }} {{ 'YES' | bool }}": "[\"u\", \"v\"] b 'it'\"'\"'s' True",
 		"{% filter upper %}x{% endfilter %}{% with y = 2 %}{{ y }}{% endwith %}{% raw %}{{ x }}{% endraw %}{# c #}":                "X2{{ x }}",
 		"{{ 'web-12' | regex_replace('^(\\w+)-(\\d+)$', '\\2.\\1') }} {{ 'a1b' | regex_search('\\d') }}":                           "12.web 1",
 		"{% set vars = {'own': 1} %}{{ vars.own }}{{ none }}{{ None is none }}":                                                    "1True",

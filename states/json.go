@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"sort"
+	"strings"
 )
 
 // readJSON reads one JSON document with places. It goes by tokens, so that it can see duplicate keys and stop at the
@@ -54,12 +56,25 @@ func (r *jsonReader) placed(err error) placedError {
 	if errors.As(err, &syntax) {
 		offset = int(syntax.Offset) - 1
 	}
-	message := err.Error()
+	message, hint := err.Error(), ""
+	if m := jsonCharacter.FindStringSubmatch(message); m != nil {
+		c := strings.TrimPrefix(m[1], `\`)[0]
+		for i := max(0, offset-1); i < len(r.data) && i < offset+1000; i++ {
+			if r.data[i] == c {
+				offset = i
+				break
+			}
+		}
+		hint = map[byte]string{'/': "JSON has no comments", '\'': "strings and keys are written in double quotes", '}': "is there a comma or a colon too many before it?",
+			']': "is there a comma too many before it?"}[c]
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		offset, message = len(r.data), "unexpected end"
 	}
-	return placedError{place: r.place(offset), message: "not valid JSON: " + message}
+	return placedError{place: r.place(offset), message: "not valid JSON: " + message, hint: hint}
 }
+
+var jsonCharacter = regexp.MustCompile(`invalid character '(\\?.)'`)
 
 func (r *jsonReader) place(offset int) Place {
 	offset = max(0, min(offset, len(r.data)))

@@ -167,6 +167,8 @@ var (
 	roleKeys      = keyNames(roleTable)
 	manifestKeys  = keyNames(componentTable)
 	parameterKeys = keyNames(parameterTable)
+	inventoryKeys = keyNames(inventoryTable)
+	nodeKeys      = keyNames(nodeTable)
 	blockKeys     = keyNames(blockTable)
 	stepKeys      = keyNames(stepTable)
 )

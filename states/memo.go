@@ -226,7 +226,7 @@ func (c *compilation) scope(vars map[string]any) scope {
 // memos are those of one State.
 type memos struct {
 	forEach memo[evaluated]
-	when    memo[string]
+	when    memo[whenMade]
 	parts   memo[madeParts]
 }
 

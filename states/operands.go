@@ -1,8 +1,8 @@
 package states
 
 import (
-	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/nikolalohinski/gonja/v2/exec"
 	"github.com/nikolalohinski/gonja/v2/nodes"
@@ -11,22 +11,21 @@ import (
 
 // The names of filters that guard puts into templates; no template can write them.
 const (
-	leftFilter  = " left"
-	plusFilter  = " plus"
-	timesFilter = " times"
-	outFilter   = " out"
+	outFilter  = " out"
+	markFilter = " at"
 )
 
 // bytesPerStep is how much text counts as one step, so that a rendering handles at most 256 MiB in all.
 const bytesPerStep = 256
 
-// guard goes through what gonja parsed and puts a filter around the operands of + ~ and *, which could make a string of
-// any size, and around what is written. It reflects, since some nodes keep their children to themselves; the children are
-// pointers, so they can be changed all the same.
-func (b *budget) guard(root any) {
+// guard goes through what gonja parsed of a file: it takes the operators over, pays for what is written, and leaves marks, so
+// that an error has a place. It reflects, since some nodes keep their children to themselves; the children are pointers, so
+// they can be changed all the same.
+func (b *budget) guard(root any, file string) {
 	if b.guarded == nil {
 		b.guarded = map[any]bool{}
 	}
+	b.file = file
 	b.walk(reflect.ValueOf(root))
 }
 
@@ -66,72 +65,109 @@ func (b *budget) walk(v reflect.Value) {
 func (b *budget) adapt(v reflect.Value) {
 	switch v.Type() {
 	case reflect.TypeFor[*nodes.BinaryExpression]():
-		e := (*nodes.BinaryExpression)(v.UnsafePointer())
-		right := plusFilter
-		switch e.Operator.Token.Type {
-		case tokens.Multiply:
-			right = timesFilter
-		case tokens.Addition, tokens.Tilde:
-		default:
-			return
+		b.operator((*nodes.BinaryExpression)(v.UnsafePointer()))
+	case reflect.TypeFor[*nodes.FilteredExpression]():
+		e := (*nodes.FilteredExpression)(v.UnsafePointer())
+		for _, f := range e.Filters {
+			b.markFilter(f)
 		}
-		e.Left, e.Right = filtered(e.Left, leftFilter), filtered(e.Right, right)
+	case reflect.TypeFor[*nodes.TestExpression]():
+		t := (*nodes.TestExpression)(v.UnsafePointer()).Test
+		if tuple, ok := only(t.Args).(*nodes.Tuple); ok && t.Name != "in" { // gonja takes the arguments in brackets for one
+			t.Args = tuple.Val
+		}
+		t.Args = append([]nodes.Expression{&nodes.String{Location: t.Token, Val: t.Name}, &nodes.Integer{Location: t.Token, Val: b.place(t.Token)}}, t.Args...)
+		t.Name = markFilter
+	case reflect.TypeFor[*nodes.Name]():
+		switch n := (*nodes.Name)(v.UnsafePointer()); n.Name.Val {
+		case "varargs", "kwargs":
+			b.extra = append(b.extra, n.Name.Val)
+		}
+	case reflect.TypeFor[*nodes.Macro]():
+		m := (*nodes.Macro)(v.UnsafePointer())
+		for _, name := range b.extra { // as Jinja2 has it: a macro that names them takes any arguments
+			switch {
+			case name == "varargs" && m.VarArgsName == "":
+				m.VarArgsName = name
+			case name == "kwargs" && m.KwArgsName == "":
+				m.KwArgsName = name
+			}
+		}
+		b.extra = nil
 	case reflect.TypeFor[*nodes.Output]():
 		o := (*nodes.Output)(v.UnsafePointer())
 		o.Expression, o.Alternative = filtered(o.Expression, outFilter), filtered(o.Alternative, outFilter)
 	case reflect.TypeFor[*nodes.Wrapper]():
 		w := (*nodes.Wrapper)(v.UnsafePointer())
 		w.Nodes = b.payForText(w.Nodes)
+	case reflect.TypeFor[*nodes.Template]():
+		t := (*nodes.Template)(v.UnsafePointer())
+		t.Nodes = b.payForText(t.Nodes)
 	}
 }
 
-// payForText puts a tick before each long text.
+// payForText puts a tick before each long text, and a mark before what is evaluated.
 func (b *budget) payForText(list []nodes.Node) []nodes.Node {
 	var out []nodes.Node
 	for _, n := range list {
-		if d, ok := n.(*nodes.Data); ok && len(d.Data.Val) > bytesPerStep {
-			out = append(out, tick{at: d.Data, budget: b, cost: len(d.Data.Val) / bytesPerStep}.node())
+		switch n := n.(type) {
+		case *nodes.Data:
+			if len(n.Data.Val) > bytesPerStep {
+				out = append(out, tick{at: n.Data, budget: b, cost: len(n.Data.Val) / bytesPerStep}.node())
+			}
+		case *nodes.Output:
+			out = append(out, tick{at: n.Start, budget: b, mark: b.place(n.Start)}.node())
+		case *nodes.ControlStructureBlock:
+			if n.Name != "tick" {
+				out = append(out, tick{at: n.Location, budget: b, mark: b.place(n.Location)}.node())
+			}
 		}
 		out = append(out, n)
 	}
 	return out
 }
 
-// guards are the filters of guard. A left operand leaves its size on a stack for the right one.
-func (b *budget) guards(all map[string]exec.FilterFunction) {
-	all[leftFilter] = func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value {
-		b.operands = append(b.operands, sizeOf(in))
-		return in
-	}
-	all[plusFilter] = func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value {
-		if left, right := b.popOperand(), sizeOf(in); left > 0 || right > 0 {
-			return b.sized(in, left+right)
-		}
-		return in
-	}
-	all[timesFilter] = func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value {
-		left := b.popOperand()
-		if left == 0 || in.IsError() || !in.IsInteger() {
-			return in
-		}
-		if n := in.Integer(); n > MaxRenderedBytes {
-			return exec.AsValue(tooLong())
-		} else if n < 0 {
-			return exec.AsValue(fmt.Errorf("a string cannot be repeated %d times", n))
-		}
-		return b.sized(in, left*in.Integer())
-	}
-	all[outFilter] = func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value { return b.sized(in, sizeOf(in)) }
+// place remembers where a token is, and gives its number: places are counted from 1.
+func (b *budget) place(t *tokens.Token) int {
+	b.places = append(b.places, Place{File: b.file, Line: t.Line, Column: max(1, t.Col)})
+	return len(b.places)
 }
 
-func (b *budget) popOperand() int {
-	last := len(b.operands) - 1
-	if last < 0 {
-		return 0
+func only(list []nodes.Expression) nodes.Expression {
+	if len(list) == 1 {
+		return list[0]
 	}
-	n := b.operands[last]
-	b.operands = b.operands[:last]
-	return n
+	return nil
+}
+
+// markFilter lets a filter remember that evaluation came to it.
+func (b *budget) markFilter(f *nodes.FilterCall) {
+	if strings.HasPrefix(f.Name, " ") {
+		return
+	}
+	f.Args = append([]nodes.Expression{&nodes.String{Location: f.Token, Val: f.Name}, &nodes.Integer{Location: f.Token, Val: b.place(f.Token)}}, f.Args...)
+	f.Name = markFilter
+}
+
+// guards are the filters of guard.
+func (b *budget) guards(all map[string]exec.FilterFunction) {
+	all[markFilter] = func(e *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exec.Value {
+		name := params.Args[0].String()
+		if !in.IsError() || !e.Environment.Filters.Exists(name) {
+			b.at = params.Args[1].Integer()
+		}
+		return e.ExecuteFilterByName(name, in, &exec.VarArgs{Args: params.Args[2:], KwArgs: params.KwArgs})
+	}
+	all[outFilter] = func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value {
+		if in.IsList() || in.IsDict() {
+			v, err := b.plain(in)
+			if err != nil {
+				return exec.AsValue(err)
+			}
+			in = exec.AsValue(pythonText(v))
+		}
+		return b.sized(in, sizeOf(in))
+	}
 }
 
 // sized pays for a value of a size, and passes it on.

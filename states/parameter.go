@@ -64,6 +64,8 @@ func (l *Catalogue) checkNames(p StatePart) {
 func (c *compilation) part(p StatePart, s *scope, dir string) StatePartInvocation {
 	params := make(map[string]any, len(p.fn.Params))
 	good := true
+	c.outputs.allowed = true
+	defer func() { c.outputs.allowed = false }()
 	for _, e := range p.params {
 		param := c.paramFor(p.fn, e.key)
 		if param == nil {
@@ -94,7 +96,7 @@ func (c *compilation) part(p StatePart, s *scope, dir string) StatePartInvocatio
 			}
 			continue
 		}
-		checked, hint, err := checkValue(param, value)
+		checked, hint, err := asParameter(param, value)
 		if err != nil {
 			c.problems.add(e.value.place, hint, "parameter %q of %s: %s", param.Name, p.fn.FullName(), err)
 			good = false
@@ -103,7 +105,7 @@ func (c *compilation) part(p StatePart, s *scope, dir string) StatePartInvocatio
 		params[param.Name] = checked
 	}
 	c.fillDefaults(p.fn, params)
-	if good && p.fn.Validate != nil {
+	if good && p.fn.Validate != nil && !isDeferred(params) { // else the engine asks it
 		if err := p.fn.Validate(params); err != nil {
 			c.problems.add(p.place, "", "%s: %s", p.fn.FullName(), err)
 		}
@@ -227,6 +229,9 @@ func checkStrings(v any) (any, string, error) {
 		return nil, "", fmt.Errorf("must be a list of strings, not %s", typeName(v))
 	}
 	for _, item := range list {
+		if _, later := item.(Deferred); later {
+			continue
+		}
 		s, ok := item.(string)
 		if !ok {
 			return nil, "", fmt.Errorf("must be a list of strings, and it holds %s", typeName(item))

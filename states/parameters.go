@@ -26,7 +26,7 @@ func (c *compilation) variablesOf(comp *component) map[string]any {
 	for i := range comp.parameters {
 		c.checkParameter(comp, &comp.parameters[i], vars)
 	}
-	return vars
+	return c.lib.hideParameters(comp, vars)
 }
 
 func (c *compilation) checkParameter(comp *component, d *declaredParameter, vars map[string]any) {
@@ -39,7 +39,7 @@ func (c *compilation) checkParameter(comp *component, d *declaredParameter, vars
 		return
 	}
 	hint, err := d.check(v)
-	if err == nil {
+	if err == nil || c.lib.secrets.twin { // a stand-in need not be what a secret must be
 		return
 	}
 	place, ok := c.chosen.origin(d.Name)

@@ -126,6 +126,8 @@ type Deferred struct {
 	Template bool
 	// Type of the value; Contents stands for a Content.
 	Type Type
+	// OneOf are the allowed values of a String; nil: any.
+	OneOf []string
 	// Scope is the hash in Plan.Scopes of what else it may read; Each is its own each.key and each.value.
 	Scope string
 	Each  map[string]any

@@ -227,7 +227,7 @@ states:
 	for id, want := range map[string]string{
 		"app/inline":   "hi web-1\n",
 		"app/go":       "dc=fra role=web WEB-1 {\"m\":{\"a\":[\"x\",true],\"b\":1}}\n",
-		"app/jinja[0]": "[a]80808080 {\"a\":[\"x\",true],\"b\":1} a-b\na:\n- x\n- true\nb: 1\nnone",
+		"app/jinja[0]": "[a]80808080 {\"a\": [\"x\", true], \"b\": 1} a-b\na:\n- x\n- true\nb: 1\nnone",
 	} {
 		if got := rendered(t, plan, id); got != want {
 			t.Errorf("%s: got %q, want %q", id, got, want)

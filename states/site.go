@@ -34,7 +34,7 @@ func (l *Catalogue) document(name string) *docNode {
 			l.problems.add(Place{File: name}, "", "%s %s", path.Base(name), reason(err))
 			return
 		}
-		l.documents[name] = l.parse(name, data)
+		l.documents[name] = l.unwrap(l.parse(name, data))
 	})
 	return l.documents[name]
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -250,6 +251,11 @@ func (c *collector) fromRendered(p *Problem, data []byte) {
 		p.Place.Line = found
 		return
 	}
+	if found = likely(string(template.data), text); found > 0 {
+		p.Message += fmt.Sprintf(" (this is line %d of the rendered text, made by line %d of the template)", p.Place.Line, found)
+		p.Place.Line = found
+		return
+	}
 	p.Message += fmt.Sprintf(" (in line %d of the rendered text)", p.Place.Line)
 }
 
@@ -268,6 +274,29 @@ func (c *collector) include(other *collector) {
 			c.problems = append(c.problems, p)
 		}
 	}
+}
+
+var templateTag = regexp.MustCompile(`\{\{.*?\}\}|\{%.*?%\}`)
+
+// likely is the one line of a template with tags that could have made a line of text; 0 where there is none, or more.
+func likely(template, text string) int {
+	found := 0
+	for i, line := range strings.Split(template, "\n") {
+		literals := templateTag.Split(strings.TrimRight(line, "\r"), -1)
+		if len(literals) < 2 || strings.TrimSpace(strings.Join(literals, "")) == "" || len(literals) > 50 {
+			continue
+		}
+		for j := range literals {
+			literals[j] = regexp.QuoteMeta(literals[j])
+		}
+		if re, err := regexp.Compile("^" + strings.Join(literals, ".*") + "$"); err == nil && re.MatchString(text) {
+			if found > 0 {
+				return 0
+			}
+			found = i + 1
+		}
+	}
+	return found
 }
 
 func (c *collector) addAll(errs []placedError) {

@@ -54,10 +54,13 @@ func ValidateLike(fsys fs.FS, base Node, functions []Function) (Problems, Tried)
 // validate adds what is wrong for the nodes to all.
 func (l *Catalogue) validate(nodes, fleet []Node, all *collector) Problems {
 	for _, n := range nodes {
-		_, problems := l.compile(Input{Node: n, Fleet: fleet})
+		_, problems, err := l.compileTainted(Input{Node: n, Fleet: fleet})
+		if err != nil {
+			return Problems{{Message: err.Error()}}
+		}
 		all.include(problems)
 	}
-	return all.sorted()
+	return l.secrets.mask(all.sorted())
 }
 
 // likelyNodes makes up nodes that between them meet the selectors' terms, and as far as there is room those of conditions and

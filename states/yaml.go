@@ -154,7 +154,7 @@ func (r *yamlReader) convert(n ast.Node, depth int) *docNode {
 		}
 		return r.fail(p, suggest(name, keysOf(r.anchors)), "unknown alias *%s", name)
 	}
-	return r.scalar(p, n)
+	return r.scalar(p, n, depth)
 }
 
 // grow counts what a container stands for with its aliases spelled out; a bomb is refused before anything expands it.
@@ -165,7 +165,7 @@ func (r *yamlReader) grow(n, child *docNode) {
 	}
 }
 
-func (r *yamlReader) scalar(p Place, n ast.Node) *docNode {
+func (r *yamlReader) scalar(p Place, n ast.Node, depth int) *docNode {
 	switch n := n.(type) {
 	case nil, *ast.NullNode:
 		return &docNode{kind: kindNull, place: p, size: 1}
@@ -180,6 +180,10 @@ func (r *yamlReader) scalar(p Place, n ast.Node) *docNode {
 	case *ast.LiteralNode:
 		return &docNode{kind: kindString, place: p, size: textSize(n.Value.Value), text: n.Value.Value}
 	case *ast.TagNode:
+		if n.Start.Value == secretTag {
+			v := r.convert(n.Value, depth+1)
+			return &docNode{kind: kindMap, place: p, size: 1 + v.size, entries: []docEntry{{secretKey, p, v}}}
+		}
 		return r.fail(p, "", "YAML tags such as %s are not part of the language", n.Start.Value)
 	case *ast.InfinityNode, *ast.NanNode:
 		return r.fail(p, "", "a number must be finite")

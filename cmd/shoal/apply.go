@@ -53,7 +53,7 @@ With --root a folder stands for the machine, to try things out; commands still r
 		if err != nil {
 			return err
 		}
-		report := m.engine.Apply(cmd.Context(), plan, contents, executor.RunMeta{})
+		report := m.engine.Apply(cmd.Context(), plan, contents, executor.RunMeta{Resolver: states.NewLate(tree, plan)})
 		if err := m.close(); err != nil {
 			return err
 		}

@@ -41,6 +41,7 @@ func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 		}
 	}
 	contents := executor.TreeContents(w.Tree)
+	meta.Resolver = states.NewLate(w.Tree, e.plan)
 	if e.converged && e.plan.Policy.Drift == "report" {
 		return e.machine.engine.Check(ctx, e.plan, contents, meta) // what drifted is told, and left
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"shoal/executor"
+	"shoal/executor/module/archive"
 	cmdmodule "shoal/executor/module/cmd"
 	"shoal/executor/module/cron"
+	"shoal/executor/module/download"
 	"shoal/executor/module/file"
+	"shoal/executor/module/git"
 	"shoal/executor/module/group"
 	"shoal/executor/module/hostname"
 	"shoal/executor/module/kmod"
@@ -25,7 +28,7 @@ func modules() []executor.Module {
 	var all []executor.Module
 	for _, some := range [][]executor.Module{
 		file.Modules(), cmdmodule.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(), sshkey.Modules(),
-		cron.Modules(), timer.Modules(),
+		cron.Modules(), timer.Modules(), download.Modules(), archive.Modules(), git.Modules(),
 		pkgrepo.Modules(), sysctl.Modules(), kmod.Modules(), mount.Modules(), hostname.Modules(), timezone.Modules(),
 	} {
 		all = append(all, some...)

@@ -200,6 +200,7 @@ func (o planOptions) check(ctx context.Context, node states.Node, fleet []states
 	if err != nil {
 		return nil, err
 	}
+	meta.Resolver = states.NewLate(tree, plan)
 	report := m.engine.Check(ctx, plan, executor.TreeContents(tree), meta)
 	return []executor.Report{report}, done()
 }

@@ -123,7 +123,8 @@ func (f *Files) ReadFile(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, pathError("read", name, errors.New("not a regular file"))
 	}
-	data := make([]byte, 0, info.Size()+1)
+	// Files of the kernel say that they are empty, and many give all that they hold to the first read alone.
+	data := make([]byte, 0, max(info.Size()+1, kernelFile))
 	for {
 		n, err := file.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
@@ -138,6 +139,9 @@ func (f *Files) ReadFile(name string) ([]byte, error) {
 		}
 	}
 }
+
+// kernelFile is what one value of the kernel fits into, in bytes: a page, as sysfs has it.
+const kernelFile = 4096
 
 // Readlink returns what a symlink holds.
 func (f *Files) Readlink(name string) (string, error) {

@@ -175,6 +175,7 @@ func (s Suite) check(t *testing.T, h executor.Host, c Case) executor.Change {
 	if err != nil {
 		t.Fatalf("Check: %v", err)
 	}
+	s.outputs(t, "Check", change.Outputs)
 	return change
 }
 
@@ -221,7 +222,7 @@ func (s Suite) revertIsHarmless(t *testing.T, h executor.Host, c Case, u executo
 
 func (s Suite) apply(t *testing.T, h executor.Host, c Case, change executor.Change, before any) {
 	t.Helper()
-	_, err := s.Module.Apply(t.Context(), h, c.Contents, c.Params)
+	outputs, err := s.Module.Apply(t.Context(), h, c.Contents, c.Params)
 	if c.Fails {
 		if err == nil {
 			t.Fatal("Apply did not fail")
@@ -232,6 +233,7 @@ func (s Suite) apply(t *testing.T, h executor.Host, c Case, change executor.Chan
 	if err != nil {
 		t.Fatalf("Apply: %v", err)
 	}
+	s.outputs(t, "Apply", outputs)
 	if after := s.check(t, h, c); after.Needed && !change.Always {
 		t.Fatalf("after Apply, Check still wants:\n%s", after.Diff)
 	}

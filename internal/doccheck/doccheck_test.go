@@ -20,6 +20,7 @@ type example struct {
 	heading string
 	tree    fstest.MapFS
 	says    string // empty: it compiles
+	graph   string // what plan --graph prints of it
 }
 
 // examples takes a page apart: each heading begins a new tree.
@@ -57,6 +58,8 @@ func (e *example) take(fence []string) {
 	}
 	if said, ok := strings.CutPrefix(strings.Join(fence, "\n"), "$ shoal validate .\nshoal: "); ok {
 		e.says = said
+	} else if drawn, ok := strings.CutPrefix(strings.Join(fence, "\n"), "$ shoal plan . --tag role=web --name web-1 --graph\n"); ok {
+		e.graph = drawn + "\n"
 	} else if m := named.FindStringSubmatch(fence[0]); m != nil {
 		if strings.HasSuffix(m[1], ".json") || path.Ext(m[1]) == ".tmpl" || path.Ext(m[1]) == ".j2" {
 			fence = fence[1:] // the comment is for the reader, and would be part of what is rendered
@@ -88,8 +91,11 @@ func TestLanguagePage(t *testing.T) {
 		e.complete()
 		compiled++
 		said := ""
-		if _, err := states.Compile(e.tree, states.Input{Node: node}, functions()); err != nil {
+		plan, err := states.Compile(e.tree, states.Input{Node: node}, functions())
+		if err != nil {
 			said = err.Error()
+		} else if e.graph != "" && e.graph != plan.Picture().Text() {
+			t.Errorf("section %q: the graph is\n%s", e.heading, plan.Picture().Text())
 		}
 		if said != e.says {
 			t.Errorf("section %q: the compiler says:\n%s\nthe page says:\n%s", e.heading, said, e.says)

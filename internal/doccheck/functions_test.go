@@ -3,6 +3,7 @@ package doccheck
 import (
 	"shoal/executor"
 	"shoal/executor/module/cmd"
+	"shoal/executor/module/cron"
 	"shoal/executor/module/file"
 	"shoal/executor/module/group"
 	"shoal/executor/module/hostname"
@@ -11,7 +12,9 @@ import (
 	"shoal/executor/module/pkg"
 	"shoal/executor/module/pkgrepo"
 	"shoal/executor/module/service"
+	"shoal/executor/module/sshkey"
 	"shoal/executor/module/sysctl"
+	"shoal/executor/module/timer"
 	"shoal/executor/module/timezone"
 	"shoal/executor/module/user"
 	"shoal/states"
@@ -28,7 +31,8 @@ func functions() []states.Function {
 	var all []states.Function
 	for _, some := range [][]executor.Module{
 		file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules(),
-		pkgrepo.Modules(), sysctl.Modules(), kmod.Modules(), mount.Modules(), hostname.Modules(), timezone.Modules(),
+		pkgrepo.Modules(), sysctl.Modules(), kmod.Modules(), mount.Modules(), hostname.Modules(), timezone.Modules(), sshkey.Modules(),
+		cron.Modules(), timer.Modules(),
 	} {
 		for _, m := range some {
 			all = append(all, m.Function())

@@ -21,6 +21,8 @@ type Target struct {
 	Size int64
 	// Load opens the contents; it is called only where they are written or shown.
 	Load func(ctx context.Context) ([]byte, error)
+	// Fetch, in place of Load, has the host download the contents. Their Size is then UnknownSize.
+	Fetch *executor.Request
 	// Validate is a shell command that is run on the staged file, {path} its name; empty: none.
 	Validate string
 	// Mode is that of a new file where Wanted says nothing; 0: DefaultFileMode.
@@ -28,6 +30,9 @@ type Target struct {
 	// Secret: no diff may show the contents.
 	Secret bool
 }
+
+// UnknownSize is the Size of contents that are known by their hash alone.
+const UnknownSize = -1
 
 // validateOutput is how much of what a validation says is kept, in bytes.
 const validateOutput = 4 << 10
@@ -148,7 +153,7 @@ func (t *Target) compare(h executor.Host, st *executor.Stat) (hash string, fresh
 		return "", false, fmt.Errorf("%s is %s", t.Path, KindName(st.Mode))
 	case t.Hash == "":
 		return "", false, nil
-	case st.Size != t.Size:
+	case t.Size != UnknownSize && st.Size != t.Size:
 		return t.Hash, true, nil
 	}
 	now, err := h.Hash(t.Path, *st)
@@ -167,6 +172,9 @@ func (t *Target) outputs(hash string, changed bool) map[string]any {
 func (t *Target) describe(ctx context.Context, h executor.Host, st *executor.Stat) (string, error) {
 	if t.Secret {
 		return t.describeSecret(st), nil
+	}
+	if t.Fetch != nil {
+		return t.describeFetch(st), nil
 	}
 	data, err := t.load(ctx)
 	if err != nil {
@@ -193,6 +201,14 @@ func (t *Target) describeSecret(st *executor.Stat) string {
 		return "contents: secret\n" + t.Created("file", t.newMode())
 	}
 	return "contents: secret\n" + t.Diff(*st)
+}
+
+func (t *Target) describeFetch(st *executor.Stat) string {
+	diff := fmt.Sprintf("%s: fetch what has the hash %s\n", t.Path, t.Hash)
+	if st == nil || !st.Mode.IsRegular() {
+		return diff + t.Created("file", t.newMode())
+	}
+	return diff + t.Diff(*st)
 }
 
 func (t *Target) load(ctx context.Context) ([]byte, error) {
@@ -229,13 +245,15 @@ func (t *Target) Prepare(ctx context.Context, h executor.Host) (string, error) {
 	return t.stage(ctx, h, st)
 }
 
-func (t *Target) stage(ctx context.Context, h executor.Host, st *executor.Stat) (string, error) {
+func (t *Target) stage(ctx context.Context, h executor.Host, st *executor.Stat) (staged string, err error) {
 	if t.Missing != nil {
 		return "", t.Missing
 	}
-	data, err := t.load(ctx)
-	if err != nil {
-		return "", err
+	var data []byte
+	if t.Fetch == nil {
+		if data, err = t.load(ctx); err != nil {
+			return "", err
+		}
 	}
 	if st != nil && !st.Mode.IsRegular() {
 		st = nil // of a symlink nothing is kept
@@ -245,6 +263,9 @@ func (t *Target) stage(ctx context.Context, h executor.Host, st *executor.Stat) 
 		if meta.Xattrs, err = h.Xattrs(t.Path); err != nil {
 			return "", err
 		}
+	}
+	if t.Fetch != nil {
+		return h.Fetch(ctx, *t.Fetch, t.Path, meta)
 	}
 	return h.Stage(t.Path, data, meta)
 }

@@ -44,7 +44,7 @@ func (Run) Function() states.Function {
 		},
 		Outputs: []states.Output{
 			{Name: "status", Type: states.Int, Doc: "how it ended"},
-			{Name: "stdout", Type: states.String, Doc: "the end of its standard output; only where the policy allows it"},
+			{Name: "stdout", Type: states.String, Command: true, Doc: "the end of its standard output; only where the policy allows it"},
 			{Name: "changed", Type: states.Bool, Doc: "whether it ran"},
 		},
 		Example: `migrate:

@@ -49,6 +49,7 @@ Example:
 		return f
 	}
 	f.Name = "present"
+	f.Outputs = append(f.Outputs, states.Output{Name: "sha256", Type: states.String, Doc: "of the file of the job"})
 	f.Doc = `A job in a file of its own in /etc/cron.d. cron sees it by itself within a minute. In a command % stands for a newline, as cron has it; write \% for a percent sign.
 
 Example:

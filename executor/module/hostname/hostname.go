@@ -26,7 +26,9 @@ func Modules() []executor.Module {
 			Params: []states.Param{
 				{Name: "name", Type: states.String, Required: true, Doc: "The name, at most 64 characters; with its domain where that is wanted."},
 			},
-			Outputs:  []states.Output{{Name: "name", Type: states.String, Doc: "The name."}, setting.Changed},
+			Outputs: []states.Output{{Name: "name", Type: states.String, Doc: "The name."}, setting.Changed},
+			Example: `machine:
+  hostname.set: {name: web-1.example.org}`,
 			CheckDoc: "Reads " + path + " and the name that the kernel has; below --root the file alone.",
 			UndoDoc:  "The name that was live is set again, and the file is as before.",
 			Validate: validate,

@@ -73,9 +73,19 @@ func Modules() []executor.Module {
 // unowned: a state that blacklists a module stands beside one that unloads it, and each has its own undo.
 var unowned = states.Param{Name: nameParam.Name, Type: nameParam.Type, Required: true, Doc: nameParam.Doc}
 
+// examples are for the manual.
+var examples = map[string]string{
+	"loaded": `bridge:
+  kmod.loaded: {name: br_netfilter}`,
+	"absent": `no-floppy:
+  kmod.absent: {name: floppy}`,
+	"blacklisted": `never-usb-storage:
+  kmod.blacklisted: {name: usb_storage}`,
+}
+
 func function(name, doc, undo string, params ...states.Param) states.Function {
 	return states.Function{
-		Module: "kmod", Name: name, Doc: doc, Params: params,
+		Module: "kmod", Name: name, Example: examples[name], Doc: doc, Params: params,
 		Outputs:  []states.Output{setting.Changed},
 		CheckDoc: "Reads the files, /proc/modules and /sys/module; below --root the files alone.", UndoDoc: undo, Validate: validate,
 	}

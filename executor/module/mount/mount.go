@@ -49,9 +49,19 @@ var deviceParams = []states.Param{
 	{Name: "pass", Type: states.Int, Default: 0, Doc: "The sixth: in which turn it is checked at boot."},
 }
 
+// examples are for the manual.
+var examples = map[string]string{
+	"mounted": `data:
+  mount.mounted: {path: /srv/data, device: LABEL=data, type: ext4, options: [noatime]}`,
+	"present": `backup:
+  mount.present: {path: /mnt/backup, device: "nas:/backup", type: nfs, options: [noauto]}`,
+	"absent": `no-old-data:
+  mount.absent: {path: /srv/old}`,
+}
+
 func about(name, doc, undo string, params []states.Param) states.Function {
 	return states.Function{
-		Module: "mount", Name: name, Doc: doc, Params: append([]states.Param{pathParam}, params...), Outputs: []states.Output{setting.Changed},
+		Module: "mount", Name: name, Example: examples[name], Doc: doc, Params: append([]states.Param{pathParam}, params...), Outputs: []states.Output{setting.Changed},
 		CheckDoc: "Reads " + fstab + " and what the kernel says is mounted; below --root the file alone.", UndoDoc: undo, Validate: validate,
 	}
 }

@@ -28,6 +28,13 @@ func Modules() []executor.Module {
 					{Name: "path", Type: states.Path, Doc: "The file that names the repository."},
 					{Name: "key", Type: states.String, Doc: "The file of its key; empty where none is given."}, setting.Changed,
 				},
+				Example: `docker:
+  pkgrepo.managed:
+    name: docker
+    uris: [https://download.docker.com/linux/debian]
+    suites: [bookworm]
+    components: [stable]
+    source: files/docker.asc # its key`,
 				CheckDoc: "Reads the files.", UndoDoc: "The files are as before, and its package lists are fetched again where they can be.",
 				Validate: validate,
 			},
@@ -49,6 +56,8 @@ func Modules() []executor.Module {
 				Module: "pkgrepo", Name: "absent",
 				Doc:    "A repository that pkgrepo.managed would write is not known: its file, its key and its priority are gone. Packages that came from it stay.",
 				Params: []states.Param{nameParam}, Outputs: []states.Output{setting.Changed},
+				Example: `no-docker:
+  pkgrepo.absent: {name: docker}`,
 				CheckDoc: "Looks for the files.", UndoDoc: "The files are as before.", Validate: validate,
 			},
 			Paths: paths,

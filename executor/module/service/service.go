@@ -231,7 +231,9 @@ func (a action) Apply(ctx context.Context, h executor.Host, _ executor.Contents,
 	if err := a.act(h, ctx, name); err != nil {
 		return nil, err
 	}
-	return outputs(want), nil
+	out := outputs(want)
+	out["started"] = want.Active && !now.Active
+	return out, nil
 }
 
 func (a action) Revert(ctx context.Context, h executor.Host, p executor.Params, u executor.Undo) error {

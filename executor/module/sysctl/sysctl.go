@@ -31,6 +31,8 @@ func Modules() []executor.Module {
 				Outputs: append([]states.Output{
 					{Name: "value", Type: states.String, Doc: "The value."}, {Name: "path", Type: states.Path, Doc: "The file that keeps it."},
 				}, setting.Changed),
+				Example: `forwarding:
+  sysctl.present: {name: net.ipv4.ip_forward, value: 1}`,
 				CheckDoc: "Reads the file, and the value in /proc/sys; below --root the file alone.",
 				UndoDoc:  "The value that was live is set again, and the file is as before.",
 				Validate: validate,
@@ -47,6 +49,8 @@ func Modules() []executor.Module {
 				Module: "sysctl", Name: "absent",
 				Doc:    "A setting of the kernel is no longer set by " + folder + prefix + "NAME.conf. What is live stays until the next boot: no one knows what it was by itself.",
 				Params: []states.Param{nameParam}, Outputs: []states.Output{setting.Changed},
+				Example: `no-forwarding:
+  sysctl.absent: {name: net.ipv4.ip_forward}`,
 				CheckDoc: "One lstat.", UndoDoc: "The file is as before.", Validate: validate,
 			},
 			Paths: paths,

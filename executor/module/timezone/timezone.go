@@ -28,7 +28,9 @@ func Modules() []executor.Module {
 			Params: []states.Param{
 				{Name: "name", Type: states.String, Required: true, Doc: "Name of the zone, such as Europe/Berlin or UTC. Its file has to be there: the package is tzdata."},
 			},
-			Outputs:  []states.Output{{Name: "name", Type: states.String, Doc: "Name of the zone."}, setting.Changed},
+			Outputs: []states.Output{{Name: "name", Type: states.String, Doc: "Name of the zone."}, setting.Changed},
+			Example: `zone:
+  timezone.set: {name: Europe/Berlin}`,
 			CheckDoc: "Reads the symlink and the file.",
 			UndoDoc:  "Both are as before.",
 			Validate: validate,

@@ -1,0 +1,62 @@
+package moduletest
+
+import (
+	"path"
+	"regexp"
+	"testing"
+
+	"shoal/states"
+)
+
+// outputs: what Check and Apply return is what the function declares, by name and type, since later states are compiled
+// against that.
+func (s Suite) outputs(t *testing.T, who string, got map[string]any) {
+	t.Helper()
+	declared := map[string]states.Type{}
+	for _, out := range s.Module.Function().Outputs {
+		declared[out.Name] = out.Type
+	}
+	for name, v := range got {
+		want, ok := declared[name]
+		switch {
+		case !ok && name == "changed": // every state has it
+		case !ok:
+			t.Errorf("%s returns the output %q, which the function does not declare", who, name)
+		case !isOutput(want, v):
+			t.Errorf("%s returns %q = %#v (%T), which is no %s", who, name, v, v, want)
+		}
+	}
+}
+
+var octal = regexp.MustCompile(`^[0-7]{3,4}$`)
+
+func isOutput(want states.Type, v any) bool {
+	text, isText := v.(string)
+	switch want {
+	case states.String, states.Duration:
+		return isText
+	case states.Path:
+		return isText && path.IsAbs(text) && path.Clean(text) == text
+	case states.Mode:
+		return isText && octal.MatchString(text)
+	case states.Bool:
+		_, ok := v.(bool)
+		return ok
+	case states.Int:
+		switch v.(type) {
+		case int, int64, uint32:
+			return true
+		}
+		return false
+	case states.Strings:
+		switch v.(type) {
+		case []string, []any:
+			return true
+		}
+		return false
+	case states.Map:
+		_, ok := v.(map[string]any)
+		return ok
+	}
+	return true
+}

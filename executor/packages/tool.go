@@ -1,0 +1,183 @@
+// Package packages holds the package managers that are used through their commands: dnf, zypper, pacman and apk. Each is an
+// executor.Packages; what they share is here. They see the machine through a Runner alone.
+package packages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"shoal/executor"
+)
+
+// Runner runs a command of the machine. One that is cancelled may take the time to leave its database in order.
+type Runner interface {
+	Run(ctx context.Context, cmd executor.Command) (executor.Exit, error)
+}
+
+const (
+	// outputLimit is the most that is kept of what a tool says, in bytes.
+	outputLimit = 16 << 20
+	// lockWait is how long to wait for another package manager, lockPoll how long between two tries.
+	lockWait = 10 * time.Minute
+	lockPoll = 2 * time.Second
+)
+
+// Clock is what waiting needs of the time.
+type Clock interface {
+	Now() time.Time
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// tool runs the commands of one package manager.
+type tool struct {
+	run   Runner
+	clock Clock
+	// locked says, of what a command wrote, that another package manager is at work; nil: the tool waits by itself.
+	locked func(output string) bool
+	env    []string
+	// waiting is told that a lock is waited for, and for how long; may be nil.
+	waiting func(argv []string, since time.Duration)
+
+	mu        sync.Mutex
+	refreshed time.Time
+}
+
+// failed is a command that ended with another status than 0.
+type failed struct {
+	argv   []string
+	status int
+	output string
+}
+
+func (e *failed) Error() string {
+	return fmt.Sprintf("%s: status %d\n%s", e.argv[0], e.status, lastLines(e.output))
+}
+
+// errorLines is how much of a failing tool's output is shown.
+const errorLines = 8
+
+func lastLines(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-errorLines):], "\n")
+}
+
+// command runs a tool that asks nothing and speaks English, waits for a lock that another holds, and returns its standard
+// output.
+func (t *tool) command(ctx context.Context, stdin string, argv ...string) (string, error) {
+	began := t.clock.Now()
+	for {
+		exit, err := t.run.Run(ctx, executor.Command{Argv: argv, Env: append([]string{"LC_ALL=C"}, t.env...), Stdin: []byte(stdin), Limit: outputLimit})
+		if err != nil {
+			return "", err
+		}
+		if exit.Status == 0 {
+			return string(exit.Stdout), nil
+		}
+		output := string(exit.Stderr) + string(exit.Stdout)
+		waited := t.clock.Now().Sub(began)
+		if t.locked == nil || !t.locked(output) || waited >= lockWait {
+			return string(exit.Stdout), &failed{argv, exit.Status, output}
+		}
+		if t.waiting != nil {
+			t.waiting(argv, waited)
+		}
+		if err := t.clock.Sleep(ctx, lockPoll); err != nil {
+			return "", fmt.Errorf("wait for another package manager: %w", err)
+		}
+	}
+}
+
+// due says whether lists that may be that old have to be fetched, and counts the asking as the try.
+func (t *tool) due(maxAge time.Duration) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.clock.Now()
+	if maxAge > 0 && !t.refreshed.IsZero() && now.Sub(t.refreshed) < maxAge {
+		return false
+	}
+	t.refreshed = now
+	return true
+}
+
+// What no tool takes for an option, a pattern or a file.
+var (
+	packageName    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+@:-]*$`)
+	packageVersion = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+~^:-]*$`)
+)
+
+func checkNames(install []executor.Package, remove []string) error {
+	for _, p := range install {
+		if p.Version != "" && !packageVersion.MatchString(p.Version) {
+			return fmt.Errorf("package %s: %q is not a version", p.Name, p.Version)
+		}
+		remove = append(slices.Clone(remove), p.Name)
+	}
+	for _, name := range remove {
+		if !packageName.MatchString(name) {
+			return fmt.Errorf("%q is not the name of a package", name)
+		}
+	}
+	return nil
+}
+
+// database is what is installed, by name.
+type database map[string]executor.Package
+
+// some returns those of names that are installed, or all of them sorted.
+func (db database) some(names []string) []executor.Package {
+	if len(names) == 0 {
+		for name := range db {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+	}
+	var list []executor.Package
+	for _, name := range names {
+		if p, ok := db[name]; ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// needed leaves out what is installed as asked, and what is to be removed and is not there.
+func (db database) needed(install []executor.Package, remove []string) (add []executor.Package, drop []string) {
+	for _, p := range install {
+		if have, there := db[p.Name]; !there || (p.Version != "" && p.Version != have.Version) {
+			add = append(add, p)
+		}
+	}
+	for _, name := range remove {
+		if _, there := db[name]; there {
+			drop = append(drop, name)
+		}
+	}
+	return add, drop
+}
+
+// changes compares versions after a transaction with those before; an empty one after is a removal. Held packages that are not
+// named are an error.
+func (db database) changes(after map[string]string, install []executor.Package, remove []string) ([]executor.PackageChange, error) {
+	var all []executor.PackageChange
+	for name, version := range after {
+		c := executor.PackageChange{Name: name, Before: db[name].Version, After: version}
+		if c.Before == c.After {
+			continue
+		}
+		named := slices.Contains(remove, name) || slices.ContainsFunc(install, func(p executor.Package) bool { return p.Name == name })
+		if db[name].Hold && !named {
+			return nil, fmt.Errorf("simulate: it would change %s, which is held", name)
+		}
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b executor.PackageChange) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+var errNotInstalled = errors.New("it is not installed")
