@@ -41,7 +41,18 @@ func drawShared(t *rapid.T) fstest.MapFS {
 		dir := "components/" + comp + "/"
 		file(dir+"defaults.yaml", "a: 1\nb: b\nm: {k: far}\nlist: [a, b]\n")
 		var b strings.Builder
-		fmt.Fprintf(&b, "states:\n  group: {group.present: {name: fra}}\n  sub: {file.directory: {path: /srv/%s}}\n", comp)
+		b.WriteString("states:\n")
+		if rapid.IntRange(0, 2).Draw(t, "sequence") == 0 {
+			b.WriteString("  made: {file.managed: {path: \"/made/" + comp + "/${tags.dc}\", content: x}}\n" +
+				"  rep: {cmd.run: {shell: \"${vars.a} " + rapid.SampledFrom(celPieces[:4]).Draw(t, "rep") + "\"}}\n" +
+				"  seq: {meta.sequence: [made, {run: rep, with: {a: 7}}, {run: rep, with: {a: \"" +
+				rapid.SampledFrom([]string{"${tags.dc}", "${name}", "${states[\\\"made\\\"].outputs.path}", "b"}).Draw(t, "with") + "\"}}]}\n")
+		}
+		if rapid.IntRange(0, 4).Draw(t, "hidden") == 0 {
+			b.WriteString("  hide: {cmd.run: {shell: \"${vars.secret} " + rapid.SampledFrom(celPieces[:6]).Draw(t, "seen") + "\"}}\n")
+			file(dir+"defaults.yaml", "a: 1\nb: b\nm: {k: far}\nlist: [a, b]\nsecret: !secret hunter2hunter2\n")
+		}
+		fmt.Fprintf(&b, "  group: {group.present: {name: fra}}\n  sub: {file.directory: {path: /srv/%s}}\n", comp)
 		for i := range rapid.IntRange(1, 5).Draw(t, "n") {
 			fmt.Fprintf(&b, "  s%d:\n", i)
 			if rapid.IntRange(0, 3).Draw(t, "when") == 0 {

@@ -181,7 +181,7 @@ func (l *Catalogue) checkSelectors(s *site) {
 			continue
 		}
 		if e := s.selectors.check(t.on.name); e != nil {
-			l.problems.add(l.inString(t.on.place, e.offset), e.hint, "selector %q: %s", t.on.name, e.message)
+			l.problems.add(l.inString(t.on.place, e.offset), e.hint, "selector %q: %s", shorten(t.on.name), e.message)
 		}
 	}
 }

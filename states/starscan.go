@@ -26,7 +26,6 @@ type starScan struct {
 	line     int
 	start    int // of the line
 	words    []int
-	indents  int
 	elifs    int
 	literals map[string][]starLiteral
 	file     string

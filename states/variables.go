@@ -29,7 +29,7 @@ func (c *compilation) targets(t target) bool {
 	}
 	ok, err := c.lib.site.selectors.selects(t.on.name, c.node)
 	if err != nil {
-		c.problems.add(t.on.place, err.hint, "selector %q: %s", t.on.name, err.message)
+		c.problems.add(t.on.place, err.hint, "selector %q: %s", shorten(t.on.name), err.message)
 	}
 	return ok
 }
