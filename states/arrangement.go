@@ -55,7 +55,7 @@ func (l *Catalogue) keepArrangement(key [32]byte, a *arrangement) {
 	l.arranged += size
 }
 
-// arrangementKey hashes all of the instances that arrange looks at; not ok: it cannot be said.
+// arrangementKey hashes all of the instances that arrange looks at; not ok: it cannot be said, as where outputs are read.
 func (c *compilation) arrangementKey() (key [32]byte, ok bool) {
 	e := encoder{out: c.lib.keyBuffer[:0]}
 	e.text(string(c.plan.Policy.Order))
@@ -63,7 +63,7 @@ func (c *compilation) arrangementKey() (key [32]byte, ok bool) {
 		in := &c.instances[i]
 		bare := in.StateInvocation
 		bare.Parts = nil
-		if e.invocation(&bare) != nil || bare.When != nil {
+		if e.invocation(&bare) != nil || bare.When != nil || in.reads {
 			return key, false
 		}
 		e.number(in.decl.serial)

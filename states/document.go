@@ -84,7 +84,7 @@ func (n *docNode) describe() string {
 	case kindBool:
 		return "the bool " + strconv.FormatBool(n.boolean)
 	case kindInt, kindFloat:
-		return "the number " + n.text
+		return "the number " + shorten(n.text)
 	case kindString:
 		return "the string " + strconv.Quote(shorten(n.text))
 	}

@@ -25,10 +25,6 @@ type scope struct {
 	late   lateVariables
 }
 
-func newScope(n Node, vars map[string]any) scope {
-	return scope{vars: vars, node: n, tags: tagsOf(n)}
-}
-
 func tagsOf(n Node) map[string]any {
 	tags := make(map[string]any, len(n.Tags))
 	for k, v := range n.Tags {

@@ -209,27 +209,54 @@ func (c *compilation) undo(in *instance) string {
 	return to.ID
 }
 
-// connectBarriers puts what its file has above a barrier before it, and what is below after it.
+// connectBarriers puts what its file has above a barrier before it, and what is below after it. Of several barriers each joins
+// only what lies between its neighbours, themselves included: the rest follows, and the edges stay in proportion to the states.
 func (c *compilation) connectBarriers() {
+	homes := map[string][]int{}
+	var barriers []int
 	for at := range c.instances {
-		b := &c.instances[at]
-		if b.decl.meta != metaBarrier || b.Skip != "" {
-			continue
+		if c.instances[at].isBarrier() {
+			barriers = append(barriers, at)
 		}
-		for other := range c.instances {
-			o := &c.instances[other]
-			if o.home != b.home || o.decl == b.decl {
+	}
+	if len(barriers) == 0 {
+		return
+	}
+	for at := range c.instances {
+		homes[c.instances[at].home] = append(homes[c.instances[at].home], at)
+	}
+	for _, at := range barriers {
+		if !c.connectBarrier(at, homes[c.instances[at].home]) {
+			return
+		}
+	}
+}
+
+func (in *instance) isBarrier() bool { return in.decl.meta == metaBarrier && in.Skip == "" }
+
+// connectBarrier walks from a barrier to its neighbours, up and down. It is false when the graph is full.
+func (c *compilation) connectBarrier(at int, home []int) bool {
+	b := &c.instances[at]
+	here, _ := slices.BinarySearch(home, at)
+	for _, step := range []int{-1, 1} {
+		for i := here + step; i >= 0 && i < len(home); i += step {
+			o := &c.instances[home[i]]
+			if o.decl == b.decl {
 				continue
 			}
-			l := link{from: other, to: at, kind: EdgeAfter, reason: "barrier " + b.ID, place: b.Place}
-			if other > at {
-				l.from, l.to = at, other
+			l := link{from: home[i], to: at, kind: EdgeAfter, reason: "barrier " + b.ID, place: b.Place}
+			if step > 0 {
+				l.from, l.to = at, home[i]
 			}
 			if !c.graph.add(l) {
-				return
+				return false
+			}
+			if o.isBarrier() {
+				break
 			}
 		}
 	}
+	return true
 }
 
 // connectOrder adds the edges of order: first and last, but none that a requisite contradicts.

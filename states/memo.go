@@ -82,6 +82,9 @@ type renderedContent struct {
 
 // recall returns what work returns, from an earlier node where that read the same.
 func recall[T any](c *compilation, m *memo[T], s *scope, work func() T) T {
+	if len(s.late) > 0 {
+		return work() // some of its variables are known only while the states run
+	}
 	for i, set := range m.sets {
 		if r, ok := m.kept[string(c.keyOf(set, i, s))]; ok && c.replay(&r.effects) {
 			return r.value
@@ -218,7 +221,7 @@ func (c *compilation) keyOf(set *readSet, index int, s *scope) []byte {
 	return key
 }
 
-// scope is newScope for the node being compiled.
+// scope is what a text may know of the node being compiled.
 func (c *compilation) scope(vars map[string]any) scope {
 	return scope{vars: vars, node: c.node, tags: c.tags}
 }

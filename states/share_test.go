@@ -41,7 +41,18 @@ func drawShared(t *rapid.T) fstest.MapFS {
 		dir := "components/" + comp + "/"
 		file(dir+"defaults.yaml", "a: 1\nb: b\nm: {k: far}\nlist: [a, b]\n")
 		var b strings.Builder
-		fmt.Fprintf(&b, "states:\n  group: {group.present: {name: fra}}\n  sub: {file.directory: {path: /srv/%s}}\n", comp)
+		b.WriteString("states:\n")
+		if rapid.IntRange(0, 2).Draw(t, "sequence") == 0 {
+			b.WriteString("  made: {file.managed: {path: \"/made/" + comp + "/${tags.dc}\", content: x}}\n" +
+				"  rep: {cmd.run: {shell: \"${vars.a} " + rapid.SampledFrom(celPieces[:4]).Draw(t, "rep") + "\"}}\n" +
+				"  seq: {meta.sequence: [made, {run: rep, with: {a: 7}}, {run: rep, with: {a: \"" +
+				rapid.SampledFrom([]string{"${tags.dc}", "${name}", "${states[\\\"made\\\"].outputs.path}", "b"}).Draw(t, "with") + "\"}}]}\n")
+		}
+		if rapid.IntRange(0, 4).Draw(t, "hidden") == 0 {
+			b.WriteString("  hide: {cmd.run: {shell: \"${vars.secret} " + rapid.SampledFrom(celPieces[:6]).Draw(t, "seen") + "\"}}\n")
+			file(dir+"defaults.yaml", "a: 1\nb: b\nm: {k: far}\nlist: [a, b]\nsecret: !secret hunter2hunter2\n")
+		}
+		fmt.Fprintf(&b, "  group: {group.present: {name: fra}}\n  sub: {file.directory: {path: /srv/%s}}\n", comp)
 		for i := range rapid.IntRange(1, 5).Draw(t, "n") {
 			fmt.Fprintf(&b, "  s%d:\n", i)
 			if rapid.IntRange(0, 3).Draw(t, "when") == 0 {
@@ -138,5 +149,71 @@ func samePlan(t *rapid.T, a, b *states.Plan) {
 	}
 	if a.ReadsFleet != b.ReadsFleet {
 		t.Fatalf("%s: ReadsFleet is %v shared, and %v alone", a.Node.Name, a.ReadsFleet, b.ReadsFleet)
+	}
+}
+
+// TestManyBarriers: their edges grow with the states, not with the product of both, and each still parts what is above from
+// what is below.
+func TestManyBarriers(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("states:\n")
+	for i := range 2000 {
+		fmt.Fprintf(&b, "  s%d: {cmd.run: {shell: x}}\n", i)
+		if i%10 == 9 {
+			fmt.Fprintf(&b, "  wall%d: {meta.barrier: {}}\n", i)
+		}
+	}
+	plan := mustCompile(t, treeOf(b.String(), nil), web())
+	if n := len(plan.Edges); n > 3*len(plan.Invocations) {
+		t.Errorf("%d edges of %d states", n, len(plan.Invocations))
+	}
+	wall := 0
+	for i, in := range plan.Invocations {
+		if strings.HasPrefix(in.ID, "app/wall") {
+			if wall++; i != 11*wall-1 {
+				t.Fatalf("%s is at %d", in.ID, i)
+			}
+		}
+	}
+}
+
+// TestOrderIsSharedOnlyWhereItIsTheSame: two nodes whose plans differ only in what a state needs.
+func TestOrderIsSharedOnlyWhereItIsTheSame(t *testing.T) {
+	fsys := treeOf("states:\n  u: {user.present: {name: app, groups: [\"${tags.dc}\"]}}\n  g: {group.present: {name: fra}}\n", nil)
+	l, err := states.Open(fsys, functions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dc := range []string{"fra", "ams", "fra"} {
+		plan, err := l.Compile(states.Input{Node: states.Node{Name: "n", Tags: map[string]string{"dc": dc}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if joined := len(plan.Edges) == 1; joined != (dc == "fra") {
+			t.Errorf("%s: %s", dc, show(plan))
+		}
+	}
+}
+
+// A catalogue says of each node what is wrong for that one alone, in whatever order it is asked.
+func TestProblemsAreOfOneCompilation(t *testing.T) {
+	fsys := treeOf("states:\n  a: {cmd.run: {shell: x}}\n", map[string]string{
+		"components/db/states.yaml": "states:\n  a: {cmd.runn: {}}\n  b: {cmd.run: {shell: \"${vars.nope}\"}}\n",
+	})
+	fsys["site.yaml"].Data = append(fsys["site.yaml"].Data, "  - on: role=db\n    components: [db]\n"...)
+	l, err := states.Open(fsys, functions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := l.Compile(states.Input{Node: web()}); err != nil {
+			t.Errorf("web-1 is fine, and gets %v", err)
+		}
+		_, err := l.Compile(states.Input{Node: states.Node{Name: "db", Tags: map[string]string{"role": "db"}}})
+		for _, want := range []string{`unknown function "cmd.runn"`, `undefined variable "nope"`} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("db is not told %s: %v", want, err)
+			}
+		}
 	}
 }

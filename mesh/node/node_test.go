@@ -33,6 +33,14 @@ type machine struct {
 	wanted node.Wanted
 	files  map[string]string
 	fail   string // a result's error
+	reads  bool   // the fleet
+}
+
+// ReadsFleet implements node.FleetReader.
+func (m *machine) ReadsFleet() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reads
 }
 
 func (m *machine) Enforce(_ context.Context, w node.Wanted) executor.Report {
@@ -257,6 +265,38 @@ func TestFiveNodesConvergeAndCatchUp(t *testing.T) {
 		t.Errorf("a second child: %+v", other)
 	}
 	checkInfo(t, agents[4], two)
+}
+
+// A node whose plan reads the fleet enforces again when somebody joins, and is told who; another is left alone.
+func TestWhoReadsTheFleetIsToldOfAChange(t *testing.T) {
+	f := newFleet(t)
+	agents := five(f)
+	reader, other := agents[0], agents[1]
+	reader.machine.mu.Lock()
+	reader.machine.reads = true
+	reader.machine.mu.Unlock()
+	if res := f.push(agents[2], 1, store.Hash{}, map[string]string{"site.yaml": "a"}); res.Status != store.Committed {
+		t.Fatalf("push: %+v", res)
+	}
+	allAt(f, 1, agents...)
+	before := other.machine.count()
+	f.start("n6", "n1", nil)
+	eventually(t, "n1 enforces with six nodes", func() bool { return len(reader.machine.fleet()) == 6 })
+	eventually(t, "n2 knows of six nodes", func() bool { return len(other.Members()) == 6 })
+	if name := reader.machine.fleet()[5].Name; name != "n6" {
+		t.Errorf("the last is %s", name)
+	}
+	other.drift <- "something"
+	eventually(t, "n2 enforces once more", func() bool { return other.machine.count() > before })
+	if again := other.machine.count() - before; again != 1 {
+		t.Errorf("n2 reads nothing of the fleet, and has enforced %d times", again)
+	}
+}
+
+func (m *machine) fleet() []mesh.MemberInfo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wanted.Fleet
 }
 
 // checkInfo looks at what a node answers to people.
