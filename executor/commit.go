@@ -45,10 +45,10 @@ func (r *run) confirm(ctx context.Context) error {
 			}
 		}
 	}
-	if r.meta.Confirm == nil {
+	if r.confirmed == nil {
 		return nil
 	}
-	return r.meta.Confirm(ctx)
+	return r.confirmed(ctx)
 }
 
 func (r *run) verify(ctx context.Context, t *task) error {

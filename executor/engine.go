@@ -42,9 +42,9 @@ type RunMeta struct {
 	Env      string
 	Version  uint64
 	Revision string
-	// Confirm, unless nil, is asked when everything is done and before it is committed: an error rolls back. It is where a
-	// node makes sure that it still reaches its mesh.
-	Confirm func(ctx context.Context) error
+	// Contact, unless nil, is asked before the first change. What it gives, unless nil, is asked when everything is done and
+	// before it is committed: an error rolls back. It is where a node makes sure that it still reaches whom it reached before.
+	Contact func(ctx context.Context) (confirm func(context.Context) error)
 	// Resolver evaluates what the plan left open. One that leaves nothing open needs none.
 	Resolver Resolver
 }

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -26,6 +27,8 @@ type run struct {
 	tx       *transaction
 	failure  failure
 	hands    bool // the walk changes things
+	// confirmed, unless nil, says whether what was done may stay.
+	confirmed func(context.Context) error
 }
 
 // failure is what ends a run, where the policy is not to go on.

@@ -428,8 +428,18 @@ func TestConfirmRollsBack(t *testing.T) {
 	b := newBench(t)
 	p := newPlan()
 	p.set("a", "1")
-	r := b.engine.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{Confirm: func(context.Context) error { return errors.New("mesh lost") }})
-	if r.Result != executor.RolledBackRun || r.Error != "mesh lost" || b.did() != "set:a revert:a" {
+	lost := func(context.Context) error { return errors.New("mesh lost") }
+	before := "nothing"
+	r := b.engine.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{Contact: func(context.Context) func(context.Context) error {
+		before = b.did()
+		return lost
+	}})
+	if r.Result != executor.RolledBackRun || r.Error != "mesh lost" || b.did() != "set:a revert:a" || before != "" {
+		t.Errorf("%s %s, before it was asked: %q", r.Result, r.Error, before)
+	}
+	// Who was out of contact before the change cannot be cut off by it.
+	r = b.engine.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{Contact: func(context.Context) func(context.Context) error { return nil }})
+	if r.Result != executor.Converged {
 		t.Errorf("%s %s", r.Result, r.Error)
 	}
 }

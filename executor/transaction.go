@@ -91,6 +91,9 @@ func (r *run) apply(ctx context.Context) {
 		return
 	}
 	r.graph.begin()
+	if r.meta.Contact != nil {
+		r.confirmed = r.meta.Contact(ctx)
+	}
 	if err := r.begin(ctx); err != nil {
 		r.failure.err = err
 		r.rollback(ctx)

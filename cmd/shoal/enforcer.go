@@ -33,7 +33,7 @@ func (e *enforcer) ReadsFleet() bool { return e.plan != nil && e.plan.ReadsFleet
 // Enforce implements node.Enforcer.
 func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	defer debug.SetGCPercent(debug.SetGCPercent(busyGrowth))
-	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String(), Confirm: w.Confirm}
+	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String(), Contact: w.Contact}
 	if err := e.compile(w); err != nil {
 		return executor.Report{
 			Node: w.Member.Name, Env: meta.Env, Version: meta.Version, Revision: meta.Revision,

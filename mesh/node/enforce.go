@@ -162,7 +162,7 @@ func (e *enforcing) enforce(ctx context.Context) executor.Report {
 	}
 	return e.n.ports.Enforcer.Enforce(ctx, Wanted{
 		Env: head.Env, Version: head.Version, Revision: head.Revision,
-		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member, Fleet: e.n.Members(), Confirm: e.n.confirmation(),
+		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member, Fleet: e.n.Members(), Contact: e.n.contact,
 	})
 }
 

@@ -82,9 +82,9 @@ type Wanted struct {
 	Member   membership.Member
 	// Fleet are all members as their grants have them, sorted by name.
 	Fleet []mesh.MemberInfo
-	// Confirm is to be asked when the machine was changed and before the change is final: an error says that it cut the machine
-	// off from its mesh. Nil where the node was not in touch with its mesh to begin with.
-	Confirm func(ctx context.Context) error
+	// Contact is to be asked before the machine is changed. What it gives is to be asked afterwards and before the change is
+	// final: an error says that it cut the machine off from its mesh. It is nil where the node reached nobody to begin with.
+	Contact func(ctx context.Context) (confirm func(context.Context) error)
 }
 
 // Ports are what a node acts through. Transport and Gossip are nil for a node without a mesh; Drift may be nil.

@@ -14,6 +14,8 @@ const (
 	// touchFresh is how long ago a peer may have been heard for the node to count as in touch: a few rounds of the protocol's
 	// own chatter.
 	touchFresh = time.Minute
+	// contactWithin is how long a node that heard a peer lately waits for one to answer before it changes itself.
+	contactWithin = 5 * time.Second
 	// touchPeers is how many peers are asked at a time whether they hear us.
 	touchPeers = 5
 	// touchAgain is between two rounds of asking.
@@ -30,10 +32,13 @@ func (t *touch) fresh(now time.Time) bool {
 	return last != 0 && now.Sub(time.Unix(0, last)) < touchFresh
 }
 
-// confirmation is what an Enforcer asks after it has changed the machine; nil when the node is not in touch with its mesh now,
-// so that nothing could be learned from silence afterwards.
-func (n *Node) confirmation() func(context.Context) error {
+// contact finds out whether anybody answers now, and gives what to ask after a change; nil when nobody does, so that nothing
+// could be learned from silence afterwards.
+func (n *Node) contact(ctx context.Context) (confirm func(context.Context) error) {
 	if !n.touch.fresh(time.Now()) {
+		return nil // asking would only take its time
+	}
+	if n.answered(ctx, min(contactWithin, n.cfg.ConfirmWithin)) != nil {
 		return nil
 	}
 	return n.confirm
@@ -41,7 +46,18 @@ func (n *Node) confirmation() func(context.Context) error {
 
 // confirm waits until a peer answers a question that was asked after the change.
 func (n *Node) confirm(ctx context.Context) error {
-	asked, cancel := context.WithTimeout(ctx, n.cfg.ConfirmWithin)
+	err := n.answered(ctx, n.cfg.ConfirmWithin)
+	if errors.Is(err, errSilence) {
+		return fmt.Errorf("%w for %s since the change: it cut this machine off from its mesh", err, n.cfg.ConfirmWithin)
+	}
+	return err
+}
+
+var errSilence = errors.New("no peer has answered")
+
+// answered asks until a peer answers, or within is over: errSilence then.
+func (n *Node) answered(ctx context.Context, within time.Duration) error {
+	asked, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
 		g, err := n.gatherFrom(asked, touchPeers)
@@ -57,7 +73,7 @@ func (n *Node) confirm(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return fmt.Errorf("no peer has answered for %s since the change: it cut this machine off from its mesh", n.cfg.ConfirmWithin)
+			return errSilence
 		}
 	}
 }
