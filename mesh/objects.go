@@ -13,8 +13,8 @@ import (
 // Limits of what is under way with one peer.
 const (
 	maxOffer      = 512              // hashes in one Offer
-	maxSending    = 32               // objects sent and not yet acknowledged
-	maxStoring    = 64 << 20         // bytes received and not yet durable
+	maxSending    = 16               // objects sent and not yet acknowledged: 4 MiB at most
+	maxStoring    = 24 << 20         // bytes received and not yet durable
 	offerTimeout  = 3 * time.Second  // until an Offer or a Put is taken for lost
 	maxBackground = 3                // times that something is sent without anybody waiting for it
 	replicateTime = 20 * time.Second // for a Put of the Store
@@ -75,6 +75,7 @@ type job struct {
 	order  []store.Hash
 	done   func(error) // nil: nobody waits
 	closed bool
+	moved  time.Time // when an object last got its quorum
 }
 
 // need is an object that does not have its quorum yet.
@@ -83,7 +84,7 @@ type need struct {
 	acked  []membership.NodeID
 }
 
-// replicate begins a job; done is called once, in this Step or a later one.
+// replicate begins a job; done is called once, in this Step or a later one. limit 0: for as long as it takes.
 func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(error)) *job {
 	j := &job{needs: make(map[store.Hash]*need, len(hashes)), done: done}
 	for _, h := range hashes {
@@ -100,9 +101,11 @@ func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(err
 	c.objects.jobs = append(c.objects.jobs, j)
 	c.assign(j)
 	c.pumpOutboxes()
-	c.after(limit, func() {
-		c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
-	})
+	if limit > 0 {
+		c.after(limit, func() {
+			c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
+		})
+	}
 	return j
 }
 
@@ -148,6 +151,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 	}
 	if have >= quorum(len(n.owners)) {
 		delete(j.needs, h)
+		j.moved = c.now
 	}
 	if len(j.needs) == 0 {
 		c.finish(j, nil)

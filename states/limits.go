@@ -2,7 +2,7 @@ package states
 
 // Limits of what a tree can make a node do, whoever wrote it. Each refusal names its limit.
 const (
-	MaxFileBytes       = 64 << 20  // any file of a tree
+	MaxFileBytes       = 1 << 30   // any file of a tree
 	MaxFolderFiles     = 10_000    // files of one Folder parameter
 	MaxFolderBytes     = 256 << 20 // and their sizes in all
 	MaxDocumentBytes   = 1 << 20   // site.yaml, states files, defaults, roles, variables

@@ -116,7 +116,7 @@ func (e endlessTree) Open(name string) (fs.File, error) {
 
 func TestFilesOverTheLimit(t *testing.T) {
 	tree := endlessTree{treeOf("states:\n  a: {file.managed: {path: /a, source: files/x}}\n", map[string]string{"components/app/files/x": ""})}
-	if got := refused(t, tree); !strings.Contains(got, "larger than 64 MiB") {
+	if got := refused(t, tree); !strings.Contains(got, "larger than 1024 MiB") {
 		t.Errorf("an endless source: %s", got)
 	}
 	tree.MapFS["components/app/states.yaml"].Data = []byte("states:\n  a: {file.managed: {path: /a, template: files/x.j2}}\n")

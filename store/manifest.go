@@ -16,7 +16,7 @@ import (
 // Limits of a tree, so that a publisher's mistake cannot fill the machines that pull it.
 const (
 	MaxEntries  = 100_000  // files, and as many folders
-	MaxFile     = 64 << 20 // bytes
+	MaxFile     = 1 << 30  // bytes
 	MaxPath     = 1024     // bytes
 	MaxManifest = 32 << 20 // bytes, encoded
 	// The two modes of a file, as a version control system keeps them: whoever writes the file on a machine chooses owner

@@ -18,10 +18,11 @@ func main() {
 	binary := flag.String("shoal", "bin/shoal", "the binary to measure")
 	files := flag.Int("files", 1000, "managed files in the apply measurements")
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
-	only := flag.String("only", "", "compile: the compiler alone, which needs no binary")
+	only := flag.String("only", "", "compile: the compiler alone, which needs no binary; large: one large file alone")
+	large := flag.Int64("large", 1<<30, "bytes of the large file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, *only, *files, *idle)
+	err := bench(ctx, *binary, *only, *files, *large, *idle)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -29,7 +30,7 @@ func main() {
 	}
 }
 
-func bench(ctx context.Context, binary, only string, files int, idle time.Duration) error {
+func bench(ctx context.Context, binary, only string, files int, large int64, idle time.Duration) error {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return err
@@ -42,13 +43,19 @@ func bench(ctx context.Context, binary, only string, files int, idle time.Durati
 	if only == "compile" {
 		return benchCompile(filepath.Join(dir, "compile"))
 	}
+	if only == "large" {
+		return benchLarge(ctx, binary, filepath.Join(dir, "large"), large)
+	}
 	if err := benchApply(ctx, binary, filepath.Join(dir, "apply"), files); err != nil {
 		return err
 	}
 	if err := benchCompile(filepath.Join(dir, "compile")); err != nil {
 		return err
 	}
-	return benchMesh(ctx, binary, filepath.Join(dir, "mesh"), idle)
+	if err := benchMesh(ctx, binary, filepath.Join(dir, "mesh"), idle); err != nil {
+		return err
+	}
+	return benchLarge(ctx, binary, filepath.Join(dir, "large"), large)
 }
 
 // work is one thing to measure; before prepares each run of it outside of the clock.

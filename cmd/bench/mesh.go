@@ -22,7 +22,7 @@ func benchMesh(ctx context.Context, binary, dir string, idle time.Duration) erro
 		return err
 	}
 	defer f.Close()
-	if err := gather(ctx, f); err != nil {
+	if err := gather(ctx, f, 5); err != nil {
 		return err
 	}
 	fmt.Printf("\npush of a one-line change to five nodes\n")
@@ -35,12 +35,12 @@ func benchMesh(ctx context.Context, binary, dir string, idle time.Duration) erro
 	return watchIdle(ctx, f, idle)
 }
 
-func gather(ctx context.Context, f *fleet.Fleet) error {
+func gather(ctx context.Context, f *fleet.Fleet, nodes int) error {
 	if res, err := f.Shoal(ctx, "init"); err != nil || res.Status != 0 {
 		return fmt.Errorf("init: %v %s", err, res.Stderr)
 	}
 	var last *fleet.Node
-	for i := range 5 {
+	for i := range nodes {
 		n := f.Add(fmt.Sprintf("n%d", i+1), "role=bench")
 		if _, err := n.Ticket(ctx); err != nil {
 			return err
@@ -55,7 +55,7 @@ func gather(ctx context.Context, f *fleet.Fleet) error {
 	}
 	return fleet.Eventually(ctx, 30*time.Second, func() error {
 		for _, n := range f.Nodes {
-			if err := n.Sees(ctx, 5); err != nil {
+			if err := n.Sees(ctx, nodes); err != nil {
 				return err
 			}
 		}

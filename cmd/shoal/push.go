@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io/fs"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -114,6 +115,8 @@ func (p publisher) upload(ctx context.Context, t *terminal, tree fs.FS) (store.H
 	if err != nil || len(missing) == 0 {
 		return manifest, err
 	}
+	// From here on memory does not grow with the tree, if the collector keeps up.
+	defer debug.SetGCPercent(debug.SetGCPercent(busyGrowth))
 	up := newUploader(ctx, p.client, t.progress("objects", len(missing)), missing)
 	if _, _, err := store.Pack(tree, up.add); err != nil {
 		return manifest, err

@@ -15,6 +15,13 @@ import (
 // maxServing bounds the requests for objects that are being read for others; what comes on top is dropped and asked again.
 const maxServing = 64
 
+// maxReading of those read at the same time, each at most readAhead bytes and an object more: so what is held for others does
+// not grow with how many ask.
+const (
+	maxReading = 2
+	readAhead  = 1 << 20
+)
+
 // step gives the Core an event and does what it says: first what is to be kept, in one durable write, then the rest. When
 // nothing can be kept any more, nothing may be said any more either: the node stops taking part, and goes on enforcing.
 func (n *Node) step(ctx context.Context, ev mesh.Event) {
@@ -146,6 +153,12 @@ func (n *Node) serve(ctx context.Context, work func()) {
 }
 
 func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
+	select {
+	case n.reading <- struct{}{}:
+		defer func() { <-n.reading }()
+	case <-ctx.Done():
+		return
+	}
 	var objects []mesh.Object
 	size := 0
 	lacks := &mesh.Lacks{}
@@ -162,7 +175,7 @@ func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
 			continue
 		}
 		objects, size = append(objects, mesh.Object{Hash: h, Data: data}), size+len(data)
-		if size > 2<<20 {
+		if size > readAhead {
 			flush()
 		}
 	}

@@ -117,6 +117,7 @@ type Node struct {
 	stopped chan struct{}
 	halted  error // the disk refused a Save: the Core is not stepped any more
 	serving atomic.Int32
+	reading chan struct{} // a place for each that reads objects for others
 	work    sync.WaitGroup
 	enforce *enforcing
 	touch   touch
@@ -140,6 +141,7 @@ func New(cfg Config, ports Ports) (*Node, error) {
 		cfg: cfg, ports: ports, log: cfg.Logger,
 		asks: make(chan ask), done: make(chan any, 256), replies: map[uint64]chan mesh.Answer{},
 		changed: make(chan struct{}, 1), leaving: make(chan struct{}), stopped: make(chan struct{}),
+		reading: make(chan struct{}, maxReading),
 	}
 	n.enforce = newEnforcing(n)
 	if err := n.load(context.Background()); err != nil {

@@ -31,7 +31,10 @@ const (
 	// data. No value is that large, so the value log stays empty.
 	inline     = store.MaxBatch
 	valueLog   = 1 << 20 // the smallest that the library takes
-	tableSize  = 2 << 20
+	// tableSize is that of all levels. A compaction of the library builds up to 18 tables at a time, each in a buffer of twice
+	// its size, and two compactions may run: with 2 MiB, doubled from level to level as the library does it by itself, a push of
+	// 192 MiB took 320 MiB of memory.
+	tableSize  = 1 << 20
 	memTables  = 2
 	compactors = 2
 
@@ -131,7 +134,9 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 	if err := verifyTables(dir); err != nil {
 		return nil, err
 	}
-	return badger.Open(badger.DefaultOptions(dir).
+	defaults := badger.DefaultOptions(dir)
+	defaults.TableSizeMultiplier = 1
+	return badger.Open(defaults.
 		WithReadOnly(readOnly).
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // one goroutine writes
