@@ -29,12 +29,14 @@ const (
 	memTable = 4 << 20
 	// inline is the size from which values would go to the library's value log, whose collection and sync errors can lose
 	// data. No value is that large, so the value log stays empty.
-	inline     = store.MaxBatch
-	valueLog   = 1 << 20 // the smallest that the library takes
+	inline   = store.MaxBatch
+	valueLog = 1 << 20 // the smallest that the library takes
 	// tableSize is that of all levels. A compaction of the library builds up to 18 tables at a time, each in a buffer of twice
 	// its size, and two compactions may run: with 2 MiB, doubled from level to level as the library does it by itself, a push of
 	// 192 MiB took 320 MiB of memory.
-	tableSize  = 1 << 20
+	tableSize = 1 << 20
+	// blockSize has room for the largest object: the library's builder allocates a block that outgrows its size three times over.
+	blockSize  = store.MaxObject + 4<<10
 	memTables  = 2
 	compactors = 2
 
@@ -144,6 +146,7 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 		WithNumMemtables(memTables).
 		WithNumCompactors(compactors).
 		WithBaseTableSize(tableSize).
+		WithBlockSize(blockSize).
 		WithValueThreshold(inline).
 		WithValueLogFileSize(valueLog).
 		WithCompression(options.None). // and so no block cache: tables are memory-mapped
