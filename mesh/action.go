@@ -36,6 +36,8 @@ type (
 	}
 	// StoreObjects makes verified objects durable and answers with Stored.
 	StoreObjects struct{ Objects [][]byte }
+	// VerifyObjects reads objects and compares them with their hashes; it is answered with Verified.
+	VerifyObjects struct{ Hashes []store.Hash }
 	// CheckTree asks what is missing of a tree; it is answered with TreeChecked.
 	CheckTree struct{ Manifest store.Hash }
 	// Converge makes the machine match a revision whose objects are all here.
@@ -72,19 +74,20 @@ type (
 	}
 )
 
-func (Save) action()         {}
-func (Send) action()         {}
-func (SendObjects) action()  {}
-func (SendReport) action()   {}
-func (StoreObjects) action() {}
-func (CheckTree) action()    {}
-func (Converge) action()     {}
-func (Hint) action()         {}
-func (Learn) action()        {}
-func (Drop) action()         {}
-func (Answer) action()       {}
-func (AnswerReport) action() {}
-func (Note) action()         {}
+func (Save) action()          {}
+func (Send) action()          {}
+func (SendObjects) action()   {}
+func (SendReport) action()    {}
+func (StoreObjects) action()  {}
+func (VerifyObjects) action() {}
+func (CheckTree) action()     {}
+func (Converge) action()      {}
+func (Hint) action()          {}
+func (Learn) action()         {}
+func (Drop) action()          {}
+func (Answer) action()        {}
+func (AnswerReport) action()  {}
+func (Note) action()          {}
 
 // String is for people.
 func (n Note) String() string {

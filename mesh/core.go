@@ -19,6 +19,7 @@ type Config struct {
 	Seed     uint64        // of jitter, the choice of peers and ballots; to differ at each start
 	Replicas int           // copies of each object; 0: DefaultReplicas
 	Grace    time.Duration // how long a node is dead before it is out of the ring; 0: DefaultGrace
+	Scrub    time.Duration // how long one reading of everything takes; 0: DefaultScrub
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
@@ -67,6 +68,9 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	}
 	if cfg.Grace == 0 {
 		cfg.Grace = DefaultGrace
+	}
+	if cfg.Scrub == 0 {
+		cfg.Scrub = DefaultScrub
 	}
 	if cfg.Place == nil || len(cfg.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("mesh: a core needs a key and a placement")
@@ -159,6 +163,8 @@ func (c *Core) take(ev Event) {
 		c.stored(ev)
 	case Lost:
 		c.lost(ev.Hash)
+	case Verified:
+		c.verified(ev)
 	case TreeChecked:
 		c.treeChecked(ev)
 	case Push:
@@ -244,6 +250,7 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 func (c *Core) start() {
 	c.startRoster()
 	c.startRepair()
+	c.startScrub()
 	c.startLogs()
 	c.startHeads()
 	c.startPushes()

@@ -27,6 +27,8 @@ type (
 	}
 	// Lost says that an object's bytes were found missing or damaged.
 	Lost struct{ Hash store.Hash }
+	// Verified answers VerifyObjects: of those that were asked about, these are missing or damaged.
+	Verified struct{ Bad []store.Hash }
 	// TreeChecked answers CheckTree. Missing are the next objects to fetch; when there are none, Objects are all that the
 	// tree is made of, its manifest among them. Err: it is not a tree.
 	TreeChecked struct {
@@ -102,6 +104,7 @@ func (Gossiped) event()    {}
 func (Received) event()    {}
 func (Stored) event()      {}
 func (Lost) event()        {}
+func (Verified) event()    {}
 func (TreeChecked) event() {}
 func (Push) event()        {}
 func (Replicate) event()   {}

@@ -31,6 +31,7 @@ type objects struct {
 	outbox  map[membership.NodeID]*outbox
 	jobs    []*job
 	fetches fetches
+	scrub   scrub
 }
 
 // storing is an object on its way to the disk, and who waits for the word that it is there.

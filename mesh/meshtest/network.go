@@ -65,6 +65,7 @@ type Node struct {
 	Up       bool
 	Answers  map[uint64]mesh.Answer
 	Applied  []store.Head // each Converge, since the beginning
+	Verified int          // objects that the scrub read
 	network  *Network
 	key      ed25519.PrivateKey
 	roster   []membership.Signed // what it began with
@@ -341,6 +342,8 @@ func (n *Node) do(a mesh.Action) {
 		}
 	case mesh.StoreObjects:
 		n.later(time.Duration(1+w.dice.IntN(4))*time.Millisecond, func() { n.step(n.Put(a.Objects...)) })
+	case mesh.VerifyObjects:
+		n.later(10*time.Millisecond, func() { n.step(n.verify(a.Hashes)) })
 	case mesh.CheckTree:
 		n.later(time.Millisecond, func() {
 			n.step(mesh.DoCheckTree(context.Background(), a.Manifest, n.get, n.has))
@@ -377,6 +380,17 @@ func (w *Network) hint(from, to *Node, data []byte) {
 			to.step(mesh.Gossiped{Event: membership.Event{Hint: data}}) // a rumour: nobody knows who began it
 		}
 	})
+}
+
+func (n *Node) verify(hashes []store.Hash) (ev mesh.Verified) {
+	n.Verified += len(hashes)
+	for _, h := range hashes {
+		if _, err := n.get(context.Background(), h); err != nil {
+			delete(n.objects, h)
+			ev.Bad = append(ev.Bad, h)
+		}
+	}
+	return ev
 }
 
 // Put keeps objects, as a completed write does, and returns the event that tells of it.

@@ -58,6 +58,8 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 		n.serve(ctx, func() { n.sendReport(ctx, a) })
 	case mesh.StoreObjects:
 		n.work.Go(func() { n.post(ctx, n.storeObjects(ctx, a.Objects)) })
+	case mesh.VerifyObjects:
+		n.work.Go(func() { n.post(ctx, n.verify(ctx, a.Hashes)) })
 	case mesh.CheckTree:
 		n.work.Go(func() { n.post(ctx, mesh.DoCheckTree(ctx, a.Manifest, n.local, n.objects.Has)) })
 	case mesh.Converge:
@@ -200,6 +202,20 @@ func (n *Node) storeObjects(ctx context.Context, objects [][]byte) mesh.Stored {
 		ev.Objects = append(ev.Objects, mesh.Kept{Hash: store.HashOf(data), Size: len(data)})
 	}
 	_, ev.Err = n.objects.Put(ctx, objects)
+	return ev
+}
+
+// verify reads objects for the scrub. Only what is surely bad is told: a store that cannot be read at all is another matter.
+func (n *Node) verify(ctx context.Context, hashes []store.Hash) (ev mesh.Verified) {
+	for _, h := range hashes {
+		_, err := n.objects.Get(ctx, h)
+		if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
+			ev.Bad = append(ev.Bad, h)
+		} else if err != nil && ctx.Err() == nil {
+			n.log.Warn("scrub cannot read", "error", err)
+			break
+		}
+	}
 	return ev
 }
 

@@ -77,7 +77,9 @@ var _ store.KV = (*KV)(nil)
 
 // Open opens or creates the store. With less free disk than the reserve it opens for reading alone, and begins to take
 // writes when there is room again. It fails with store.ErrReserve when not even that is possible, and with
-// store.ErrCorrupt when a table does not match its checksums: what is lost then cannot be known, so nothing is guessed.
+// store.ErrCorrupt when a table does not match its checksums and may have held more than objects: what is lost then cannot be
+// known, so nothing is guessed. Objects in a damaged table are missing, or ErrCorrupt when they are read, until they are
+// written again.
 func Open(opt Options) (*KV, error) {
 	kv := &KV{disk: newDisk(opt), log: opt.Logger, sync: (*badger.Txn).Commit}
 	if kv.log == nil {
@@ -133,7 +135,10 @@ func isChecksum(err error) bool {
 }
 
 func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, error) {
-	if err := verifyTables(dir); err != nil {
+	spared := func(table string, err error) {
+		log.Warn("objects on the disk are damaged; peers have copies", "table", table, "error", err)
+	}
+	if err := verifyTables(dir, spared); err != nil {
 		return nil, err
 	}
 	defaults := badger.DefaultOptions(dir)
@@ -307,7 +312,7 @@ func (kv *KV) Verify(ctx context.Context) error {
 	err := ctx.Err()
 	for try := 0; try < verifyTries && ctx.Err() == nil; try++ {
 		// Compaction may delete a table before it is read; the next list is without it.
-		if err = verifyTables(kv.disk.dir); !errors.Is(err, os.ErrNotExist) {
+		if err = verifyTables(kv.disk.dir, nil); !errors.Is(err, os.ErrNotExist) {
 			break
 		}
 	}
