@@ -30,6 +30,7 @@ type Catalogue struct {
 	engines     map[string]engine
 	star        *starFiles
 	site        site
+	foundLast   foundExpression
 	secrets     secrets
 	other       *Catalogue // the same tree with stand-ins for its secrets; nil until there is one
 	reopen      func() (*Catalogue, error)

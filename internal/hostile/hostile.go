@@ -180,12 +180,13 @@ func late(functions []states.Function) map[string]func() error {
 	for name, c := range map[string]struct {
 		text, output string
 	}{
-		"an output":    {"${states.a.outputs.path}", long},
-		"many outputs": {fill("${states.a.outputs.path}"), "/a"},
-		"doubled":      {"${ states.a.outputs.path + states.a.outputs.path }", long},
-		"replaced":     {"${ states.a.outputs.path.replace('x', states.a.outputs.path) }", long},
+		"an output":    {"'${states.a.outputs.path}'", long},
+		"many outputs": {"'" + fill("${states.a.outputs.path}") + "'", "/a"},
+		"many lines":   {"|\n" + fill("        ${states.a.outputs.path}\n"), "/a"},
+		"doubled":      {"'${ states.a.outputs.path + states.a.outputs.path }'", long},
+		"replaced":     {"\"${ states.a.outputs.path.replace('x', states.a.outputs.path) }\"", long},
 	} {
-		fsys := tree("states.yaml", "states:\n  a: {file.managed: {path: /a, content: x}}\n  b: {cmd.run: {shell: \""+c.text+"\"}}\n")
+		fsys := tree("states.yaml", "states:\n  a: {file.managed: {path: /a, content: x}}\n  b:\n    cmd.run:\n      shell: "+c.text+"\n")
 		all["late, "+name] = func() error { return resolve(fsys, functions, c.output) }
 	}
 	return all
