@@ -47,6 +47,7 @@ func TestLimits(t *testing.T) {
 		{"too many edges", "states:\n  a: {for_each: \"${vars.l}\", cmd.run: {shell: x}}\n  b: {for_each: \"${vars.l}\", cmd.run: {shell: x}, require: [a]}\n", list(2000), "more than 1000000 edges"},
 		{"a long expression", "states:\n  a: {cmd.run: {shell: \"${" + strings.Repeat("1+", 20_000) + "1}\"}}\n", "", "expression"},
 		{"a deep expression", "states:\n  a: {cmd.run: {shell: \"${" + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000) + "}\"}}\n", "", "expression"},
+		{"many words", "states: {}\n", list(300_000), "more than 400000 words and marks in one file"},
 		{"deep YAML, on one line", "states: " + strings.Repeat("- ", 100_000) + "\n", "", "nested deeper"},
 		{"deep YAML, flow", strings.Repeat("[", 1_000_000), "", "nested deeper"},
 		{"deep YAML, maps in one line", strings.Repeat("{a: ", 200_000), "", "nested deeper"},
@@ -56,7 +57,6 @@ func TestLimits(t *testing.T) {
 		{"many names of one group", "states:\n  a: {for_each: \"${vars.l}\", cmd.run: {shell: x}}\n  b: {cmd.run: {shell: x}, require: [" + strings.Repeat("a,", 150_000) + "a]}\n", list(1000), "more than 1000000 edges"},
 		{"many keys in one map", "states: {}\n", manyKeys(20_000), "more than 16384 keys in one map"},
 		{"many keys in several maps", "states: {}\n", "a:\n" + indented(manyKeys(16_000)) + "b:\n" + indented(manyKeys(16_000)), "more than 16384 keys in one map, or about as much in several"},
-		{"many words", "states: {}\n", "a: [" + strings.Repeat("1,", 200_000) + "1]\n", "more than 393216 words and signs"},
 		{"many problems", "states:\n" + manyMistakes(5000), "", "and 4800 more problems"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

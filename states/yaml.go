@@ -75,8 +75,8 @@ func (r *yamlReader) bounded(tokens token.Tokens) bool {
 	flow, markers, line := 0, 0, 0
 	var maps blockMaps
 	for i, t := range tokens {
-		if i == maxYAMLTokens {
-			r.fail(r.place(t), "put a part of it into another file", "more than %d words and signs in one file", maxYAMLTokens)
+		if i == MaxDocumentTokens {
+			r.fail(r.place(t), "split the file", "more than %d words and marks in one file", MaxDocumentTokens)
 			return false
 		}
 		if t.Position.Line != line {
@@ -97,18 +97,14 @@ func (r *yamlReader) bounded(tokens token.Tokens) bool {
 			return false
 		}
 		if flow == 0 && maps.take(t) > maxMapWork {
-			r.fail(r.place(t), "put some of them into another file", "more than %d keys in one map, or about as much in several", maxMapKeys)
+			r.fail(r.place(t), "split the file", "more than %d keys in one map, or about as much in several", MaxMapKeys)
 			return false
 		}
 	}
 	return true
 }
 
-const (
-	maxYAMLTokens = 3 << 17
-	maxMapKeys    = 16_384
-	maxMapWork    = maxMapKeys * maxMapKeys / 2
-)
+const maxMapWork = MaxMapKeys * MaxMapKeys / 2
 
 // blockMaps counts what the parser copies for the block maps that it is in, by their columns.
 type blockMaps struct {
