@@ -472,7 +472,7 @@ func (j *jinja) wordNear(p Place, word string) Place {
 // isTag: what is written there is a member of tags.
 func (j *jinja) isTag(p Place) bool {
 	line := j.lib.tree.line(p)
-	return p.Column > 0 && p.Column <= len(line) && strings.HasSuffix(line[:p.Column-1], "tags.")
+	return p.Column > 0 && p.Column <= len(line) && isOwnTag(line[:p.Column-1])
 }
 
 var invalidCall = regexp.MustCompile(`tick: |invalid call to (?:filter|function|method|test) '[^']*': |unable to execute test '[^']*': `)
