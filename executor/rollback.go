@@ -192,6 +192,11 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 		}
 		report.States = append(report.States, row)
 	}
+	texts := append(slices.Clone(first.Secrets), led.Secrets...)
+	for _, in := range log.intents {
+		texts = append(texts, in.Secrets...)
+	}
+	maskReport(&report, texts)
 	err = e.closeRollback(led, all)
 	report.TookMS = milliseconds(e.Clock.Now().Sub(began))
 	return report, true, err

@@ -148,7 +148,7 @@ type compilation struct {
 	shared
 }
 
-func (l *Catalogue) compile(in Input) (*Plan, *collector) {
+func (l *Catalogue) compile(in Input) *compilation {
 	l.problems = newCollector(l.tree)
 	l.problems.include(l.base)
 	did := &effects{outermost: true}
@@ -174,7 +174,7 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	}
 	l.room.take(c)
 	c.plan.ReadsFleet = did.reads.fleet
-	return c.plan, c.problems
+	return c
 }
 
 // arrange joins the instances by edges and puts them into the plan in their order.
