@@ -81,9 +81,9 @@ func (l *Catalogue) readModule(e docEntry) (Extension, bool) {
 			l.problems.unknownKey(k, "a module", keyNames(moduleTable))
 		}
 	}
-	for key, given := range map[string]named{"source": source, "sha256": hash} {
+	for i, given := range []named{source, hash} {
 		if given.place == e.place {
-			l.problems.add(e.place, "", "module %q needs %s:", e.key, key)
+			l.problems.add(e.place, "", "module %q needs %s:", e.key, []string{"source", "sha256"}[i])
 		}
 	}
 	if source.name == "" || hash.name == "" {
