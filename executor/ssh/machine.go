@@ -36,6 +36,12 @@ const (
 	sudoAsks  = "shoal-asks-for-a-password "
 )
 
+// A login's environment is its own; of it the place of the cache is kept. Then the script is read, and not a byte behind it.
+const (
+	loginScript = `exec env -i %s LANG=C.UTF-8 ${XDG_CACHE_HOME:+"XDG_CACHE_HOME=$XDG_CACHE_HOME"} sh -c %s`
+	readyScript = `read -r _ _ _ _ g _ </proc/$$/stat; echo "%s${g:-$$}"; eval "$(dd bs=1 count=%d 2>/dev/null)"`
+)
+
 // ErrLost is the kind of error of a connection that broke.
 var ErrLost = errors.New("the connection was lost")
 
@@ -110,8 +116,7 @@ func (m *Machine) begin(ctx context.Context, session *cryptossh.Session, script 
 	if err != nil {
 		return nil, err
 	}
-	line := fmt.Sprintf(`exec %senv -i %s LANG=C.UTF-8 sh -c 'read -r _ _ _ _ g _ </proc/$$/stat; echo "%s${g:-$$}"; eval "$(dd bs=1 count=%d 2>/dev/null)"'`,
-		m.prefix, searchPath, readyWord, len(script))
+	line := "exec " + m.prefix + "sh -c " + quote(fmt.Sprintf(loginScript, searchPath, quote(fmt.Sprintf(readyScript, readyWord, len(script)))))
 	if err := session.Start(line); err != nil {
 		return nil, lost(err)
 	}
