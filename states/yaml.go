@@ -35,6 +35,10 @@ func readYAML(file string, data []byte) (node *docNode, problems []placedError) 
 	if !r.shallow(tokens) {
 		return nil, r.problems
 	}
+	if len(tokens) > MaxDocumentTokens {
+		r.fail(r.place(tokens[MaxDocumentTokens]), "split the file", "more than %d words and marks in one file", MaxDocumentTokens)
+		return nil, r.problems
+	}
 	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, []placedError{r.syntax(err)}
