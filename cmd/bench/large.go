@@ -17,11 +17,8 @@ import (
 
 // benchLarge pushes a tree with one large file to three nodes, then the same with 1 % of it changed, and watches how much
 // memory command and agents take beyond what they had.
-func benchLarge(ctx context.Context, binary, dir string, size int64) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := fleet.New(binary, dir)
+func benchLarge(ctx context.Context, o options) error {
+	f, err := fleet.New(o.binary, o.dir)
 	if err != nil {
 		return err
 	}
@@ -29,7 +26,8 @@ func benchLarge(ctx context.Context, binary, dir string, size int64) error {
 	if err := gather(ctx, f, 3); err != nil {
 		return err
 	}
-	fmt.Printf("\na file of %d MiB in a tree, three nodes\n", size>>20)
+	size := o.file
+	title("a file of %d MiB in a tree, three nodes", size>>20)
 	name, err := largeTree(f, size)
 	if err != nil {
 		return err
