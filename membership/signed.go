@@ -22,6 +22,7 @@ const (
 	DomainRevision   Domain = "shoal/revision/1"
 	DomainAccepted   Domain = "shoal/accepted/1"
 	DomainNodeLog    Domain = "shoal/nodelog/1"
+	DomainKept       Domain = "shoal/kept/1"
 )
 
 // MaxSignatures bounds the signatures of one record that are looked at.

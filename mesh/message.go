@@ -157,6 +157,24 @@ type (
 		Record []byte `cbor:"2,keyasint,omitempty"` // empty: I have none
 		Report []byte `cbor:"3,keyasint,omitempty"`
 	}
+	// CollectAsk: I know these heads; do you know of others, or newer ones, or have you accepted one? CollectTell answers.
+	CollectAsk struct {
+		Round uint64       `cbor:"1,keyasint"`
+		Heads []EnvVersion `cbor:"2,keyasint"`
+	}
+	CollectTell struct {
+		Round uint64 `cbor:"1,keyasint"`
+		Ahead bool   `cbor:"2,keyasint"`
+	}
+	// KeepAsk: sign that you own these and have them. KeepTell answers with a KeptReceipt for those that are so.
+	KeepAsk struct {
+		Round     uint64       `cbor:"1,keyasint"`
+		Placement [32]byte     `cbor:"2,keyasint"`
+		Hashes    []store.Hash `cbor:"3,keyasint"`
+	}
+	KeepTell struct {
+		Receipt membership.Signed `cbor:"1,keyasint"`
+	}
 )
 
 // EnvVersion is an environment and the version of its head that somebody knows; 0: its creation alone.
@@ -205,6 +223,13 @@ func (*StatusTell) kind() byte { return 21 }
 func (*ReportAsk) kind() byte  { return 22 }
 func (*ReportTell) kind() byte { return 23 }
 
+// 24 to 29 are for the registers.
+
+func (*CollectAsk) kind() byte  { return 30 }
+func (*CollectTell) kind() byte { return 31 }
+func (*KeepAsk) kind() byte     { return 32 }
+func (*KeepTell) kind() byte    { return 33 }
+
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
 	1: func() Message { return &RosterAsk{} }, 2: func() Message { return &RosterHave{} },
@@ -219,6 +244,8 @@ var blank = map[byte]func() Message{
 	19: func() Message { return &LogAck{} }, 20: func() Message { return &StatusAsk{} },
 	21: func() Message { return &StatusTell{} }, 22: func() Message { return &ReportAsk{} },
 	23: func() Message { return &ReportTell{} },
+	30: func() Message { return &CollectAsk{} }, 31: func() Message { return &CollectTell{} },
+	32: func() Message { return &KeepAsk{} }, 33: func() Message { return &KeepTell{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

@@ -138,3 +138,10 @@ func (m *ReportAsk) check() error { return checkIDs([]membership.NodeID{m.Node})
 func (m *ReportTell) check() error {
 	return errors.Join(atMost("bytes of a record", len(m.Record), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
 }
+
+func (m *CollectAsk) check() error  { return (&HeadAsk{Heads: m.Heads}).check() }
+func (m *CollectTell) check() error { return nil }
+func (m *KeepAsk) check() error     { return atMost("hashes", len(m.Hashes), maxHashes) }
+func (m *KeepTell) check() error {
+	return atMost("bytes of a receipt", len(m.Receipt.Body), 40*maxHashes)
+}

@@ -54,6 +54,10 @@ func samples() []Message {
 		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4},
 		&ReportAsk{ID: 6, Node: "n1"},
 		&ReportTell{ID: 6, Record: []byte{10}, Report: []byte{11}},
+		&CollectAsk{Round: 7, Heads: []EnvVersion{{Env: "production", Version: 9}}},
+		&CollectTell{Round: 7, Ahead: true},
+		&KeepAsk{Round: 8, Placement: h, Hashes: []store.Hash{h}},
+		&KeepTell{Receipt: signed},
 	}
 }
 
@@ -62,10 +66,12 @@ const wireFixture = "testdata/wire_v1.golden"
 // TestWireFormat: a mesh runs two versions of the program at once while it is upgraded, so the bytes of version 1 stay.
 func TestWireFormat(t *testing.T) {
 	var b strings.Builder
+	last := byte(0)
 	for i, m := range samples() {
-		if int(m.kind()) != i+1 {
+		if m.kind() <= last {
 			t.Errorf("sample %d is of kind %d", i+1, m.kind())
 		}
+		last = m.kind()
 		frame, err := Encode(m)
 		if err != nil {
 			t.Fatal(err)

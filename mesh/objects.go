@@ -32,6 +32,8 @@ type objects struct {
 	jobs    []*job
 	fetches fetches
 	scrub   scrub
+
+	collecting collecting
 }
 
 // storing is an object on its way to the disk, and who waits for the word that it is there.
@@ -43,6 +45,7 @@ type storing struct {
 func newObjects() objects {
 	return objects{
 		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(),
+		collecting: newCollecting(),
 	}
 }
 
@@ -88,6 +91,7 @@ type need struct {
 // replicate begins a job; done is called once, in this Step or a later one. limit 0: for as long as it takes.
 func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(error)) *job {
 	j := &job{needs: make(map[store.Hash]*need, len(hashes)), done: done}
+	c.touch(hashes...)
 	for _, h := range hashes {
 		if _, twice := j.needs[h]; !twice {
 			j.needs[h] = &need{}
@@ -257,6 +261,7 @@ func (c *Core) wanted(h store.Hash) bool {
 
 func (c *Core) onOffer(from membership.NodeID, m *Offer) {
 	answer := &Have{}
+	c.touch(m.Hashes...)
 	for _, h := range m.Hashes {
 		if c.objects.held.has(h) {
 			answer.Have = append(answer.Have, h)
@@ -326,6 +331,10 @@ func (c *Core) onPut(from membership.NodeID, m *Put) {
 			c.fetchFailed(from, o.Hash)
 			continue
 		}
+		if c.objects.collecting.dropping[o.Hash] {
+			continue // it will be brought again
+		}
+		c.touch(o.Hash)
 		if c.objects.held.has(o.Hash) {
 			have = append(have, o.Hash)
 			continue
@@ -360,6 +369,7 @@ func appendNew(ids []membership.NodeID, id membership.NodeID) []membership.NodeI
 // keep makes the node's own bytes durable, such as a revision that came with its head.
 func (c *Core) keep(data []byte) {
 	h := store.HashOf(data)
+	c.touch(h)
 	if _, under := c.objects.storing[h]; under || c.objects.held.has(h) {
 		return
 	}
@@ -377,6 +387,10 @@ func (c *Core) stored(ev Stored) {
 			delete(c.objects.storing, k.Hash)
 			c.objects.pending -= s.size
 		}
+		if c.objects.collecting.dropping[k.Hash] {
+			continue // it may have been deleted again
+		}
+		c.touch(k.Hash)
 		if ev.Err != nil {
 			for _, from := range s.from {
 				c.fetchFailed(from, k.Hash)

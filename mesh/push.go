@@ -20,7 +20,8 @@ const (
 	retryLow   = 15 * time.Second // between attempts at what is staged
 	retryHigh  = 30 * time.Second
 	retrySoon  = 500 * time.Millisecond
-	treeRounds = 8 // manifest, its pieces, the files; more is a peer's mischief
+	pushMost   = time.Hour // of one attempt, however much it moves: see collect.go
+	treeRounds = 8         // manifest, its pieces, the files; more is a peer's mischief
 )
 
 // ErrTooMany is returned when a node has as many pushes as it can remember.
@@ -133,20 +134,20 @@ func (c *Core) attempt(p *push) {
 	}
 	p.attempts++
 	p.attempt, p.trees, p.followed = p.attempts, 0, nil
-	c.watchPush(p, p.attempt, c.now)
+	c.watchPush(p, p.attempt, c.now, c.now.Add(pushMost))
 	p.stage = "its objects"
 	c.emit(CheckTree{Manifest: p.revision.Manifest})
 }
 
 // watchPush stages a push that has not come forward for pushTime. One that still moves objects is not stuck: a large tree takes
 // as long as it takes.
-func (c *Core) watchPush(p *push, attempt uint64, since time.Time) {
+func (c *Core) watchPush(p *push, attempt uint64, since, most time.Time) {
 	c.after(since.Add(pushTime).Sub(c.now), func() {
 		if p.attempt != attempt {
 			return
 		}
-		if moved := p.moved(); moved.After(since) {
-			c.watchPush(p, attempt, moved)
+		if moved := p.moved(); moved.After(since) && c.now.Before(most) {
+			c.watchPush(p, attempt, moved, most)
 			return
 		}
 		c.stage(p)

@@ -166,7 +166,7 @@ func (c *Core) onHashes(from membership.NodeID, m *Hashes) {
 	var lacking []store.Hash
 	for _, h := range m.Hashes {
 		// What is being fetched already is not waited for again: each list would add as many who wait.
-		if c.objects.fetches.open[h] == nil && !c.objects.held.has(h) && slices.Contains(c.owners(h), c.self) {
+		if c.objects.fetches.open[h] == nil && !c.objects.collecting.gone[h] && !c.objects.held.has(h) && slices.Contains(c.owners(h), c.self) {
 			lacking = append(lacking, h)
 		}
 	}

@@ -342,6 +342,15 @@ func (n *Node) do(a mesh.Action) {
 		}
 	case mesh.StoreObjects:
 		n.later(time.Duration(1+w.dice.IntN(4))*time.Millisecond, func() { n.step(n.Put(a.Objects...)) })
+	case mesh.ReachObjects:
+		n.later(10*time.Millisecond, func() { n.step(mesh.DoReach(context.Background(), a, w.anywhere(n))) })
+	case mesh.DropObjects:
+		n.later(5*time.Millisecond, func() {
+			for _, h := range a.Hashes {
+				delete(n.objects, h)
+			}
+			n.step(mesh.Dropped{Hashes: a.Hashes})
+		})
 	case mesh.VerifyObjects:
 		n.later(10*time.Millisecond, func() { n.step(n.verify(a.Hashes)) })
 	case mesh.CheckTree:
@@ -380,6 +389,19 @@ func (w *Network) hint(from, to *Node, data []byte) {
 			to.step(mesh.Gossiped{Event: membership.Event{Hint: data}}) // a rumour: nobody knows who began it
 		}
 	})
+}
+
+// anywhere gets an object from the node or whomever it can reach, at once.
+func (w *Network) anywhere(n *Node) store.Getter {
+	return func(ctx context.Context, h store.Hash) ([]byte, error) {
+		data, err := n.get(ctx, h)
+		for _, other := range w.nodes {
+			if err != nil && w.reach(n, other) {
+				data, err = other.get(ctx, h)
+			}
+		}
+		return data, err
+	}
 }
 
 func (n *Node) verify(hashes []store.Hash) (ev mesh.Verified) {

@@ -58,6 +58,10 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 		n.serve(ctx, func() { n.sendReport(ctx, a) })
 	case mesh.StoreObjects:
 		n.work.Go(func() { n.post(ctx, n.storeObjects(ctx, a.Objects)) })
+	case mesh.ReachObjects:
+		n.work.Go(func() { n.post(ctx, mesh.DoReach(ctx, a, n.get)) })
+	case mesh.DropObjects:
+		n.work.Go(func() { n.post(ctx, mesh.Dropped{Hashes: a.Hashes, Err: n.objects.Drop(ctx, a.Hashes)}) })
 	case mesh.VerifyObjects:
 		n.work.Go(func() { n.post(ctx, n.verify(ctx, a.Hashes)) })
 	case mesh.CheckTree:

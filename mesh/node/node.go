@@ -45,6 +45,9 @@ type Config struct {
 	Replicas int
 	Grace    time.Duration
 	Scrub    time.Duration // as mesh.Config has it
+	// Keep, Forget: as mesh.Config has them.
+	Keep   int
+	Forget time.Duration
 	// Volatile: as mesh.Config has it; it goes with a KV that is Volatile and will be empty at the next start.
 	Volatile bool
 	// FullCheck is about how often everything is enforced again without a reason; 0: DefaultFullCheck.
@@ -185,7 +188,7 @@ func (n *Node) load(ctx context.Context) error {
 		roster = remembered
 	}
 	n.core, err = mesh.New(mesh.Config{
-		Key: n.cfg.Key, Seed: n.cfg.Seed, Replicas: n.cfg.Replicas, Grace: n.cfg.Grace, Scrub: n.cfg.Scrub, Place: n.cfg.Place,
+		Key: n.cfg.Key, Seed: n.cfg.Seed, Replicas: n.cfg.Replicas, Grace: n.cfg.Grace, Scrub: n.cfg.Scrub, Keep: n.cfg.Keep, Forget: n.cfg.Forget, Place: n.cfg.Place,
 		Volatile: n.cfg.Volatile, Joins: len(n.cfg.Join) > 0,
 	}, roster, time.Now(), saved, kept)
 	if err != nil {
