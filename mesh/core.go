@@ -263,6 +263,8 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onReportAsk(from, m)
 	case *ReportTell:
 		c.onReportTell(from, m)
+	case *Groups:
+		c.onGroups(from, m)
 	case *CollectAsk:
 		c.onCollectAsk(from, m)
 	case *CollectTell:

@@ -115,10 +115,12 @@ type (
 		Placement [32]byte `cbor:"1,keyasint"`
 		Root      [32]byte `cbor:"2,keyasint"`
 	}
-	// Digests answers Compare when the roots differ: the partitions that both own and that are not empty here.
+	// Digests answers Groups: of the groups that differ, the partitions that both own and that are not empty here. Without
+	// Groups it is about all of them.
 	Digests struct {
 		Placement  [32]byte          `cbor:"1,keyasint"`
 		Partitions []PartitionDigest `cbor:"2,keyasint"`
+		Groups     []uint8           `cbor:"3,keyasint,omitempty"`
 	}
 	// Hashes lists what the sender has of some partitions; both sides then fetch what they lack. With Answer unset the
 	// receiver lists its own in return.
@@ -156,6 +158,11 @@ type (
 		ID     uint64 `cbor:"1,keyasint"`
 		Record []byte `cbor:"2,keyasint,omitempty"` // empty: I have none
 		Report []byte `cbor:"3,keyasint,omitempty"`
+	}
+	// Groups answers Compare when the roots differ: the digests of groups of partitions, as far as both own them.
+	Groups struct {
+		Placement [32]byte      `cbor:"1,keyasint"`
+		Groups    []GroupDigest `cbor:"2,keyasint"`
 	}
 	// CollectAsk: I know these heads; do you know of others, or newer ones, or have you accepted one? CollectTell answers.
 	CollectAsk struct {
@@ -199,6 +206,13 @@ type PartitionDigest struct {
 	Xor       [16]byte // of the first halves of the hashes
 }
 
+// GroupDigest sums up what somebody has of the partitions of a group, as far as the other owns them too.
+type GroupDigest struct {
+	_     struct{} `cbor:",toarray"`
+	Group uint8
+	Sum   [16]byte // of the digests of its partitions
+}
+
 func (*RosterAsk) kind() byte  { return 1 }
 func (*RosterHave) kind() byte { return 2 }
 func (*RosterTell) kind() byte { return 3 }
@@ -229,6 +243,7 @@ func (*CollectAsk) kind() byte  { return 30 }
 func (*CollectTell) kind() byte { return 31 }
 func (*KeepAsk) kind() byte     { return 32 }
 func (*KeepTell) kind() byte    { return 33 }
+func (*Groups) kind() byte      { return 34 }
 
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
@@ -246,6 +261,7 @@ var blank = map[byte]func() Message{
 	23: func() Message { return &ReportTell{} },
 	30: func() Message { return &CollectAsk{} }, 31: func() Message { return &CollectTell{} },
 	32: func() Message { return &KeepAsk{} }, 33: func() Message { return &KeepTell{} },
+	34: func() Message { return &Groups{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

@@ -107,7 +107,25 @@ func (m *Digests) check() error {
 			return fmt.Errorf("partition %d", p.Partition)
 		}
 	}
-	return atMost("partitions", len(m.Partitions), ring.Partitions)
+	return errors.Join(atMost("partitions", len(m.Partitions), ring.Partitions), checkGroups(m.Groups))
+}
+
+func checkGroups(groups []uint8) error {
+	for _, g := range groups {
+		if g >= repairGroups {
+			return fmt.Errorf("group %d", g)
+		}
+	}
+	return atMost("groups", len(groups), repairGroups)
+}
+
+func (m *Groups) check() error {
+	for _, g := range m.Groups {
+		if g.Group >= repairGroups {
+			return fmt.Errorf("group %d", g.Group)
+		}
+	}
+	return atMost("groups", len(m.Groups), repairGroups)
 }
 
 func (m *Hashes) check() error {

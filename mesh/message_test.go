@@ -58,6 +58,7 @@ func samples() []Message {
 		&CollectTell{Round: 7, Ahead: true},
 		&KeepAsk{Round: 8, Placement: h, Hashes: []store.Hash{h}},
 		&KeepTell{Receipt: signed},
+		&Groups{Placement: h, Groups: []GroupDigest{{Group: 3, Sum: [16]byte(h[:16])}}},
 	}
 }
 

@@ -32,6 +32,7 @@ type objects struct {
 	jobs    []*job
 	fetches fetches
 	scrub   scrub
+	pace    pace
 
 	collecting collecting
 }

@@ -9,13 +9,15 @@ import (
 	"shoal/store"
 )
 
-// Repair brings back what an owner missed. Any two that own partitions in common compare the digests of those, and of the
-// partitions that differ exchange the lists of hashes; each fetches what it lacks:
+// Repair brings back what an owner missed. Any two that own partitions in common compare a tree of digests of three levels (root,
+// 64 groups of 64 partitions, partitions: Merkle, 1987), and of the partitions that differ exchange the lists of hashes; each
+// fetches what it lacks:
 //
 //	A ── Compare(root) ──▶ B        nothing more when B's root is the same
-//	A ◀── Digests ──────── B        of all partitions in common
-//	A ── Hashes ─────────▶ B        of at most maxDiffer that differ; B fetches what it lacks
-//	A ◀── Hashes(answer) ─ B        A fetches what it lacks
+//	A ◀── Groups ───────── B        of all partitions in common
+//	A ── Digests ────────▶ B        of the partitions of the groups that differ
+//	A ◀── Hashes ───────── B        of at most maxDiffer that differ; A fetches what it lacks
+//	A ── Hashes(answer) ─▶ B        B fetches what it lacks
 //
 // The next exchange goes on where this one stopped.
 //
@@ -24,9 +26,13 @@ import (
 
 // Limits of one exchange.
 const (
-	maxDiffer     = 256  // partitions
-	maxListed     = 4096 // hashes
-	maxRepairOpen = 4096 // objects that are being fetched, when a peer may still add to them
+	maxDiffer = 256  // partitions
+	maxListed = 4096 // hashes
+	// maxRepair objects are begun to be fetched within repairWindow, whatever more peers list: 128 MiB at most.
+	maxRepair    = 512
+	repairWindow = 10 * time.Second
+	repairGroups = 64
+	groupSize    = ring.Partitions / repairGroups
 )
 
 func (c *Core) startRepair() {
@@ -47,6 +53,22 @@ type sweep struct {
 	next  ring.Partition
 	added uint64 // holdings.added when the sweep began
 	ended time.Time
+}
+
+// pace is how many objects repair has begun to fetch lately.
+type pace struct {
+	since time.Time
+	taken int
+}
+
+// take grants at most n more.
+func (p *pace) take(now time.Time, n int) int {
+	if now.Sub(p.since) >= repairWindow {
+		p.since, p.taken = now, 0
+	}
+	n = max(0, min(n, maxRepair-p.taken))
+	p.taken += n
+	return n
 }
 
 // handBack offers a peer what it owns of that which this node holds for others, at most maxOffer objects at a time. Most of it
@@ -111,14 +133,37 @@ func (c *Core) onCompare(from membership.NodeID, m *Compare) {
 	if m.Root == c.objects.held.root(parts) {
 		return
 	}
+	c.send(from, &Groups{Placement: c.placement.digest, Groups: c.objects.held.groups(parts)})
+}
+
+// onGroups answers with the partitions of the groups that differ.
+func (c *Core) onGroups(from membership.NodeID, m *Groups) {
+	if m.Placement != c.placement.digest {
+		return
+	}
+	theirs := make(map[uint8][16]byte, len(m.Groups))
+	for _, g := range m.Groups {
+		theirs[g.Group] = g.Sum
+	}
+	parts := c.common(from)
 	answer := &Digests{Placement: c.placement.digest}
+	for _, g := range c.objects.held.groups(parts) {
+		if theirs[g.Group] != g.Sum {
+			answer.Groups = append(answer.Groups, g.Group)
+		}
+	}
+	if len(answer.Groups) == 0 {
+		return
+	}
 	for _, p := range parts {
-		if d := c.objects.held.digest(p); d.Count > 0 {
+		if d := c.objects.held.digest(p); d.Count > 0 && slices.Contains(answer.Groups, groupOf(p)) {
 			answer.Partitions = append(answer.Partitions, d)
 		}
 	}
 	c.send(from, answer)
 }
+
+func groupOf(p ring.Partition) uint8 { return uint8(p / groupSize) }
 
 func (c *Core) onDigests(from membership.NodeID, m *Digests) {
 	if m.Placement != c.placement.digest {
@@ -130,6 +175,9 @@ func (c *Core) onDigests(from membership.NodeID, m *Digests) {
 	}
 	var differ []ring.Partition
 	for _, p := range c.common(from) {
+		if len(m.Groups) > 0 && !slices.Contains(m.Groups, groupOf(p)) {
+			continue
+		}
 		their := theirs[p]
 		their.Partition = p
 		if their != c.objects.held.digest(p) {
@@ -170,8 +218,8 @@ func (c *Core) onHashes(from membership.NodeID, m *Hashes) {
 			lacking = append(lacking, h)
 		}
 	}
-	if len(lacking) > 0 && len(c.objects.fetches.open) < maxRepairOpen {
-		c.fetch(lacking, fetchTimeout, func(error) {})
+	if n := c.objects.pace.take(c.now, min(len(lacking), maxRepair-len(c.objects.fetches.open))); n > 0 {
+		c.fetch(lacking[:n], fetchTimeout, func(error) {})
 	}
 	if !m.Answer {
 		c.list(from, m.Partitions, true)

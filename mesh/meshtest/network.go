@@ -426,6 +426,9 @@ func (n *Node) Put(objects ...[]byte) mesh.Stored {
 	return ev
 }
 
+// Keep puts objects on the node's disk and tells it.
+func (n *Node) Keep(objects ...[]byte) { n.step(n.Put(objects...)) }
+
 func (n *Node) get(_ context.Context, h store.Hash) ([]byte, error) {
 	data, ok := n.objects[h]
 	if !ok {
