@@ -148,4 +148,6 @@ type Holding struct {
 	Node    membership.NodeID
 	Objects int
 	Bytes   int64
+	Behind  int // partitions that differ from those of another owner, as far as the node knows
+	Moving  int // objects that the node fetches, or brings to others
 }

@@ -148,6 +148,8 @@ type (
 		Records [][]byte `cbor:"2,keyasint"` // as store.OpenLogEntry reads them
 		Objects int      `cbor:"3,keyasint"`
 		Bytes   int64    `cbor:"4,keyasint"`
+		Behind  int      `cbor:"5,keyasint,omitempty"` // partitions that differ from those of another owner
+		Moving  int      `cbor:"6,keyasint,omitempty"` // objects that are being fetched or brought to others
 	}
 	// ReportAsk and ReportTell fetch a node's last report.
 	ReportAsk struct {

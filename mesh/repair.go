@@ -13,7 +13,7 @@ import (
 // 64 groups of 64 partitions, partitions: Merkle, 1987), and of the partitions that differ exchange the lists of hashes; each
 // fetches what it lacks:
 //
-//	A ── Compare(root) ──▶ B        nothing more when B's root is the same
+//	A ── Compare(root) ──▶ B        answered by no groups when B's root is the same
 //	A ◀── Groups ───────── B        of all partitions in common
 //	A ── Digests ────────▶ B        of the partitions of the groups that differ
 //	A ◀── Hashes ───────── B        of at most maxDiffer that differ; A fetches what it lacks
@@ -100,6 +100,27 @@ func (c *Core) handBack(peer membership.NodeID) {
 	c.pumpOutbox(peer)
 }
 
+// holding is what this node keeps, and how far that is from what it should.
+func (c *Core) holding() Holding {
+	h := Holding{Node: c.self, Objects: c.objects.held.count, Bytes: c.objects.held.bytes, Moving: len(c.objects.fetches.open)}
+	for _, o := range c.objects.outbox {
+		h.Moving += len(o.entries)
+	}
+	for peer, n := range c.placement.behind {
+		if c.alive(peer) {
+			h.Behind = max(h.Behind, n)
+		}
+	}
+	return h
+}
+
+// differs notes what a comparison has shown.
+func (c *Core) differs(peer membership.NodeID, partitions int) {
+	if c.isMember(peer) {
+		c.placement.behind[peer] = partitions
+	}
+}
+
 // common are the partitions that both this node and a peer own, in order.
 func (c *Core) common(peer membership.NodeID) []ring.Partition {
 	if out, ok := c.placement.shared[peer]; ok {
@@ -131,6 +152,8 @@ func (c *Core) onCompare(from membership.NodeID, m *Compare) {
 	}
 	parts := c.common(from)
 	if m.Root == c.objects.held.root(parts) {
+		c.differs(from, 0)
+		c.send(from, &Groups{Placement: c.placement.digest}) // nothing differs
 		return
 	}
 	c.send(from, &Groups{Placement: c.placement.digest, Groups: c.objects.held.groups(parts)})
@@ -139,6 +162,10 @@ func (c *Core) onCompare(from membership.NodeID, m *Compare) {
 // onGroups answers with the partitions of the groups that differ.
 func (c *Core) onGroups(from membership.NodeID, m *Groups) {
 	if m.Placement != c.placement.digest {
+		return
+	}
+	if len(m.Groups) == 0 {
+		c.differs(from, 0)
 		return
 	}
 	theirs := make(map[uint8][16]byte, len(m.Groups))
@@ -153,6 +180,7 @@ func (c *Core) onGroups(from membership.NodeID, m *Groups) {
 		}
 	}
 	if len(answer.Groups) == 0 {
+		c.differs(from, 0)
 		return
 	}
 	for _, p := range parts {
@@ -184,6 +212,7 @@ func (c *Core) onDigests(from membership.NodeID, m *Digests) {
 			differ = append(differ, p)
 		}
 	}
+	c.differs(from, len(differ))
 	c.list(from, differ, false)
 }
 
@@ -222,6 +251,7 @@ func (c *Core) onHashes(from membership.NodeID, m *Hashes) {
 		c.fetch(lacking[:n], fetchTimeout, func(error) {})
 	}
 	if !m.Answer {
+		c.differs(from, len(m.Partitions)) // at least
 		c.list(from, m.Partitions, true)
 	}
 }

@@ -75,7 +75,20 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 		m, _ := shown.roster.Lookup(node.ID, time.Now())
 		info.Nodes = append(info.Nodes, mesh.RingNode{Name: m.Name, ID: node.ID, Zone: node.Zone, Objects: -1, Bytes: -1})
 	}
+	here := map[membership.NodeID]bool{}
+	for _, m := range shown.members {
+		here[m.ID] = m.Status == membership.Alive || m.Status == membership.Suspect
+	}
 	for p := range ring.Partition(ring.Partitions) {
+		copies := 0
+		for _, id := range shown.ring.Owners(p, replicas) {
+			if here[id] {
+				copies++
+			}
+		}
+		if copies < min(replicas, len(info.Nodes)) {
+			info.UnderReplicated++
+		}
 		for i, id := range shown.ring.Owners(p, replicas) {
 			info.Nodes[at[id]].Owned++
 			if i == 0 {
@@ -86,6 +99,7 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 	for _, h := range g.Holdings {
 		if i, ok := at[h.Node]; ok {
 			info.Nodes[i].Objects, info.Nodes[i].Bytes = h.Objects, h.Bytes
+			info.Nodes[i].Behind, info.Nodes[i].Moving = h.Behind, h.Moving
 		}
 	}
 	return info, nil
