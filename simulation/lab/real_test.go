@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"shoal/simulation/lab"
 )
 
@@ -49,6 +51,7 @@ func (ex real) try(t *testing.T) {
 	for _, m := range ex.hosts {
 		names = append(names, m.name)
 	}
+	unlock := lockPackages(t)
 	_, hosts := up(t, names...)
 	debs := t.TempDir()
 	if len(ex.packages) > 0 {
@@ -59,14 +62,19 @@ func (ex real) try(t *testing.T) {
 			t.Skipf("SKIPPED: no packages here: %v", err)
 		}
 	}
+	for _, h := range hosts {
+		// A host has the machine's package database as it is now, whatever becomes of that: overlayfs copies what is touched.
+		must(t, h, "find /var/lib/dpkg /var/lib/apt/extended_states -type f -exec touch -ac {} +")
+	}
+	unlock()
 	install(t, hosts...)
 	before := make([]map[string]string, len(hosts))
 	for i, h := range hosts {
 		if err := h.Stock(debs); err != nil {
 			t.Fatal(err)
 		}
-		// A container's policy that installed services are not started is not a machine's.
-		must(t, h, "rm -f /usr/sbin/policy-rc.d; "+ex.arrange)
+		// The habits of a container's image are not those of a machine: to start no installed service, and to keep no package.
+		must(t, h, "rm -f /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/docker-clean; "+ex.arrange)
 		copyTree(t, h, "../../examples/real/"+ex.name, "/root/tree")
 		write(t, h, "/root/empty", map[string]string{"site.yaml": "targets: []\n"})
 		before[i] = etc(t, h)
@@ -87,6 +95,21 @@ func (ex real) try(t *testing.T) {
 		purge(t, h)
 		sameEtc(t, h, before[i], etc(t, h))
 	}
+}
+
+// lockPackages waits for tests that change the machine's own packages, as those of executor/local do.
+func lockPackages(t *testing.T) (unlock func()) {
+	t.Helper()
+	folder, err := os.Open("/var/lib/dpkg")
+	if err != nil {
+		t.Skipf("SKIPPED: no dpkg here: %v", err)
+	}
+	unlock = func() { folder.Close() }
+	t.Cleanup(unlock)
+	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return unlock
 }
 
 // apply applies a tree and returns how many states changed something.
