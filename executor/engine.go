@@ -69,6 +69,7 @@ func (e *Engine) Check(ctx context.Context, plan *states.Plan, contents Contents
 	}
 	r.foresee()
 	r.show()
+	r.mask()
 	return r.report.Report
 }
 
@@ -95,6 +96,7 @@ func (e *Engine) Apply(ctx context.Context, plan *states.Plan, contents Contents
 			r.report.Error = err.Error() // the caches: the machine is as the result says
 		}
 	}
+	r.mask()
 	return r.report.Report
 }
 

@@ -164,6 +164,10 @@ type Packages interface {
 	// package's configuration and data, takes what a transaction that failed left half installed, and passes over what is not
 	// there. Everything is fetched before anything is touched.
 	ChangePackages(ctx context.Context, install []Package, remove []string) error
+	// Leftovers returns those of names that are not installed and left their configuration and data, sorted.
+	Leftovers(ctx context.Context, names []string) ([]string, error)
+	// PurgePackages takes away what packages that are not installed left, and passes over those that left nothing.
+	PurgePackages(ctx context.Context, names []string) error
 	SetHold(ctx context.Context, name string, hold bool) error
 	// RefreshPackages fetches the lists of one repository, by the name of its file without its ending, or of all (""). Lists
 	// of all that were fetched within maxAge are left.

@@ -214,6 +214,8 @@ type begin struct {
 	Version  uint64   `cbor:"3,keyasint"`
 	Revision string   `cbor:"4,keyasint"`
 	Stages   []string `cbor:"5,keyasint"` // paths that contents are staged for
+	// Secrets are the texts that no report of a rollback may show.
+	Secrets []string `cbor:"6,keyasint,omitempty"`
 }
 
 type intent struct {
@@ -226,6 +228,8 @@ type intent struct {
 	Staged string `cbor:"5,keyasint,omitempty"`
 	Note   string `cbor:"6,keyasint,omitempty"`
 	Turn   int    `cbor:"7,keyasint,omitempty"`
+	// Secrets are those that were found out when its parameters were known.
+	Secrets []string `cbor:"8,keyasint,omitempty"`
 }
 
 type done struct {

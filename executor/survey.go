@@ -43,6 +43,7 @@ func (r *run) survey(ctx context.Context) {
 		return
 	}
 	r.owned.led = led
+	r.secrets.add(led.Secrets)
 	r.findRemovals()
 	r.answers.provided, r.answers.touched, r.answers.needed = map[provision]bool{}, map[string]bool{}, map[int]bool{}
 	r.seen = make([]outcome, len(r.plan.Invocations))

@@ -17,6 +17,10 @@ type task struct {
 	params   Params
 	written  Params // as the plan has them; nil where nothing in them is known later
 	reaction bool   // runs only when notified
+	// hidden are the parameters that hold a secret; secret: there are any.
+	hidden map[string]bool
+	secret bool
+	texts  []string // of the secrets that were found out in the run
 
 	found finding
 	work  progress
@@ -90,6 +94,7 @@ func (r *run) buildTasks() error {
 			if r.values.find(t.params) {
 				t.written = t.params
 			}
+			t.conceal()
 			t.makes()
 			order++
 			listed[p] = t
@@ -151,6 +156,7 @@ func (r *run) reactionOf(t *task) (*task, error) {
 	if r.values.find(params) {
 		reaction.written = params
 	}
+	reaction.conceal()
 	reaction.makes()
 	return reaction, nil
 }

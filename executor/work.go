@@ -181,7 +181,7 @@ func (r *run) takeBack(ctx context.Context, t *task) error {
 	if t.work.saved == nil || r.failure.policy == onRollback || !t.work.saved.Reversible {
 		return nil
 	}
-	if err := r.e.revert(context.WithoutCancel(ctx), *t.work.saved); err != nil {
+	if err := r.e.revert(context.WithoutCancel(ctx), *t.work.saved, true); err != nil {
 		return fmt.Errorf("and undoing it: %w", err)
 	}
 	return nil

@@ -30,6 +30,7 @@ type StateFile []*State
 // State is one State as written: a StatePart for each function it names, and how it relates to other States.
 type State struct {
 	id         string
+	full       string // component/id, from when it was first declared
 	place      Place
 	parts      []StatePart
 	requisites []requisite

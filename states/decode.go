@@ -265,6 +265,14 @@ func (d *decoder) deferred(depth int) Deferred {
 		}
 	}
 	v.Secret, v.Place = d.uint() == 1, d.place()
+	if d.uint() == 1 {
+		if depth > maxValueDepth {
+			d.failed = true
+			return v
+		}
+		twin := d.deferred(depth + 1)
+		v.Twin = &twin
+	}
 	v.Each = d.entries(depth)
 	return v
 }

@@ -202,6 +202,14 @@ func (e *encoder) deferred(d Deferred, depth int) error {
 	}
 	e.bool(d.Secret)
 	e.place(d.Place)
+	if e.bool(d.Twin != nil); d.Twin != nil {
+		if depth > maxValueDepth {
+			return errors.New("nested too deeply")
+		}
+		if err := e.deferred(*d.Twin, depth+1); err != nil {
+			return err
+		}
+	}
 	if d.Each == nil {
 		e.number(0)
 		return nil

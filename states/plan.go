@@ -136,7 +136,10 @@ type Deferred struct {
 	// Reads lists all outputs that it may read.
 	Reads  []OutputRef
 	Secret bool
-	Place  Place
+	// Twin is the same with stand-ins in the place of the secrets that it reads: where its value differs, it holds one. nil:
+	// Secret says whether all of it is one.
+	Twin  *Deferred
+	Place Place
 }
 
 // OutputRef names one output of one invocation.
