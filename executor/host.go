@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -107,6 +109,22 @@ type Request struct {
 	// Limit is the most bytes that it may have.
 	Limit   int64
 	Headers map[string]string
+	// Hosts are those that it may go to, redirects included: names, or *.domain for all below a domain. nil: any.
+	Hosts []string
+}
+
+// Allows tells whether a host, without its port, is one of r.Hosts.
+func (r Request) Allows(host string) bool {
+	if r.Hosts == nil {
+		return true
+	}
+	host = strings.ToLower(host)
+	return slices.ContainsFunc(r.Hosts, func(allowed string) bool {
+		if domain, below := strings.CutPrefix(allowed, "*"); below {
+			return strings.HasSuffix(host, domain)
+		}
+		return host == allowed
+	})
 }
 
 // ErrFetch is the kind of every error of a Fetch that has to do with what is fetched rather than with where it is put.

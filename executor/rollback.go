@@ -119,7 +119,11 @@ func (in intent) stages(e *Engine) (paths []string) {
 }
 
 func (e *Engine) callOf(c call) (Module, Params, error) {
-	m, err := e.module(c.Function)
+	open := func() (Module, error) { return e.module(c.Function) }
+	if c.Extension != "" {
+		open = func() (Module, error) { return e.kept(c) }
+	}
+	m, err := open()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,8 +136,11 @@ func (e *Engine) settle(ctx context.Context, log logbook) []undone {
 	var out []undone
 	asked := map[int]bool{} // one part may have been written down twice
 	for _, in := range slices.Backward(log.backwards()) {
-		m, err := e.module(in.Saved.Call.Function)
-		if err != nil || !log.finished[in.Order] || asked[in.Order] {
+		if !log.finished[in.Order] || asked[in.Order] {
+			continue
+		}
+		m, params, err := e.callOf(in.Saved.Call)
+		if err != nil {
 			continue
 		}
 		asked[in.Order] = true
@@ -141,11 +148,7 @@ func (e *Engine) settle(ctx context.Context, log logbook) []undone {
 		if !ok {
 			continue
 		}
-		params, err := in.Saved.Call.params()
-		if err == nil {
-			err = s.Settle(ctx, e.Host, params)
-		}
-		if err != nil {
+		if err := s.Settle(ctx, e.Host, params); err != nil {
 			out = append(out, undone{intent: in, err: err, left: fmt.Sprintf("%s (%s): after the rollback: %v", in.ID, in.Saved.Call.Function, err)})
 		}
 	}
@@ -192,6 +195,11 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 		}
 		report.States = append(report.States, row)
 	}
+	texts := append(slices.Clone(first.Secrets), led.Secrets...)
+	for _, in := range log.intents {
+		texts = append(texts, in.Secrets...)
+	}
+	maskReport(&report, texts)
 	err = e.closeRollback(led, all)
 	report.TookMS = milliseconds(e.Clock.Now().Sub(began))
 	return report, true, err
