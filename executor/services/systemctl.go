@@ -2,7 +2,6 @@ package services
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,15 +19,34 @@ func (s *Systemctl) tell(ctx context.Context, argv ...string) (executor.Exit, er
 	return s.run.Run(ctx, executor.Command{Argv: argv, Env: []string{"LC_ALL=C", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0"}, Limit: outputLimit})
 }
 
-// unitOf takes the name of a service, with or without an ending.
+// unitOf takes the name of a unit, with or without an ending.
 func unitOf(name string) (string, error) {
 	if !serviceName.MatchString(name) {
 		return "", fmt.Errorf("%q is not the name of a unit", name)
 	}
-	if !strings.Contains(name, ".") {
-		name += ".service"
+	return executor.UnitName(name), nil
+}
+
+// properties of a unit, which systemd loads if need be.
+func (s *Systemctl) properties(ctx context.Context, unit string) (map[string]string, error) {
+	exit, err := s.tell(ctx, "systemctl", "show", "--no-pager",
+		"-p", "LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,NeedDaemonReload", "--", unit)
+	if err == nil && exit.Status != 0 {
+		err = failure("systemctl show "+unit, exit)
 	}
-	return name, nil
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for line := range strings.Lines(string(exit.Stdout)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			all[key] = value
+		}
+	}
+	if all["LoadState"] == "" {
+		return nil, fmt.Errorf("systemctl show %s says no LoadState", unit)
+	}
+	return all, nil
 }
 
 // Unit implements executor.Services.
@@ -37,36 +55,19 @@ func (s *Systemctl) Unit(ctx context.Context, name string) (executor.Unit, error
 	if err != nil {
 		return executor.Unit{}, err
 	}
-	exit, err := s.tell(ctx, "systemctl", "show", "--no-pager", "-p", "LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic", "--", unit)
-	if err == nil && exit.Status != 0 {
-		err = failure("systemctl show "+unit, exit)
-	}
+	all, err := s.properties(ctx, unit)
 	if err != nil {
 		return executor.Unit{}, err
 	}
-	return parseUnit(string(exit.Stdout))
-}
-
-func parseUnit(out string) (executor.Unit, error) {
-	values := map[string]string{}
-	for line := range strings.Lines(out) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-			values[key] = value
-		}
-	}
-	if values["LoadState"] == "" {
-		return executor.Unit{}, errors.New("systemctl show says no LoadState")
-	}
 	u := executor.Unit{
-		Masked: values["LoadState"] == "masked",
-		Active: values["ActiveState"] == "active" || values["ActiveState"] == "reloading",
+		Exists:  all["LoadState"] != "not-found",
+		Active:  all["ActiveState"] == "active" || all["ActiveState"] == "reloading",
+		Enabled: all["UnitFileState"] == "enabled",
+		Masked:  all["LoadState"] == "masked" || strings.HasPrefix(all["UnitFileState"], "masked"),
 	}
-	u.Exists = values["LoadState"] != "not-found"
-	switch values["UnitFileState"] {
-	case "enabled", "enabled-runtime", "alias", "static", "indirect", "generated":
-		u.Enabled = values["UnitFileState"] == "enabled" || values["UnitFileState"] == "enabled-runtime"
+	if u.Active {
+		u.Since, _ = strconv.ParseUint(all["ActiveEnterTimestampMonotonic"], 10, 64) // one that is active has it
 	}
-	u.Since, _ = strconv.ParseUint(values["ActiveEnterTimestampMonotonic"], 10, 64) // of one that never ran there is none
 	return u, nil
 }
 
@@ -89,22 +90,38 @@ func (s *Systemctl) act(ctx context.Context, name string, verbs ...string) error
 	return err
 }
 
+// job reads unit files that changed on disk first, as no one wants the old ones.
+func (s *Systemctl) job(ctx context.Context, name, verb string) error {
+	unit, err := unitOf(name)
+	if err != nil {
+		return err
+	}
+	all, err := s.properties(ctx, unit)
+	if err == nil && all["NeedDaemonReload"] == "yes" {
+		err = s.ReloadManager(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", verb, name, err)
+	}
+	return s.act(ctx, name, verb)
+}
+
 // StartUnit implements executor.Services.
 func (s *Systemctl) StartUnit(ctx context.Context, name string) error {
-	return s.act(ctx, name, "start")
+	return s.job(ctx, name, "start")
 }
 
 // StopUnit implements executor.Services.
-func (s *Systemctl) StopUnit(ctx context.Context, name string) error { return s.act(ctx, name, "stop") }
+func (s *Systemctl) StopUnit(ctx context.Context, name string) error { return s.job(ctx, name, "stop") }
 
 // RestartUnit implements executor.Services.
 func (s *Systemctl) RestartUnit(ctx context.Context, name string) error {
-	return s.act(ctx, name, "restart")
+	return s.job(ctx, name, "restart")
 }
 
 // ReloadUnit implements executor.Services.
 func (s *Systemctl) ReloadUnit(ctx context.Context, name string) error {
-	return s.act(ctx, name, "reload")
+	return s.job(ctx, name, "reload")
 }
 
 // EnableUnit implements executor.Services.
