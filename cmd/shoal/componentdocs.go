@@ -59,7 +59,7 @@ func (t *terminal) printComponent(c states.Component) {
 	}
 	for _, p := range c.Parameters {
 		kind := string(p.Type)
-		if p.OneOf != nil {
+		if p.OneOf != nil && !p.Secret {
 			words := make([]string, len(p.OneOf))
 			for i, v := range p.OneOf {
 				words[i] = states.Shown(v)
@@ -90,7 +90,7 @@ func componentJSON(c states.Component) any {
 		if p.Default != nil && !p.Secret {
 			out["default"] = p.Default
 		}
-		if p.OneOf != nil {
+		if p.OneOf != nil && !p.Secret {
 			out["one_of"] = p.OneOf
 		}
 		parameters = append(parameters, out)

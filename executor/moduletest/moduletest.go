@@ -197,7 +197,7 @@ func (s Suite) capture(t *testing.T, h executor.Host, c Case) executor.Undo {
 // withOld does what the engine does: Contents go to its keeping, and Revert opens them from there.
 func withOld(u executor.Undo) executor.Undo {
 	kept := u.Contents
-	u.Contents = nil
+	u.Contents, u.Rollback = nil, true
 	u.Old = func(hash string) ([]byte, error) {
 		data, ok := kept[hash]
 		if !ok {

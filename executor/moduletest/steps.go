@@ -117,6 +117,10 @@ func (s *steps) ChangePackages(ctx context.Context, install []executor.Package, 
 	return s.step("change packages", func() error { return s.Host.ChangePackages(ctx, install, remove) })
 }
 
+func (s *steps) PurgePackages(ctx context.Context, names []string) error {
+	return s.step("purge packages", func() error { return s.Host.PurgePackages(ctx, names) })
+}
+
 func (s *steps) SetHold(ctx context.Context, name string, hold bool) error {
 	return s.step("hold", func() error { return s.Host.SetHold(ctx, name, hold) })
 }

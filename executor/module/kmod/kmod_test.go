@@ -96,6 +96,12 @@ func TestStates(t *testing.T) {
 		},
 		{
 			{Name: "new", Params: zram, Setup: load("zram")},
+			{Name: "not by name either", Params: executor.Params{"name": "zram", "never": true}, Setup: func(t *testing.T, h executor.Host) {
+				moduletest.Put(t, h, "/etc/modprobe.d/blacklist-zram.conf", "blacklist zram\n")
+			}},
+			{Name: "never there", Params: executor.Params{"name": "zram", "never": true}, Matches: true, Setup: func(t *testing.T, h executor.Host) {
+				moduletest.Put(t, h, "/etc/modprobe.d/blacklist-zram.conf", "blacklist zram\ninstall zram /bin/false\n")
+			}},
 			{Name: "there", Params: zram, Matches: true, Setup: func(t *testing.T, h executor.Host) {
 				moduletest.Put(t, h, "/etc/modprobe.d/blacklist-zram.conf", "blacklist zram\n")
 			}},

@@ -38,6 +38,16 @@ func snapshot(t *testing.T, h executor.Host) any {
 	return all
 }
 
+// withLeftovers is a snapshot that also tells what packages left that are gone.
+func withLeftovers(t *testing.T, h executor.Host) any {
+	t.Helper()
+	left, err := h.Leftovers(t.Context(), []string{"nginx", "libssl", "curl"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(snapshot(t, h).([]executor.Package), executor.Package{Name: "left: " + strings.Join(left, " ")})
+}
+
 // have installs packages, name=version each, and holds those that end in "!".
 func have(packages ...string) func(*testing.T, executor.Host) {
 	return func(t *testing.T, h executor.Host) {
@@ -65,7 +75,7 @@ func withdraw(name string, before func(*testing.T, executor.Host)) func(*testing
 
 func TestInstalled(t *testing.T) {
 	moduletest.Run(t, moduletest.Suite{
-		Module: pkg.Modules()[0], Host: newHost, Snapshot: snapshot,
+		Module: pkg.Modules()[0], Host: newHost, Snapshot: withLeftovers,
 		Cases: []moduletest.Case{
 			{Name: "absent", Params: executor.Params{"name": "nginx"}},
 			{Name: "absent, its dependency there", Params: executor.Params{"name": "nginx"}, Setup: have("libssl=3.0")},
@@ -107,7 +117,7 @@ var removedCases = []moduletest.Case{
 
 func TestLatestAndRemoved(t *testing.T) {
 	for i, cases := range [][]moduletest.Case{latestCases, removedCases} {
-		moduletest.Run(t, moduletest.Suite{Module: pkg.Modules()[i+1], Host: newHost, Snapshot: snapshot, Cases: cases})
+		moduletest.Run(t, moduletest.Suite{Module: pkg.Modules()[i+1], Host: newHost, Snapshot: withLeftovers, Cases: cases})
 	}
 }
 
@@ -117,7 +127,7 @@ func TestInterrupted(t *testing.T) {
 		{Name: "several", Params: executor.Params{"names": []any{"nginx", "curl"}, "hold": true}, Setup: have("libssl=3.0")},
 	}
 	for i, cases := range [][]moduletest.Case{installed, latestCases, removedCases} {
-		if n := moduletest.Interrupt(t, moduletest.Suite{Module: pkg.Modules()[i], Host: newHost, Snapshot: snapshot, Cases: cases}); n < 5 {
+		if n := moduletest.Interrupt(t, moduletest.Suite{Module: pkg.Modules()[i], Host: newHost, Snapshot: withLeftovers, Cases: cases}); n < 5 {
 			t.Errorf("%s: only %d interruptions", pkg.Modules()[i].Function().FullName(), n)
 		}
 	}

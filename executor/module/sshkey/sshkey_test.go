@@ -112,6 +112,7 @@ func TestAuthorizedKeys(t *testing.T) {
 				moduletest.Case{Name: "options gone", Params: p{"user": "app", "key": one}, Setup: have("no-pty " + one)},
 				moduletest.Case{Name: "twice in the file", Params: p{"user": "app", "key": one}, Setup: have(one, two, one)},
 				moduletest.Case{Name: "exclusive", Params: p{"user": "app", "key": one, "exclusive": true}, Setup: have("# c", two, one, three)},
+				moduletest.Case{Name: "no keys at all", Params: p{"user": "app", "keys": []any{}, "exclusive": true}, Setup: have("# c", two, one)},
 				moduletest.Case{Name: "there, with another comment", Params: p{"user": "app", "key": one}, Setup: have(one + " ann"), Matches: true},
 				moduletest.Case{Name: "elsewhere", Params: p{"user": "app", "key": one, "path": "/etc/ssh/keys/app"}},
 				moduletest.Case{Name: "open to all", Params: p{"user": "app", "key": one}, Setup: func(t *testing.T, h executor.Host) {
@@ -215,6 +216,7 @@ func TestJoin(t *testing.T) {
 func TestBadKeys(t *testing.T) {
 	for want, p := range map[string]executor.Params{
 		"needs one of":         {},
+		"that is exclusive":    {"keys": []any{}},
 		"not a public key":     {"key": "ssh-ed25519 AAAAB3"},
 		"one line":             {"key": one + "\n" + two},
 		"named twice":          {"keys": []any{one, one + " x"}},

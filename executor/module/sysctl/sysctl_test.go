@@ -50,6 +50,7 @@ func TestPresentAndAbsent(t *testing.T) {
 			{Name: "not kept", Params: on, Setup: set("1\n", "")},
 			{Name: "as asked", Params: on, Setup: set("1\n", "net/ipv4/ip_forward = 1\n"), Matches: true},
 			{Name: "three words", Params: executor.Params{"name": "net.ipv4.tcp_rmem", "value": "4096 65536  6291456"}},
+			{Name: "one the kernel does not have", Params: executor.Params{"name": "kernel.yama.ptrace_scope", "value": int64(1), "optional": true}},
 			{Name: "a dot in a part", Params: executor.Params{"name": "net/ipv4/conf/eth0.1/forwarding", "value": "1"}},
 		},
 		{
