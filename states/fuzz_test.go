@@ -1,7 +1,10 @@
 package states_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"reflect"
 	"testing"
 	"testing/fstest"
 
@@ -145,5 +148,67 @@ func FuzzComponent(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		checkProblems(t, treeOf("states: {}\n", map[string]string{"components/app/component.yaml": s, "components/app/defaults.yaml": "a: 1\n"}))
+	})
+}
+
+// FuzzLate evaluates a text that reads outputs, once these are known, and a template beside it. What comes out has the type that
+// was asked for, and is the same each time.
+func FuzzLate(f *testing.F) {
+	for _, s := range []string{
+		"${ states.cert.outputs.path }", "<${states['cert'].outputs.uid}> ${vars.which}", "${ states.cert.outputs.names.map(n, n + vars.which) }",
+		"{{ states.cert.outputs.path | upper }}", "{% for n in states['cert'].outputs.names %}{{ n }}{% endfor %}", "${ states['c' + 'ert'].outputs.word.split('') }",
+		"${ states.cert.outputs.changed ? 1 : 2 }",
+	} {
+		for _, output := range []string{"x", "", "/a/../b", "é\x00\n", "${vars.which}", "{{ 1 }}"} {
+			f.Add(s, output, int64(7))
+		}
+	}
+	f.Fuzz(func(t *testing.T, text, output string, number int64) {
+		if len(text)+len(output) > 2048 {
+			return
+		}
+		fsys := outputTree("  user:\n    t.use: {text: "+quote(text)+", list: ["+quote(text)+"], template: t.j2}\n", "t.j2", text)
+		plan, err := states.Compile(fsys, states.Input{Node: states.Node{Name: "n"}}, producers())
+		if err != nil {
+			return
+		}
+		late := states.NewLate(fsys, plan)
+		given := map[string]any{"path": output, "uid": number, "mode": output, "word": output, "names": []any{output, output}, "changed": number%2 == 0}
+		for _, in := range plan.Invocations {
+			for _, v := range in.Parts[0].Params {
+				d, ok := v.(states.Deferred)
+				if !ok {
+					continue
+				}
+				known := map[states.OutputRef]any{}
+				for _, r := range d.Reads {
+					known[r] = given[r.Output]
+				}
+				value, rendered, err := late.Resolve(d, known)
+				again, renderedAgain, errAgain := late.Resolve(d, known)
+				if !reflect.DeepEqual(value, again) || !bytes.Equal(rendered, renderedAgain) || (err == nil) != (errAgain == nil) {
+					t.Fatalf("%q: %#v %v, and then %#v %v", d.Text, value, err, again, errAgain)
+				}
+				if err != nil {
+					var problems states.Problems
+					if !errors.As(err, &problems) || len(problems) == 0 {
+						t.Fatalf("%q: not a problem with a place: %v", d.Text, err)
+					}
+					continue
+				}
+				switch value := value.(type) {
+				case states.Content:
+					if d.Type != states.Contents || value.Size != int64(len(rendered)) {
+						t.Fatalf("%q: %+v of %d bytes", d.Text, value, len(rendered))
+					}
+				case string:
+					if d.Type != states.String {
+						t.Fatalf("%q is a string and no %s", d.Text, d.Type)
+					}
+				default:
+					t.Fatalf("%q is %#v and no %s", d.Text, value, d.Type)
+				}
+			}
+		}
 	})
 }
