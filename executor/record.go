@@ -137,6 +137,10 @@ func decodeMembers(members map[string]value) (map[string]any, error) {
 type call struct {
 	Function string           `cbor:"1,keyasint"`
 	Params   map[string]value `cbor:"2,keyasint"`
+	// Extension and Binary are hashes in the vault: of the declaration of the extension module that the function is of, and of
+	// its bytes. Empty: it is built in.
+	Extension string `cbor:"3,keyasint,omitempty"`
+	Binary    string `cbor:"4,keyasint,omitempty"`
 }
 
 func newCall(function string, p Params) (call, error) {
@@ -186,9 +190,9 @@ type saved struct {
 }
 
 func (s saved) blobs() []string {
-	all := append([]string{}, s.Blobs...)
+	all := append(s.Call.extensions(), s.Blobs...)
 	for _, c := range s.Undo {
-		all = append(all, c.contents()...)
+		all = append(append(all, c.contents()...), c.extensions()...)
 	}
 	return all
 }

@@ -148,7 +148,7 @@ func (r *run) lookAtRemoval(ctx context.Context, rm *removal) error {
 	}
 	rm.row.Reversible = now.Reversible
 	if d, ok := m.(RevertDiffer); ok && rm.saved.Reversible {
-		rm.row.Diff = d.RevertDiff(ctx, r.e.Host, params, r.e.undoOf(rm.saved))
+		rm.row.Diff = d.RevertDiff(ctx, r.e.Host, params, r.e.undoOf(rm.saved, false))
 	}
 	if rm.entry.Secret && rm.row.Diff != "" {
 		rm.row.Diff = hiddenDiff
@@ -247,7 +247,7 @@ func (r *run) captureFolders(ctx context.Context, records *[]record) error {
 }
 
 func (r *run) takeOut(ctx context.Context, rm *removal) error {
-	if err := r.e.revert(ctx, rm.saved); err != nil {
+	if err := r.e.revert(ctx, rm.saved, false); err != nil {
 		return err
 	}
 	module, _, _ := strings.Cut(rm.saved.Call.Function, ".")

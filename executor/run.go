@@ -27,7 +27,8 @@ type run struct {
 	owned    owned
 	tx       *transaction
 	failure  failure
-	hands    bool // the walk changes things
+	hands    bool                  // the walk changes things
+	extended map[string]*extension // by the full names of their functions
 	// confirmed, unless nil, says whether what was done may stay.
 	confirmed func(context.Context) error
 }

@@ -27,7 +27,11 @@ type provision struct {
 
 // ask asks every part what it would change.
 func (r *run) survey(ctx context.Context) {
-	if err := r.buildTasks(); err != nil {
+	err := r.openExtensions(ctx)
+	if err == nil {
+		err = r.buildTasks()
+	}
+	if err != nil {
 		r.failure.err, r.tasks = err, nil
 		return
 	}

@@ -34,6 +34,8 @@ type kindOf struct {
 	module   Module
 	function *states.Function
 	name     string // of the function, in full
+	// extension is the extension module that the function is of; nil: it is built in.
+	extension *extension
 }
 
 // thing is what a task makes.
@@ -118,12 +120,12 @@ func (r *run) kindOf(kinds map[functionName]kindOf, inv *states.StateInvocation,
 	if k, ok := kinds[functionName{part.Module, part.Function}]; ok {
 		return k, nil
 	}
-	m, err := r.e.module(part.FullName())
+	m, ext, err := r.module(part.FullName())
 	if err != nil {
 		return kindOf{}, fmt.Errorf("%s: %s: %w", part.Place, inv.ID, err)
 	}
 	f := m.Function()
-	k := kindOf{module: m, function: &f, name: f.FullName()}
+	k := kindOf{module: m, function: &f, name: f.FullName(), extension: ext}
 	kinds[functionName{part.Module, part.Function}] = k
 	return k, nil
 }
@@ -133,12 +135,12 @@ func (r *run) reactionOf(t *task) (*task, error) {
 	if t.inv.Lazy || !r.listens(t.index) {
 		return nil, nil
 	}
-	m, params := t.module, t.params
+	m, ext, params := t.module, t.extension, t.params
 	if reactor, ok := m.(Reactor); ok {
 		params = reactor.React(params)
 	} else if t.function.Reaction != "" {
 		var err error
-		if m, err = r.e.module(t.function.Module + "." + t.function.Reaction); err != nil {
+		if m, ext, err = r.module(t.function.Module + "." + t.function.Reaction); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.inv.ID, err)
 		}
 		f := m.Function()
@@ -148,7 +150,7 @@ func (r *run) reactionOf(t *task) (*task, error) {
 	}
 	f := m.Function()
 	reaction := &task{
-		kindOf: kindOf{module: m, function: &f, name: f.FullName()},
+		kindOf: kindOf{module: m, function: &f, name: f.FullName(), extension: ext},
 		inv:    t.inv, index: t.index, part: t.part, params: params, reaction: true,
 	}
 	if r.values.find(params) {

@@ -50,6 +50,13 @@ func DecodePlan(data []byte) (*Plan, error) {
 			p.Scopes[hash] = []byte(d.text())
 		}
 	}
+	for range d.count(2) {
+		x, err := DecodeExtension([]byte(d.text()))
+		if err != nil {
+			return nil, errPlanBytes
+		}
+		p.Extensions = append(p.Extensions, x)
+	}
 	p.Secrets = d.texts()
 	p.ReadsFleet = d.uint() == 1
 	if !d.done() || !p.sound() {

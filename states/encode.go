@@ -37,6 +37,14 @@ func EncodePlan(p *Plan) ([]byte, error) {
 		e.text(hash)
 		e.text(string(p.Scopes[hash]))
 	}
+	e.number(len(p.Extensions))
+	for _, x := range p.Extensions {
+		data, err := EncodeExtension(x)
+		if err != nil {
+			return nil, err
+		}
+		e.text(string(data))
+	}
 	e.texts(p.Secrets)
 	e.bool(p.ReadsFleet)
 	return e.out, nil

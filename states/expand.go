@@ -40,7 +40,10 @@ func (c *compilation) declareComponent(comp *component) {
 	all := make([]declared, len(decls))
 	for i, state := range decls {
 		d := &all[i]
-		*d = declared{State: state, comp: comp, scope: &s, full: comp.name + "/" + state.id}
+		if state.full == "" {
+			state.full = comp.name + "/" + state.id
+		}
+		*d = declared{State: state, comp: comp, scope: &s}
 		c.written = append(c.written, d)
 		c.declared[d.fullID()] = d
 		if d.meta == metaGroup {

@@ -43,6 +43,8 @@ type Plan struct {
 	Rendered map[string][]byte
 	// Scopes hold what a Deferred was written under (variables, tags), encoded, by their hash.
 	Scopes map[string][]byte
+	// Extensions are the extension modules that its parts are functions of, by name.
+	Extensions []Extension
 	// Secrets are the values that no output may show, longest first.
 	Secrets []string
 }

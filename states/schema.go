@@ -12,7 +12,7 @@ const SchemaDialect = "https://json-schema.org/draft/2020-12/schema"
 
 // schemaDocuments are the documents that have a schema, and their keys; a states file has its own form.
 var schemaDocuments = map[string][]key{
-	"site": siteTable, "role": roleTable, "component": componentTable, "inventory": inventoryTable,
+	"site": siteTable, "role": roleTable, "component": componentTable, "inventory": inventoryTable, "module": extensionTable,
 	"states": {{name: "states", form: formAny}},
 }
 
@@ -22,7 +22,7 @@ func SchemaNames() []string { return keysOf(schemaDocuments) }
 // object is one JSON Schema.
 type object = map[string]any
 
-// Schema describes a document as JSON Schema, for editors: "site", "role", "states", "component" or "inventory"; an empty
+// Schema describes a document as JSON Schema, for editors: "site", "role", "states", "component", "module" or "inventory"; an empty
 // name gives all of them at once. It is made from what the compiler itself goes by. What one value alone cannot show it
 // accepts: names that do not exist, expressions, and what a function's Validate finds.
 func Schema(document string, functions []Function) (map[string]any, error) {

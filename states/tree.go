@@ -141,7 +141,8 @@ func (t *tree) line(p Place) string {
 	if p.Line > len(f.lines) {
 		return ""
 	}
-	line, _, _ := bytes.Cut(f.data[f.lines[p.Line-1]:], []byte("\n"))
+	rest := f.data[f.lines[p.Line-1]:]
+	line, _, _ := bytes.Cut(rest[:min(len(rest), maxShownLine+1)], []byte("\n"))
 	if len(line) > maxShownLine {
 		line = line[:maxShownLine]
 	}

@@ -29,7 +29,17 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			examples, err := filepath.Abs("../../examples")
 			env.Setenv("EXAMPLES", examples)
-			return err
+			if err != nil {
+				return err
+			}
+			for _, name := range []string{"GOCACHE", "GOMODCACHE"} { // for what builds an extension module
+				out, err := exec.Command("go", "env", name).Output()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, strings.TrimSpace(string(out)))
+			}
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   expectStatus,
