@@ -20,6 +20,7 @@ type Catalogue struct {
 	sharing
 	functions   map[string]*Function
 	modules     map[string]bool
+	refused     map[string]bool // extension modules that are wrong: what they would declare is not known
 	documents   map[string]*docNode
 	components  map[string]*component
 	unknown     map[string]string // suggestion for each unknown component
@@ -50,7 +51,7 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 func open(fsys fs.FS, functions []Function, hidden secrets) (*Catalogue, error) {
 	t := newTree(fsys)
 	l := &Catalogue{
-		tree: t, problems: newCollector(t), functions: map[string]*Function{}, modules: map[string]bool{"meta": true},
+		tree: t, problems: newCollector(t), functions: map[string]*Function{}, modules: map[string]bool{"meta": true}, refused: map[string]bool{},
 		documents: map[string]*docNode{}, components: map[string]*component{}, unknown: map[string]string{},
 		roles: map[string]role{}, groupPlaces: map[string]Place{}, splits: map[string]splitResult{}, units: map[string]*collector{}, secrets: hidden,
 	}
@@ -148,7 +149,7 @@ type compilation struct {
 	shared
 }
 
-func (l *Catalogue) compile(in Input) (*Plan, *collector) {
+func (l *Catalogue) compile(in Input) *compilation {
 	l.problems = newCollector(l.tree)
 	l.problems.include(l.base)
 	did := &effects{outermost: true}
@@ -174,7 +175,8 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	}
 	l.room.take(c)
 	c.plan.ReadsFleet = did.reads.fleet
-	return c.plan, c.problems
+	c.plan.Extensions = c.extensionsOf()
+	return c
 }
 
 // arrange joins the instances by edges and puts them into the plan in their order.

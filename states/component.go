@@ -184,6 +184,9 @@ func (l *Catalogue) declarePart(d *State, k docEntry) {
 
 func (l *Catalogue) unknownFunction(k docEntry) {
 	module, _, _ := strings.Cut(k.key, ".")
+	if l.refused[module] {
+		return // what is wrong with the module is said already
+	}
 	if !l.modules[module] {
 		l.problems.add(k.place, suggest(k.key, keysOf(l.functions)), "unknown module %q", module)
 		return

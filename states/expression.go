@@ -118,7 +118,7 @@ func sharedOptions() []cel.EnvOption {
 	return append(stringFunctions(),
 		cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),
 		cel.ParserExpressionSizeLimit(MaxExpressionBytes), cel.ParserRecursionLimit(100), cel.ExpressionNestingDepthLimit(100),
-		ext.Lists(), ext.Sets(), ext.Math(), ext.Encoders(),
+		ext.Lists(), ext.Sets(), ext.Math(), ext.Encoders(), ext.TwoVarComprehensions(),
 	)
 }
 

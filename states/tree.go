@@ -218,6 +218,9 @@ func (c *collector) add(p Place, hint, format string, args ...any) {
 	c.seen[key] = true
 	if p.Line > 0 {
 		problem.Source = c.tree.line(p)
+		if text, ok := c.tree.texts[p.File]; ok {
+			problem.marked(text.data)
+		}
 	}
 	if data, ok := c.rendered[p.File]; ok && p.Line > 0 {
 		c.fromRendered(&problem, data)
@@ -248,6 +251,7 @@ func (c *collector) fromRendered(p *Problem, data []byte) {
 		}
 	}
 	p.Source = text
+	p.marked(data)
 	if found > 0 {
 		p.Place.Line = found
 		return
