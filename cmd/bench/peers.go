@@ -73,10 +73,10 @@ func (w peerWork) each(say func(i int) string) string {
 
 // benchInside runs in the throw-away root.
 func benchInside(ctx context.Context, o options) error {
-	title("the same work by others: %d files with content and mode, a package that is there, a user; whole process, median of %d", o.peerFiles, peerRounds)
+	title("the same work by others: %d files with content and mode, a package that is there, a user; whole process, median of %d, or the one run of what takes more than %s", o.peerFiles, peerRounds, slowPeer)
 	var ready []installed
 	for _, p := range peers(o.binary) {
-		in := installed{ctx: ctx, peer: p, work: peerWork{p.name, o.peerFiles}, dir: filepath.Join("/opt/bench", p.name)}
+		in := installed{ctx: ctx, peer: p, work: peerWork{p.name, o.peerFiles}, dir: filepath.Join("/opt/bench/work", p.name)}
 		if err := in.install(); err != nil {
 			row(p.name, "not measured", firstLine(err.Error()))
 			continue
@@ -86,7 +86,11 @@ func benchInside(ctx context.Context, o options) error {
 	return measurePeers(ready)
 }
 
-const peerRounds = 3
+const (
+	peerRounds = 3
+	// slowPeer is how long a first run takes of a peer that has one round only.
+	slowPeer = time.Minute
+)
 
 // installed is a peer that can run.
 type installed struct {
@@ -176,7 +180,7 @@ func measurePeers(all []installed) error {
 	for range peerRounds {
 		for i := range all {
 			in := &all[i]
-			if in.done {
+			if in.done || len(first[i]) > 0 && first[i][0] > slowPeer {
 				continue
 			}
 			err := in.clean()
