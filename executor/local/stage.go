@@ -1,8 +1,6 @@
 package local
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -20,11 +18,6 @@ import (
 type stages struct {
 	tag  string
 	last atomic.Uint64
-}
-
-func stageTag(dataDir string) string {
-	sum := sha256.Sum256([]byte(dataDir))
-	return ".shoal-" + hex.EncodeToString(sum[:4]) + "-"
 }
 
 // create calls make with fresh names until one was free.
