@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"status":   expectStatus,
 			"answers":  waitForAgent,
 			"snapshot": snapshot,
+			"hides":    hidesSecrets,
 		},
 	})
 }
@@ -120,4 +121,25 @@ func snapshot(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out, 0o644))
+}
+
+// scriptSecrets are those of secrets.txtar, as they are and as its templates and commands change them.
+var scriptSecrets = []string{
+	"correct-horse", "CORRECT-HORSE", "correct_horse", "battery", "BATTERY", "Y29ycmVjdC1ob3JzZSAiYmF0dGVyeS", "line-one", "line-two", "73519",
+	"swordfish", "SWORDFISH", "c3dvcmRmaXNo",
+}
+
+// hidesSecrets looks for secrets in all that the last command printed: hides
+func hidesSecrets(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: hides")
+	}
+	for _, from := range []string{"stdout", "stderr"} {
+		text := ts.ReadFile(from)
+		for _, secret := range scriptSecrets {
+			if at := strings.Index(text, secret); at >= 0 {
+				ts.Fatalf("%s holds %q: …%s…", from, secret, text[max(0, at-200):min(len(text), at+100)])
+			}
+		}
+	}
 }

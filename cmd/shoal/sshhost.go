@@ -125,7 +125,7 @@ func (r *sshRun) compile(h sshHost, facts map[string]string) (*states.Plan, erro
 // hand chooses how to work on the machine.
 func (r *sshRun) hand(ctx context.Context, user, as *ssh.Machine, line *boardLine) (hand, error) {
 	if r.o.mode == sshPlain {
-		return r.plainHand(ctx, as)
+		return r.plainHand(ctx, as, line)
 	}
 	worker, err := r.binaryHand(ctx, user, as, line)
 	switch {
@@ -135,7 +135,7 @@ func (r *sshRun) hand(ctx context.Context, user, as *ssh.Machine, line *boardLin
 		return nil, err
 	}
 	line.tell("%v\n    so it is worked on state by state, which is slower and cannot do all (--ssh-mode=plain does not try)", err)
-	return r.plainHand(ctx, as)
+	return r.plainHand(ctx, as, line)
 }
 
 // binaryWorker is the program on the other machine.

@@ -70,7 +70,7 @@ func CaptureAll(h executor.Host, items []Item) (executor.Undo, error) {
 	}
 	slices.SortFunc(folders, func(a, b string) int { return strings.Compare(b, a) })
 	data, err := codec.Marshal(s)
-	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: folders}, err
+	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: folders, Stages: append(c.stages, slices.Sorted(maps.Keys(all))...)}, err
 }
 
 // RevertAll puts back what CaptureAll saw: what was not there goes, the deepest first, then the rest comes back.

@@ -64,6 +64,7 @@ type camera struct {
 	entries  int
 	deep     bool // trees with their contents
 	bare     bool // files without their contents
+	stages   []string
 }
 
 var errTooMuch = fmt.Errorf("more than %d MiB or %d entries", MaxKept>>20, MaxKeptEntries)
@@ -86,7 +87,7 @@ func Capture(h executor.Host, name string, deep, bare bool) (executor.Undo, erro
 		return executor.Undo{Why: name + " is a device, pipe or socket, which is not put back"}, nil
 	}
 	data, err := codec.Marshal(s)
-	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: s.Missing}, err
+	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: s.Missing, Stages: c.stages}, err
 }
 
 func (c *camera) take(name string) (snapshot, error) {
@@ -137,7 +138,7 @@ func (c *camera) folder(name string, s *snapshot) (err error) {
 	s.Kind = tree
 	shallow := *c
 	shallow.deep = false
-	defer func() { c.bytes, c.entries = shallow.bytes, shallow.entries }()
+	defer func() { c.bytes, c.entries, c.stages = shallow.bytes, shallow.entries, shallow.stages }()
 	return shallow.list(name, "", s)
 }
 
@@ -146,6 +147,9 @@ func (c *camera) list(root, rel string, s *snapshot) error {
 	names, err := c.h.ReadDir(path.Join(root, rel))
 	if err != nil {
 		return err
+	}
+	if len(names) > 0 { // what Revert puts back is staged beside it
+		c.stages = append(c.stages, path.Join(root, rel, names[0]))
 	}
 	for _, n := range names {
 		at := path.Join(rel, n)
