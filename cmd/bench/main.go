@@ -24,6 +24,8 @@ type options struct {
 	large  int    // the most files that are managed
 	idle   time.Duration
 	file   int64 // bytes of the large file
+	// peerFiles is how many files the peers have to make: some take a third of a second for each.
+	peerFiles int
 }
 
 // part is one thing that is measured.
@@ -41,11 +43,12 @@ func main() {
 	binary := flag.String("shoal", "bin/shoal", "the binary to measure")
 	large := flag.Int("files", 10_000, "the most managed files; also 100 and 1,000 where that is more")
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
-	only := flag.String("only", "apply,drift,compile,readers,mesh,bigfile", "what is measured, of apply, drift, compile, readers, mesh, bigfile and peers")
 	file := flag.Int64("file", 1<<30, "bytes of the large file")
+	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
+	only := flag.String("only", "apply,drift,compile,readers,mesh,bigfile", "what is measured, of apply, drift, compile, readers, mesh, bigfile and peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, file: *file})
+	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, file: *file, peerFiles: *peerFiles})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -19,7 +19,7 @@ type hand interface {
 	do(ctx context.Context, j remote.Job) (executor.Report, error)
 	// cannot says why a part of the plan cannot be done this way; empty: it can.
 	cannot(part states.StatePartInvocation) string
-	close() error
+	close()
 }
 
 // one does all for one machine.
@@ -79,7 +79,7 @@ func (r *sshRun) work(ctx context.Context, h sshHost, line *boardLine) (report e
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
+	defer conn.Close() // when the report is here, nothing is lost with the connection
 	user := ssh.NewMachine(conn.Client)
 	as := user
 	if r.o.sudo && conn.User != "root" {
@@ -91,7 +91,7 @@ func (r *sshRun) work(ctx context.Context, h sshHost, line *boardLine) (report e
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, worker.close()) }()
+	defer worker.close()
 	line.say("compiling")
 	plan, err := r.compile(h, worker.facts())
 	if err != nil {
@@ -125,7 +125,7 @@ func (r *sshRun) compile(h sshHost, facts map[string]string) (*states.Plan, erro
 // hand chooses how to work on the machine.
 func (r *sshRun) hand(ctx context.Context, user, as *ssh.Machine, line *boardLine) (hand, error) {
 	if r.o.mode == sshPlain {
-		return r.plainHand(ctx, as)
+		return r.plainHand(ctx, as, line)
 	}
 	worker, err := r.binaryHand(ctx, user, as, line)
 	switch {
@@ -135,7 +135,7 @@ func (r *sshRun) hand(ctx context.Context, user, as *ssh.Machine, line *boardLin
 		return nil, err
 	}
 	line.tell("%v\n    so it is worked on state by state, which is slower and cannot do all (--ssh-mode=plain does not try)", err)
-	return r.plainHand(ctx, as)
+	return r.plainHand(ctx, as, line)
 }
 
 // binaryWorker is the program on the other machine.
@@ -186,4 +186,4 @@ func (w *binaryWorker) do(ctx context.Context, j remote.Job) (executor.Report, e
 	return report, err
 }
 
-func (w *binaryWorker) close() error { return w.running.Close() }
+func (w *binaryWorker) close() { _ = w.running.Close() } // it has ended, or is to

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/executor"
+	"shoal/internal/datafile"
 )
 
 // Files is the file system below a root folder.
@@ -43,7 +44,7 @@ func newFiles(o Options) (*Files, error) {
 		resolver: resolver{root: root, rootFD: fd, uid: uint32(os.Geteuid()), folders: map[string]folder{}},
 		hashes:   newHashCache(o.DataDir),
 		dirty:    &dirty{folders: map[uint64]int{}},
-		stages:   stages{tag: stageTag(o.DataDir)},
+		stages:   stages{tag: datafile.StageTag(o.DataDir)},
 	}, nil
 }
 

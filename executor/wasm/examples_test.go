@@ -42,7 +42,7 @@ func exampleTree(t *testing.T, hosts, banner []byte) fstest.MapFS {
 // functionOf opens one function of the examples' modules, as a plan names them.
 func functionOf(t *testing.T, tree fs.FS, name string) executor.Module {
 	t.Helper()
-	plan, err := states.Compile(tree, states.Input{Node: node}, nil)
+	plan, err := states.Compile(tree, states.Input{Node: node}, builtIn())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestExamplesKeepTheLaws(t *testing.T) {
 		none := []byte("\x00asm\x01\x00\x00\x00")
 		m := functionOf(t, exampleTree(t, hostsModule(t), none), "hosts.entries")
 		params := executor.Params{"entries": entries, "file": "/etc/hosts"}
-		moduletest.Both(t, moduletest.Suite{
+		moduletest.Run(t, moduletest.Suite{
 			Module: m, Host: machine, Snapshot: moduletest.Files,
 			Cases: []moduletest.Case{
 				{Name: "no file", Params: params},
@@ -102,7 +102,7 @@ func TestExamplesKeepTheLaws(t *testing.T) {
 		m := functionOf(t, exampleTree(t, hostsModule(t), bannerModule(t)), "banner.shown")
 		params := executor.Params{"path": "/etc/issue.net", "text": "Say \"hello\"\tand go", "mode": "0600"}
 		rule := strings.Repeat("-", 40) + "\n"
-		moduletest.Both(t, moduletest.Suite{
+		moduletest.Run(t, moduletest.Suite{
 			Module: m, Host: machine, Snapshot: moduletest.Files,
 			Cases: []moduletest.Case{
 				{Name: "no file", Params: params},

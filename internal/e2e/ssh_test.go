@@ -159,7 +159,7 @@ func modes(t *testing.T, test func(t *testing.T, mode string)) {
 func TestSSHApply(t *testing.T) {
 	modes(t, func(t *testing.T, mode string) {
 		w := newSSHWorld(t, motd)
-		s := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + t.TempDir()})
+		s := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + cacheDir(t)})
 		box := w.box("m")
 		args := []string{w.tree, "--ssh", s.Target(), "--root", box, mode, "--tag", "role=web"}
 		plan := w.reports(10, append([]string{"plan", "--exit-code"}, args...)...)
@@ -200,7 +200,7 @@ func TestSSHFailure(t *testing.T) {
     cmd.run: {argv: [sh, -c, "echo the reason >&2; exit 3"]}
     require: [motd]
 `)
-		s := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + t.TempDir()})
+		s := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + cacheDir(t)})
 		box := w.box("m")
 		if err := errors.Join(os.Mkdir(filepath.Join(box, "etc"), 0o755), os.WriteFile(filepath.Join(box, "etc/motd"), []byte("old"), 0o600)); err != nil {
 			t.Fatal(err)

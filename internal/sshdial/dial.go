@@ -10,12 +10,13 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Limits of a connection. A machine that is silent for aliveEvery times aliveMissed is given up.
+// Limits of a connection. A machine that is silent for aliveEvery times aliveMissed is given up: one that is
+// overloaded is not gone.
 const (
 	connectTimeout = 20 * time.Second
 	askTimeout     = 3 * time.Minute // where a person may be asked for a passphrase in between
-	aliveEvery     = 10 * time.Second
-	aliveMissed    = 3
+	aliveEvery     = 15 * time.Second
+	aliveMissed    = 7
 	maxHops        = 8
 )
 

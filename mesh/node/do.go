@@ -31,11 +31,25 @@ func (n *Node) step(ctx context.Context, ev mesh.Event) {
 	actions := n.core.Step(time.Now(), ev)
 	if err := n.save(actions); err != nil {
 		n.halt(err)
+		n.enforceAll(ctx, ev, actions)
 		return
 	}
 	n.publish() // whoever is answered may look at once
 	for _, a := range actions {
 		n.do(ctx, a)
+	}
+}
+
+// enforceAll lets a node that starts with a disk that takes nothing enforce what an earlier start kept. What is new is not
+// enforced: after a restart it would be forgotten, and the node go back.
+func (n *Node) enforceAll(ctx context.Context, ev mesh.Event, actions []mesh.Action) {
+	if _, starts := ev.(mesh.Start); !starts {
+		return
+	}
+	for _, a := range actions {
+		if a, ok := a.(mesh.Converge); ok {
+			n.do(ctx, a)
+		}
 	}
 }
 
