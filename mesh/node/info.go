@@ -1,7 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -110,7 +112,7 @@ func (n *Node) Staged() []mesh.RevisionInfo {
 	return append([]mesh.RevisionInfo(nil), n.shown.Load().staged...)
 }
 
-// Log is the history of an environment, newest last; only what can be obtained.
+// Log is the history of an environment, newest last, as far back as revisions are kept.
 func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error) {
 	head, ok := n.shown.Load().heads[env]
 	if !ok {
@@ -119,6 +121,9 @@ func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
 	var out []mesh.RevisionInfo
 	for hash := head.Revision; !hash.IsZero() && len(out) < maxLog; {
 		object, err := n.get(ctx, hash)
+		if errors.Is(err, store.ErrNotFound) && len(out) >= cmp.Or(n.cfg.Keep, mesh.DefaultKeep) {
+			break // collected
+		}
 		if err != nil {
 			return nil, fmt.Errorf("log of %s: %w", env, err)
 		}
