@@ -99,6 +99,8 @@ type fleet struct {
 	operator ed25519.PrivateKey
 	chain    *membership.Chain
 	agents   []*agent
+	// configure may change what a node starts with.
+	configure func(*node.Config)
 }
 
 type agent struct {
@@ -164,6 +166,9 @@ func (f *fleet) startWith(name, join string, kv store.KV, roster *membership.Ros
 	cfg.Roster = roster
 	if join != "" {
 		cfg.Join = []string{join}
+	}
+	if f.configure != nil {
+		f.configure(&cfg)
 	}
 	n, err := node.New(cfg, node.Ports{KV: a.kv, Enforcer: a.machine, Drift: a.drift})
 	if err != nil {
