@@ -107,7 +107,7 @@ func (in *installed) install() error {
 	if len(in.peer.packages) > 0 {
 		args := append([]string{"install", "-qq", "-y", "--no-install-recommends"}, in.peer.packages...)
 		if out, err := exec.CommandContext(in.ctx, "apt-get", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("Debian does not give it: %w: %s", err, lastLine(string(out)))
+			return fmt.Errorf("apt: %w: %s", err, lastLine(string(out)))
 		}
 	}
 	if in.peer.version != nil {
