@@ -83,7 +83,7 @@ type agent struct {
 	machine *machine
 	watcher *local.Watcher
 	units   *local.UnitWatcher
-	drift   <-chan string
+	drift   <-chan []string
 	node    *node.Node
 	door    net.Listener
 	closers []func() error // run last to first
@@ -179,22 +179,22 @@ func (a *agent) openMachine() (err error) {
 }
 
 // either gives what comes of two channels, until it is stopped.
-func either(one, other <-chan string) (out <-chan string, stop func() error) {
-	both, quit, ended := make(chan string), make(chan struct{}), make(chan struct{})
+func either(one, other <-chan []string) (out <-chan []string, stop func() error) {
+	both, quit, ended := make(chan []string), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			var name string
+			var names []string
 			select {
 			case <-quit:
 				return
-			case name = <-one:
-			case name = <-other:
+			case names = <-one:
+			case names = <-other:
 			}
 			select {
 			case <-quit:
 				return
-			case both <- name:
+			case both <- names:
 			}
 		}
 	}()

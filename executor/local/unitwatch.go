@@ -37,7 +37,7 @@ type UnitWatcher struct {
 	// states are those that the signals told last; of a unit that none was about, none.
 	states map[dbus.ObjectPath]string
 
-	drift chan string
+	drift chan []string
 	quit  context.CancelFunc
 	done  sync.WaitGroup
 }
@@ -50,7 +50,7 @@ func NewUnitWatcher(s *Systemd, warn func(error)) *UnitWatcher {
 
 func startUnitWatcher(w *UnitWatcher) *UnitWatcher {
 	ctx, quit := context.WithCancel(context.Background())
-	w.units, w.states, w.drift, w.quit = map[dbus.ObjectPath]string{}, map[dbus.ObjectPath]string{}, make(chan string), quit
+	w.units, w.states, w.drift, w.quit = map[dbus.ObjectPath]string{}, map[dbus.ObjectPath]string{}, make(chan []string), quit
 	w.done.Add(1)
 	go w.run(ctx)
 	return w
@@ -68,8 +68,8 @@ func (w *UnitWatcher) Watch(names []string) {
 	maps.DeleteFunc(w.states, func(path dbus.ObjectPath, _ string) bool { return units[path] == "" })
 }
 
-// Drift gives services that were touched, each once however often it was touched while nobody read.
-func (w *UnitWatcher) Drift() <-chan string { return w.drift }
+// Drift gives all services that were touched since it was read last, each once, sorted.
+func (w *UnitWatcher) Drift() <-chan []string { return w.drift }
 
 // Close stops the watcher; Drift gives nothing more.
 func (w *UnitWatcher) Close() error {
@@ -135,10 +135,10 @@ func (w *UnitWatcher) follow(ctx context.Context, conn *dbus.Conn, lost bool) {
 		w.all(pending)
 	}
 	for {
-		var out chan string
-		next := first(pending)
-		if next != "" {
-			out = w.drift
+		var out chan []string
+		var touched []string
+		if len(pending) > 0 {
+			out, touched = w.drift, slices.Sorted(maps.Keys(pending))
 		}
 		select {
 		case <-ctx.Done():
@@ -148,8 +148,8 @@ func (w *UnitWatcher) follow(ctx context.Context, conn *dbus.Conn, lost bool) {
 				return
 			}
 			w.take(signal, pending)
-		case out <- next:
-			delete(pending, next)
+		case out <- touched:
+			clear(pending)
 		}
 	}
 }

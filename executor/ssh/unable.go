@@ -27,6 +27,14 @@ func (noPackages) ChangePackages(context.Context, []executor.Package, []string) 
 	return fmt.Errorf("packages: %w", ErrNeedsProgram)
 }
 
+func (noPackages) Leftovers(context.Context, []string) ([]string, error) {
+	return nil, fmt.Errorf("packages: %w", ErrNeedsProgram)
+}
+
+func (noPackages) PurgePackages(context.Context, []string) error {
+	return fmt.Errorf("packages: %w", ErrNeedsProgram)
+}
+
 func (noPackages) SetHold(context.Context, string, bool) error {
 	return fmt.Errorf("packages: %w", ErrNeedsProgram)
 }
