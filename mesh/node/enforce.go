@@ -252,7 +252,7 @@ func encodeReport(r executor.Report) []byte {
 			r.States = states
 		},
 		func() { r.States = r.States[:min(len(r.States), 200)] },
-		func() { r.States, r.Left = nil, nil },
+		func() { r.States, r.Left, r.Drift = nil, nil, nil },
 	}
 	for _, trim := range trims {
 		trim()
