@@ -112,7 +112,7 @@ type agent struct {
 	name    string
 	kv      store.KV
 	machine *machine
-	drift chan []string
+	drift   chan []string
 	port    *meshtest.Port
 	stop    func()
 }
