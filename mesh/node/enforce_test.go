@@ -14,6 +14,9 @@ import (
 func TestEncodeReportAlwaysFits(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	huge := executor.Report{Result: executor.RolledBackRun, Error: strings.Repeat("e", 1<<20), Left: make([]string, 300000)}
+	for range maxTouched {
+		huge.Drift = append(huge.Drift, executor.Drift{Name: strings.Repeat("n", 1<<14)})
+	}
 	for range 20000 {
 		huge.States = append(huge.States, executor.StateReport{ID: long, Result: executor.Changed, Diff: long, Error: long})
 	}
