@@ -80,8 +80,8 @@ func (r *run) buildTasks() error {
 	order := 0
 	for i := range r.plan.Invocations {
 		inv := &r.plan.Invocations[i]
-		if inv.When != nil {
-			r.values.reads(*inv.When)
+		for when := inv.When; when != nil; when = when.And {
+			r.values.reads(*when)
 		}
 		for p := range inv.Parts {
 			k, err := r.kindOf(kinds, inv, &inv.Parts[p])

@@ -180,6 +180,9 @@ func (r *run) settle(t *task) error {
 	if err != nil {
 		return err
 	}
+	if err := t.validate(params); err != nil {
+		return err
+	}
 	if reflect.DeepEqual(Params(params), t.params) {
 		return nil
 	}
@@ -189,6 +192,17 @@ func (r *run) settle(t *task) error {
 	if old := t.key; !t.reaction {
 		t.makes()
 		r.owned.rename(old, t)
+	}
+	return nil
+}
+
+// validate asks the function what it asks at compile time of parameters that wait for nothing.
+func (t *task) validate(params map[string]any) error {
+	if t.function.Validate == nil {
+		return nil
+	}
+	if err := t.function.Validate(params); err != nil {
+		return fmt.Errorf("%s: %s: %w (it read outputs, so that this is known only now)", t.inv.Parts[t.part].Place, t.name, err)
 	}
 	return nil
 }

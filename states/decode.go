@@ -265,13 +265,16 @@ func (d *decoder) deferred(depth int) Deferred {
 		}
 	}
 	v.Secret, v.Place = d.uint() == 1, d.place()
-	if d.uint() == 1 {
+	for _, other := range []**Deferred{&v.Twin, &v.And} {
+		if d.uint() != 1 {
+			continue
+		}
 		if depth > maxValueDepth {
 			d.failed = true
 			return v
 		}
-		twin := d.deferred(depth + 1)
-		v.Twin = &twin
+		inner := d.deferred(depth + 1)
+		*other = &inner
 	}
 	v.Each = d.entries(depth)
 	return v

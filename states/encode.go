@@ -202,11 +202,14 @@ func (e *encoder) deferred(d Deferred, depth int) error {
 	}
 	e.bool(d.Secret)
 	e.place(d.Place)
-	if e.bool(d.Twin != nil); d.Twin != nil {
+	for _, other := range []*Deferred{d.Twin, d.And} {
+		if e.bool(other != nil); other == nil {
+			continue
+		}
 		if depth > maxValueDepth {
 			return errors.New("nested too deeply")
 		}
-		if err := e.deferred(*d.Twin, depth+1); err != nil {
+		if err := e.deferred(*other, depth+1); err != nil {
 			return err
 		}
 	}

@@ -108,7 +108,10 @@ func (l *Catalogue) textAt(e docEntry) named {
 	if e.key == "sha256" && (e.value.kind == kindInt || e.value.kind == kindFloat) {
 		return named{e.value.text, e.value.place}
 	}
-	s, _ := l.problems.stringOf(e.value, e.key)
+	s, ok := l.problems.stringOf(e.value, e.key)
+	if ok && s == "" {
+		l.problems.add(e.value.place, "", "%s must not be empty", e.key)
+	}
 	return named{s, e.value.place}
 }
 

@@ -49,8 +49,11 @@ func (p *Plan) Picture() Picture {
 		for _, part := range in.Parts {
 			n.Parts = append(n.Parts, part.FullName())
 		}
-		if in.When != nil {
-			n.When = mask.Text(in.When.Text)
+		for d := in.When; d != nil; d = d.And {
+			if n.When != "" {
+				n.When = " and " + n.When
+			}
+			n.When = mask.Text(d.Text) + n.When
 		}
 		if in.Block != nil {
 			n.Run, n.Rescue, n.Always = numbersOf(in.Block.Run), numbersOf(in.Block.Rescue), numbersOf(in.Block.Always)

@@ -140,6 +140,8 @@ type Deferred struct {
 	// Secret says whether all of it is one.
 	Twin  *Deferred
 	Place Place
+	// And, of a when, is that of the block or sequence around it: it is asked first, and both must hold.
+	And *Deferred
 }
 
 // OutputRef names one output of one invocation.

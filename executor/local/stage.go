@@ -136,7 +136,7 @@ func (f *Files) sweep(dir string) error {
 	}
 	var errs []error
 	for _, name := range names {
-		if strings.HasPrefix(name, f.stages.tag) {
+		if strings.HasPrefix(name, f.stages.tag) || dir == "/etc" && strings.HasPrefix(name, accountStage) {
 			errs = append(errs, f.Remove(path.Join(dir, name)))
 		}
 	}

@@ -26,8 +26,8 @@ const (
 
 // Limits of one call beside those of the site.
 const (
-	maxOperations = 100_000
-	maxSaid       = 4 << 10 // bytes kept of what it writes to its standard error
+	maxOperations = 10_000
+	maxSaid       = 1 << 10 // bytes kept of what it writes to its standard error
 )
 
 // session is one call of a module: what it was asked, what it may do, and what it answered.
@@ -127,7 +127,7 @@ func (f *function) call(ctx context.Context, s *session, r request) error {
 	case err != nil && limited.Err() != nil:
 		return f.wrap(r.Phase, context.Cause(limited))
 	case err != nil:
-		return f.wrap(r.Phase, fmt.Errorf("%w%s", short(err), said))
+		return f.wrap(r.Phase, fmt.Errorf("%w%s", f.end(err), said))
 	case s.reply == nil:
 		return f.wrap(r.Phase, fmt.Errorf("it ended without a reply%s", said))
 	}
@@ -157,43 +157,35 @@ func run(ctx context.Context, p *program, config wazero.ModuleConfig, size int) 
 		return err
 	}
 	_, err = m.ExportedFunction(entryPoint).Call(ctx, uint64(size))
-	memory := uint64(0)
 	if err != nil {
-		memory = uint64(m.Memory().Size())
+		err = &ended{err, m.Memory().Size()}
 	}
 	_ = m.Close(context.WithoutCancel(ctx))
-	if err != nil {
-		return &ended{err, memory}
-	}
-	return nil
+	return err
 }
 
 // ended is how a module came to an end other than by returning.
 type ended struct {
 	err    error
-	memory uint64 // bytes that it had
+	memory uint32 // bytes that it had
 }
 
 func (e *ended) Unwrap() error { return e.err }
+func (e *ended) Error() string { return e.err.Error() }
 
-func (e *ended) Error() string {
-	return fmt.Sprintf("%s; it had %d MiB of memory", e.err, e.memory>>20)
-}
-
-// short leaves out the stack of a trap.
-func short(err error) error {
-	var exit *sys.ExitError
-	var e *ended
-	memory := ""
-	if errors.As(err, &e) {
-		memory = fmt.Sprintf("; it had %d MiB of memory", e.memory>>20)
-	}
-	if errors.As(err, &exit) {
-		return fmt.Errorf("it ended with status %d%s", exit.ExitCode(), memory)
-	}
+// end says why a module ended, without its stack.
+func (f *function) end(err error) error {
 	text, _, _ := strings.Cut(err.Error(), "\nwasm stack trace:")
-	text = strings.TrimSuffix(text, memory)
-	return errors.New(strings.TrimSpace(strings.TrimSuffix(text, "(recovered by wazero)")) + memory)
+	text = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "(recovered by wazero)"))
+	var exit *sys.ExitError
+	if errors.As(err, &exit) {
+		text = fmt.Sprintf("it ended with status %d", exit.ExitCode())
+	}
+	var e *ended
+	if errors.As(err, &e) {
+		text += fmt.Sprintf("; it had %d of %d MiB of memory (limits.memory_mb)", e.memory>>20, f.extension.Limits.MemoryMB)
+	}
+	return errors.New(text)
 }
 
 func (f *function) wrap(phase string, err error) error {

@@ -42,7 +42,7 @@ func exampleTree(t *testing.T, hosts, banner []byte) fstest.MapFS {
 // functionOf opens one function of the examples' modules, as a plan names them.
 func functionOf(t *testing.T, tree fs.FS, name string) executor.Module {
 	t.Helper()
-	plan, err := states.Compile(tree, states.Input{Node: node}, nil)
+	plan, err := states.Compile(tree, states.Input{Node: node}, builtIn())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,7 @@ func (f *function) captured(ctx context.Context, h executor.Host, p executor.Par
 		if err := g.mayName("change", item.Path); err != nil {
 			return c, fmt.Errorf("%s: %w", f.about.FullName(), err)
 		}
-		c.items = append(c.items, hostfile.Item{Path: item.Path, Deep: item.Deep, Whole: item.Deep})
+		c.items = append(c.items, hostfile.Item{Path: item.Path, Deep: item.Deep, Whole: item.Deep, Exact: item.Deep})
 	}
 	return c, nil
 }

@@ -2,12 +2,14 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"shoal/executor"
 	"shoal/internal/hostfile"
@@ -97,7 +99,12 @@ func (g *guard) clean(op, name string) error {
 // straight refuses a path that a symlink leads elsewhere: the grant is of what stands at that path.
 func (g *guard) straight(op, granted, name string) error {
 	for dir := path.Dir(name); below(granted, dir) && dir != "/"; dir = path.Dir(dir) {
-		if st, err := g.host.Lstat(dir); err == nil && st.Mode&fs.ModeSymlink != 0 {
+		st, err := g.host.Lstat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		case err != nil:
+			return err
+		case st.Mode&fs.ModeSymlink != 0:
 			return g.refuse(op+" "+name, "it passes through the symlink "+dir)
 		}
 	}
@@ -258,12 +265,15 @@ func (g *guard) Rename(staged, name string) error {
 }
 
 func (g *guard) Mkdir(name string, m executor.Meta) error {
+	if err := g.clean("make", name); err != nil {
+		return err
+	}
 	if g.may == nil || !g.may.leadsTo(name) {
 		if err := g.mayWrite("make", name); err != nil {
 			return err
 		}
-	} else if err := g.mayName("make", name); err != nil {
-		return err
+	} else if _, ok := granting(g.allow.Write, name); !ok {
+		m.Mode = fs.ModeDir | hostfile.DefaultFolderMode // above what is granted, where it is not there: with no say in it
 	}
 	return g.host.Mkdir(name, m)
 }

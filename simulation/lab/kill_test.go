@@ -175,6 +175,7 @@ func (v *victim) round(t *testing.T, i int, r *rand.Rand) {
 	if out := must(t, v.Host, "shoal recover 2>&1"); strings.Contains(out, "left:") {
 		t.Fatalf("%s (%s): recovery says\n%s", name, k.phase, out)
 	}
+	t.Logf("%s: %s", name, k.phase)
 	now := take(t, v.Host, v.disk)
 	rolled, done := v.before.differs(now, v.Host, true), v.after.differs(now, v.Host, false)
 	switch {

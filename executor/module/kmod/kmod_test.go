@@ -12,6 +12,9 @@ import (
 	"shoal/internal/setting"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, kmod.Modules()) }
+
 var modules = kmod.Modules()
 
 // kernel plays modprobe and shows what is loaded in /proc/modules.
@@ -107,7 +110,7 @@ func TestStates(t *testing.T) {
 			}},
 		},
 	} {
-		moduletest.Both(t, moduletest.Suite{
+		moduletest.Run(t, moduletest.Suite{
 			Module: modules[i], Host: newHost, Cases: cases,
 			Snapshot: func(t *testing.T, h executor.Host) any { return moduletest.Tree(t, h, "/") },
 		})

@@ -45,6 +45,9 @@ var (
 
 // behave is a file with one line.
 func behave(r guest.Request) (guest.Reply, error) {
+	if r.Text("how") == "tree" {
+		return folder(r)
+	}
 	text := "well done\n"
 	path := r.Text("path")
 	o := guest.Operation{Op: "differs", Path: path, Text: &text}
@@ -68,6 +71,43 @@ func behave(r guest.Request) (guest.Reply, error) {
 	}
 	got, err := guest.Do(o)
 	return guest.Reply{Needed: got.Needed, Diff: got.Diff, Outputs: map[string]any{"path": path, "seen": seen()}}, err
+}
+
+// folder is one with two files, and nothing else.
+func folder(r guest.Request) (guest.Reply, error) {
+	path := r.Text("path")
+	var out guest.Reply
+	switch r.Phase {
+	case "revert":
+		return out, nil
+	case "capture":
+		out.Paths = []guest.Path{{Path: path, Deep: true}}
+		return out, nil
+	}
+	out.Outputs = map[string]any{"path": path}
+	there, err := guest.Do(guest.Operation{Op: "stat", Path: path + "/old"})
+	if err != nil {
+		return out, err
+	}
+	if there.Exists {
+		out.Needed, out.Diff = true, "remove old\n"
+	}
+	if there.Exists && r.Phase == "apply" {
+		for _, name := range []string{"/old/file", "/old"} {
+			if _, err := guest.Do(guest.Operation{Op: "remove", Path: path + name}); err != nil {
+				return out, err
+			}
+		}
+	}
+	op := map[string]string{"check": "differs", "apply": "write"}[r.Phase]
+	for _, name := range []string{"one", "below/two"} {
+		got, err := guest.Do(guest.Operation{Op: op, Path: path + "/" + name, Text: &name, Mode: "0600"})
+		if err != nil {
+			return out, err
+		}
+		out.Needed, out.Diff = out.Needed || got.Needed, out.Diff+got.Diff
+	}
+	return out, nil
 }
 
 // seen is all that it can tell of clock, dice and environment.
