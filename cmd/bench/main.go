@@ -26,6 +26,7 @@ type options struct {
 	file   int64 // bytes of the large file
 	// peerFiles is how many files the peers have to make: some take a third of a second for each.
 	peerFiles int
+	peers     string // names, with commas between
 }
 
 // part is one thing that is measured.
@@ -45,10 +46,11 @@ func main() {
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
 	file := flag.Int64("file", 1<<30, "bytes of the large file")
 	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
+	peerNames := flag.String("peers", "shoal,ansible,puppet,cfengine,bare", "who is compared")
 	only := flag.String("only", "apply,drift,compile,readers,mesh,bigfile", "what is measured, of apply, drift, compile, readers, mesh, bigfile and peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, file: *file, peerFiles: *peerFiles})
+	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, file: *file, peerFiles: *peerFiles, peers: *peerNames})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
