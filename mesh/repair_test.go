@@ -16,16 +16,16 @@ type spoken struct{ compares, bytes, objects int }
 func listen(w *meshtest.Network) *spoken {
 	s := &spoken{}
 	w.Tamper = func(_ *meshtest.Node, m mesh.Message) mesh.Message {
-		switch m := m.(type) {
+		switch one := m.(type) {
 		case *mesh.Compare, *mesh.Groups, *mesh.Digests, *mesh.Hashes:
-			if _, begins := m.(*mesh.Compare); begins {
+			if _, begins := one.(*mesh.Compare); begins {
 				s.compares++
 			}
-			if frame, err := mesh.Encode(m.(mesh.Message)); err == nil {
+			if frame, err := mesh.Encode(m); err == nil {
 				s.bytes += len(frame)
 			}
 		case *mesh.Put:
-			s.objects += len(m.Objects)
+			s.objects += len(one.Objects)
 		}
 		return m
 	}
