@@ -114,6 +114,7 @@ type (
 	Compare struct {
 		Placement [32]byte `cbor:"1,keyasint"`
 		Root      [32]byte `cbor:"2,keyasint"`
+		Groups    bool     `cbor:"3,keyasint,omitempty"` // the sender understands Groups; version 0.1 does not
 	}
 	// Digests answers Groups: of the groups that differ, the partitions that both own and that are not empty here. Without
 	// Groups it is about all of them.

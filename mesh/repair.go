@@ -141,7 +141,7 @@ func (c *Core) common(peer membership.NodeID) []ring.Partition {
 
 func (c *Core) compareWith(peer membership.NodeID) {
 	if c.alive(peer) {
-		c.send(peer, &Compare{Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer))})
+		c.send(peer, &Compare{Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer)), Groups: true})
 	}
 }
 
@@ -153,7 +153,13 @@ func (c *Core) onCompare(from membership.NodeID, m *Compare) {
 	parts := c.common(from)
 	if m.Root == c.objects.held.root(parts) {
 		c.differs(from, 0)
-		c.send(from, &Groups{Placement: c.placement.digest}) // nothing differs
+		if m.Groups {
+			c.send(from, &Groups{Placement: c.placement.digest}) // nothing differs
+		}
+		return
+	}
+	if !m.Groups {
+		c.send(from, &Digests{Placement: c.placement.digest, Partitions: c.digests(parts, nil)})
 		return
 	}
 	c.send(from, &Groups{Placement: c.placement.digest, Groups: c.objects.held.groups(parts)})
@@ -183,12 +189,18 @@ func (c *Core) onGroups(from membership.NodeID, m *Groups) {
 		c.differs(from, 0)
 		return
 	}
+	answer.Partitions = c.digests(parts, answer.Groups)
+	c.send(from, answer)
+}
+
+// digests of the partitions that are not empty here, of some groups; nil: of all.
+func (c *Core) digests(parts []ring.Partition, groups []uint8) (out []PartitionDigest) {
 	for _, p := range parts {
-		if d := c.objects.held.digest(p); d.Count > 0 && slices.Contains(answer.Groups, groupOf(p)) {
-			answer.Partitions = append(answer.Partitions, d)
+		if d := c.objects.held.digest(p); d.Count > 0 && (groups == nil || slices.Contains(groups, groupOf(p))) {
+			out = append(out, d)
 		}
 	}
-	c.send(from, answer)
+	return out
 }
 
 func groupOf(p ring.Partition) uint8 { return uint8(p / groupSize) }

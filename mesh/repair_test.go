@@ -124,3 +124,32 @@ func BenchmarkCompareMillion(b *testing.B) {
 	b.ReportMetric(inSync, "bytes/in-sync")
 	b.ReportMetric(missing, "bytes/one-missing")
 }
+
+// A node of version 0.1 compares as it always did: it and a newer one bring each other up to date, when it begins.
+func TestRepairWithAnOlderVersion(t *testing.T) {
+	w, objects := sameObjects(100)
+	old, fresh := w.Nodes()[0], w.Nodes()[1]
+	w.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
+		switch m := m.(type) {
+		case *mesh.Compare:
+			if n == fresh { // the old one would not understand it
+				return &mesh.StatusAsk{}
+			}
+			return &mesh.Compare{Placement: m.Placement, Root: m.Root}
+		case *mesh.Groups:
+			t.Errorf("%s sends what an old one does not know", n.Name)
+		}
+		return m
+	}
+	for i, n := range []*meshtest.Node{old, fresh} {
+		w.Kill(n)
+		n.Forget(store.HashOf(objects[i]))
+		w.Restart(n)
+	}
+	w.Run(2 * time.Minute)
+	for i, n := range []*meshtest.Node{old, fresh} {
+		if !n.Holds(store.HashOf(objects[i])) {
+			t.Errorf("%s did not get what it lacks", n.Name)
+		}
+	}
+}
