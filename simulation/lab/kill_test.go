@@ -41,7 +41,7 @@ func killRuns(t *testing.T) int {
 	if os.Getenv("SHOAL_LAB") == "all" {
 		return 300
 	}
-	return 8
+	return 6
 }
 
 // victim is a host whose runs are killed.
