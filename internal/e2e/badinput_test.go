@@ -114,7 +114,7 @@ func badTrees() []badTree {
 		return "states:\n  f:\n    file.managed: {path: /etc/f, source: " + path + "}\n"
 	}
 	template := "states:\n  f:\n    file.managed: {path: /etc/f, template: t.j2}\n"
-	list := "l: [" + strings.TrimSuffix(strings.Repeat("1,", 250_000), ",") + "]\n"
+	list := "l: [" + strings.TrimSuffix(strings.Repeat("1,", 150_000), ",") + "]\n"
 	return []badTree{
 		{"a YAML bomb", bomb(), nil, []string{at, "aliases"}},
 		{"a million states in a file", manyStates(1_000_000), nil, []string{at, "larger than 1 MiB"}},
