@@ -26,7 +26,7 @@ func openMachine(root, dataDir string) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	host.Packages = packageManager(root)
+	host.Packages = packageManager(host, root)
 	host.Services = serviceManager(root)
 	host.Accounts = local.NewAccounts(root)
 	data := local.OpenData(dataDir)

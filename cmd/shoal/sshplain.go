@@ -49,21 +49,13 @@ func (r *sshRun) plainHand(ctx context.Context, as *ssh.Machine, line *boardLine
 
 // choosePackages takes the package manager of the machine, where that is used through its commands.
 func (w *plainWorker) choosePackages(line *boardLine) {
-	tools, clock := w.host.Tools(), local.Clock{}
-	tell := tellWait
-	switch {
-	case w.root != "/":
-		w.noPackages = true
-	case w.host.Has("dnf"):
-		w.host.Packages = packages.NewDnf(tools, clock, tell)
-	case w.host.Has("zypper"):
-		w.host.Packages = packages.NewZypper(tools, clock)
-	case w.host.Has("apk"):
-		w.host.Packages = packages.NewApk(tools, clock)
-	case w.host.Has("pacman"):
-		w.host.Packages = packages.NewPacman(tools, clock, tell)
-	default:
-		w.noPackages = true
+	tell := func(wait packages.Wait) { line.tell("%s", wait) }
+	w.noPackages = true
+	if w.root != "/" {
+		return
+	}
+	if p := commandPackages(w.host.Has, w.host.Files, w.host.Tools(), local.Clock{}, tell); p != nil {
+		w.host.Packages, w.noPackages = p, false
 	}
 }
 
@@ -88,10 +80,6 @@ func (w *plainWorker) facts() map[string]string { return w.host.Facts() }
 // cannot says which modules need the machine itself.
 func (w *plainWorker) cannot(part states.StatePartInvocation) string {
 	switch {
-	case part.Module == "user", part.Module == "group":
-		return "accounts are not changed from elsewhere"
-	case part.Module == "download":
-		return "the machine fetches by itself"
 	case w.noPackages && (part.Module == "pkg" || part.Module == "pkgrepo"):
 		return "its package manager is not used from elsewhere"
 	case w.noServices && part.Module == "service":

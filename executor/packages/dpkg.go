@@ -1,4 +1,4 @@
-package local
+package packages
 
 import (
 	"bufio"
@@ -6,8 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,10 +79,22 @@ type dpkgDatabase struct {
 	interrupted bool                   // dpkg --configure -a has something to do
 }
 
-// readDpkg reads the database below root. Updates are the journal of a dpkg that runs or was interrupted, and count.
-func readDpkg(root string) (*dpkgDatabase, error) {
-	folder := filepath.Join(root, "var/lib/dpkg")
-	data, err := os.ReadFile(filepath.Join(folder, "status"))
+// Files is what apt reads of the machine.
+type Files interface {
+	Lstat(path string) (executor.Stat, error)
+	ReadFile(path string) ([]byte, error)
+	ReadDir(path string) ([]string, error)
+}
+
+// Where dpkg keeps its database.
+const (
+	dpkgStatus  = "/var/lib/dpkg/status"
+	dpkgUpdates = "/var/lib/dpkg/updates"
+)
+
+// readDpkg reads the database. Updates are the journal of a dpkg that runs or was interrupted, and count.
+func readDpkg(files Files) (*dpkgDatabase, error) {
+	data, err := files.ReadFile(dpkgStatus)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -91,16 +102,16 @@ func readDpkg(root string) (*dpkgDatabase, error) {
 	if err := db.add(data); err != nil {
 		return nil, err
 	}
-	updates, err := os.ReadDir(filepath.Join(folder, "updates"))
+	updates, err := files.ReadDir(dpkgUpdates)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	for _, u := range updates { // in the order of their numbers
-		if _, err := strconv.Atoi(u.Name()); err != nil {
+		if _, err := strconv.Atoi(u); err != nil {
 			continue
 		}
 		db.interrupted = true
-		data, err := os.ReadFile(filepath.Join(folder, "updates", u.Name()))
+		data, err := files.ReadFile(path.Join(dpkgUpdates, u))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // dpkg has just taken it into the status file
 		}
