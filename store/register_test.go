@@ -244,8 +244,8 @@ func TestAcceptorRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	promised, _ := active.Prepare(Prepare{Register: "head/e", Ballot: high})
-	sealed := active
-	sealed.Phase = Sealed
+	moved := active
+	moved.Phase = Moved
 	for _, c := range []struct {
 		name string
 		a    Acceptor
@@ -256,13 +256,13 @@ func TestAcceptorRefuses(t *testing.T) {
 		{"the same ballot again", promised, Prepare{"head/e", 0, high}, RefusedBallot},
 		{"another epoch", active, Prepare{"head/e", 1, high}, RefusedEpoch},
 		{"another register", active, Prepare{"head/f", 0, high}, RefusedUnknown},
-		{"when sealed", sealed, Prepare{"head/e", 0, high}, RefusedEpoch},
+		{"when moved", moved, Prepare{"head/e", 0, high}, RefusedEpoch},
 	} {
 		if _, got := c.a.Prepare(c.m); got.Refused != c.want {
 			t.Errorf("prepare %s: refused %q, want %q", c.name, got.Refused, c.want)
 		}
 	}
-	if _, got := promised.Accept(Accept{"head/e", 0, low, []byte("x")}); got.Refused != RefusedBallot || got.Promised != high {
+	if _, got := promised.Accept(Accept{"head/e", 0, low, []byte("x"), nil}); got.Refused != RefusedBallot || got.Promised != high {
 		t.Errorf("accept of a lower ballot: %+v", got)
 	}
 }

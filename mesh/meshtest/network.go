@@ -582,3 +582,6 @@ func (e *events) Pop() any {
 	*e = (*e)[:len(*e)-1]
 	return last
 }
+
+// Saved are the records on the node's disk. The caller must not change them.
+func (n *Node) Saved() map[string][]byte { return n.saved }

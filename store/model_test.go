@@ -1,0 +1,644 @@
+package store
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"shoal/membership"
+)
+
+// An exhaustive check of the registers in a small scope: every order of deliveries, losses, new rounds, restarts and changes of
+// acceptors that a few nodes can come to, each state once. The acceptors and proposers are those that ship. A message may be
+// delivered at any time after it was sent, many times or never.
+//
+// Values are histories ("xy"): a push appends its letter to what it read. Of two that were acknowledged one must begin with
+// the other; if not, one version had two values, or an acknowledged head is lost.
+
+// scope is how much is tried.
+type scope struct {
+	acceptors, next string // of epochs 0 and 1, a letter each; next "": no change of acceptors
+	pushes          string // a letter is a push, "!" seals; a proposer each
+	rounds          []int  // that each proposer may begin, in all
+	faulty          string // the node that may be struck once
+	wipe, back      bool   // by losing its disk; by going back to any earlier state of it. Always: by a restart
+	bug             bug
+}
+
+// bug is a planted fault of the protocol.
+type bug string
+
+const (
+	none             bug = ""
+	acceptsLower     bug = "accept a lower ballot than was promised"
+	forgetsPromise   bug = "answer before the promise is kept"
+	takesAny         bug = "propose the first value that was told, not that of the highest ballot"
+	skipsSeal        bug = "go on in an epoch that is sealed"
+	sealsByOne       bug = "install the next epoch on one vote for its seal"
+	newAlone         bug = "install the next epoch without a seal: its own quorum suffices"
+	dropsValue       bug = "seal without the value"
+	keepsBallot      bug = "install the value at the ballot of its seal"
+	skipsFence       bug = "a wiped node takes its seat again"
+	skipsRecovery    bug = "a node whose disk went back votes at once"
+	recoversByOne    bug = "a node whose disk went back asks one other"
+	ignoresStarts    bug = "count promises of a start that is over"
+	halfIsEnough     bug = "half of the acceptors are a quorum"
+	ballotReused     bug = "a proposer uses one ballot for two values"
+	answersAfterMove bug = "an acceptor goes on in the old epoch after it has moved"
+)
+
+// modelNode is an acceptor with its disk and what is left of its past.
+type modelNode struct {
+	acc    Acceptor
+	disk   uint64
+	start  uint64
+	sure   bool
+	heard  bool       // by the faulty node, since it started again
+	told   uint64     // start of the faulty node that this one has written down
+	before []modelWas // to which the disk may go back
+	old    Acceptor   // with answersAfterMove: what it was before
+}
+
+type modelWas struct {
+	acc   Acceptor
+	start uint64
+}
+
+type modelProposer struct {
+	p      *Proposal
+	rounds int
+	used   int // for ballotReused
+}
+
+type modelAnswer struct {
+	node, proposer int
+	ballot         Ballot
+	promise        *Promise
+	accepted       *Accepted
+}
+
+type model struct {
+	scope     *scope
+	nodes     []modelNode
+	proposers []modelProposer
+	prepares  []Prepare
+	accepts   []Accept
+	answers   []modelAnswer
+	acked     []string
+	sealed    bool
+	base      string // value of the seal
+	lone      bool   // sealsByOne, newAlone: somebody took the change for decided
+	struck    bool
+}
+
+var modelIDs = []membership.NodeID{"a", "b", "c", "d", "e", "f"}
+
+func modelSeats(letters string) (seats []Seat) {
+	for _, l := range letters {
+		seats = append(seats, Seat{Node: membership.NodeID(string(l)), Disk: 1})
+	}
+	return seats
+}
+
+func newModel(s *scope) *model {
+	m := &model{scope: s}
+	for i := range max(len(s.acceptors), strings.IndexByte("abcdef", (s.acceptors + s.next)[len(s.acceptors+s.next)-1])+1) {
+		n := modelNode{disk: 1, start: 1, sure: true}
+		if strings.Contains(s.acceptors, string(modelIDs[i])) {
+			n.acc = Acceptor{Register: "r", Members: NodesOf(modelSeats(s.acceptors)), Phase: Active, Disk: 1}
+		}
+		m.nodes = append(m.nodes, n)
+	}
+	for i := range s.pushes {
+		m.proposers = append(m.proposers, modelProposer{p: m.proposal(i, 0), rounds: s.rounds[i]})
+	}
+	return m
+}
+
+func (m *model) proposal(i int, epoch uint64) *Proposal {
+	label, members := m.scope.pushes[i:i+1], m.scope.acceptors
+	if epoch > 0 {
+		members = m.scope.next
+	}
+	p := &Proposal{Register: "r", Epoch: epoch, Members: NodesOf(modelSeats(members))}
+	p.Change = func(current []byte) []byte {
+		if strings.Contains(string(current), label) || label == "!" {
+			return current
+		}
+		return append(slices.Clone(current), label...)
+	}
+	if label == "!" && epoch == 0 {
+		p.Seal = modelSeats(m.scope.next)
+	}
+	return p
+}
+
+func (m *model) clone() *model {
+	c := *m
+	c.nodes, c.proposers = slices.Clone(m.nodes), slices.Clone(m.proposers)
+	for i := range c.proposers {
+		p := *c.proposers[i].p
+		p.promises, p.votes = p.promises.clone(), p.votes.clone()
+		p.refusals, p.promised = maps.Clone(p.refusals), maps.Clone(p.promised)
+		c.proposers[i].p = &p
+	}
+	c.prepares, c.accepts = slices.Clip(m.prepares), slices.Clip(m.accepts)
+	c.answers, c.acked = slices.Clone(m.answers), slices.Clip(m.acked)
+	return &c
+}
+
+func (a answers) clone() answers {
+	return answers{members: a.members, given: maps.Clone(a.given), known: slices.Clone(a.known)}
+}
+
+// each calls try with all that may happen next.
+func (m *model) each(try func(what string, after *model)) {
+	for i := range m.proposers {
+		m.eachOfProposer(i, try)
+	}
+	for i := range m.nodes {
+		m.eachOfNode(i, try)
+	}
+	for i := range m.answers {
+		c := m.clone()
+		a := c.answers[i]
+		c.answers = slices.Delete(c.answers, i, i+1)
+		c.hear(a)
+		try(fmt.Sprintf("%s hears %s", c.scope.pushes[a.proposer:a.proposer+1], modelIDs[a.node]), c)
+	}
+}
+
+func (m *model) eachOfProposer(i int, try func(string, *model)) {
+	name := m.scope.pushes[i : i+1]
+	if m.proposers[i].p.step == Chosen && len(m.proposers[i].p.next) == 0 || m.proposers[i].rounds == 0 {
+		return
+	}
+	if m.proposers[i].p.step != Chosen && !(m.proposers[i].p.step == Preparing && len(m.proposers[i].p.promises.given) == 0 && m.proposers[i].p.Epoch == 0 && false) {
+		c := m.clone()
+		c.begin(i)
+		try(name+" begins a round", c)
+	}
+	if (m.sealed || m.lone) && m.proposers[i].p.Epoch == 0 {
+		c := m.clone()
+		c.proposers[i].p = c.proposal(i, 1)
+		c.begin(i)
+		try(name+" begins in epoch 1", c)
+	}
+}
+
+func (m *model) begin(i int) {
+	p := &m.proposers[i]
+	p.rounds--
+	run := uint64(p.rounds + 1)
+	number := p.p.ballot.Number
+	m.prepares = append(m.prepares, p.p.Begin(membership.NodeID("p"+m.scope.pushes[i:i+1]), run))
+	if m.scope.bug == ballotReused && number > 0 {
+		p.p.ballot = Ballot{Number: number, Proposer: p.p.ballot.Proposer, Run: 1}
+		m.prepares[len(m.prepares)-1].Ballot = p.p.ballot
+	}
+	m.forgetStale(i)
+}
+
+// forgetStale drops answers that their proposer would not look at.
+func (m *model) forgetStale(i int) {
+	m.answers = slices.DeleteFunc(m.answers, func(a modelAnswer) bool {
+		p := m.proposers[i].p
+		return a.proposer == i && (a.ballot != p.ballot || p.step == Chosen || a.promise != nil && p.step != Preparing)
+	})
+}
+
+func (m *model) hear(a modelAnswer) {
+	pr := &m.proposers[a.proposer]
+	p, id := pr.p, modelIDs[a.node]
+	if a.promise != nil {
+		told := *a.promise
+		if m.scope.bug == ignoresStarts {
+			told.Starts = nil
+		}
+		if m.scope.bug == takesAny && p.current != nil {
+			told.Accepted = Ballot{}
+		}
+		moved := p.Promised(id, told)
+		if m.scope.bug == halfIsEnough && p.step == Preparing && 2*p.promises.count() >= len(p.Members) {
+			p.step, p.value, moved = Accepting, p.Change(p.current), true
+		}
+		if moved && p.step == Accepting {
+			m.breakAccept(p)
+			m.accepts = append(m.accepts, p.Accept())
+		}
+		m.forgetStale(a.proposer)
+		return
+	}
+	told := *a.accepted
+	if m.scope.bug == ignoresStarts {
+		told.Starts = nil
+	}
+	p.Accepted(id, told)
+	if m.scope.bug == sealsByOne && len(p.next) > 0 {
+		m.lone, m.base = true, string(p.value)
+	}
+	if m.scope.bug == halfIsEnough && 2*p.votes.count() >= len(p.Members) {
+		p.step = Chosen
+	}
+	if p.step == Chosen {
+		if len(p.next) > 0 {
+			m.sealed, m.base = true, string(p.value)
+		}
+		if !slices.Contains(m.acked, string(p.value)) {
+			m.acked = append(m.acked, string(p.value))
+			slices.Sort(m.acked)
+		}
+		m.forgetStale(a.proposer)
+	}
+}
+
+func (m *model) breakAccept(p *Proposal) {
+	switch {
+	case m.scope.bug == skipsSeal && len(p.Seal) == 0 && len(p.next) > 0:
+		p.next, p.value = nil, p.Change(p.current)
+	case m.scope.bug == dropsValue && len(p.Seal) > 0:
+		p.value = nil
+	}
+}
+
+// conflict says which acknowledged values cannot both be.
+func (m *model) conflict() string {
+	for _, v := range m.acked {
+		for _, w := range m.acked {
+			if !strings.HasPrefix(v, w) && !strings.HasPrefix(w, v) {
+				return fmt.Sprintf("acknowledged were %q and %q", w, v)
+			}
+		}
+	}
+	return ""
+}
+
+func (m *model) eachOfNode(i int, try func(string, *model)) {
+	id := modelIDs[i]
+	if m.nodes[i].sure && m.nodes[i].acc.Phase != 0 {
+		for _, p := range m.prepares {
+			c := m.clone()
+			if c.deliverPrepare(i, p) {
+				try(fmt.Sprintf("%s promises %v in epoch %d", id, p.Ballot.Number, p.Epoch)+" to "+string(p.Ballot.Proposer), c)
+			}
+		}
+		for _, a := range m.accepts {
+			c := m.clone()
+			if c.deliverAccept(i, a) {
+				try(fmt.Sprintf("%s accepts %q next %d at %d of %s", id, a.Value, len(a.Next), a.Ballot.Number, a.Ballot.Proposer), c)
+			}
+		}
+	}
+	if next := m.scope.next; next != "" && (m.sealed || m.lone || m.scope.bug == newAlone) && m.nodes[i].acc.Epoch == 0 && m.nodes[i].acc.Phase != Moved {
+		c := m.clone()
+		if c.move(i) {
+			try(string(id)+" moves to epoch 1", c)
+		}
+	}
+	if strings.Contains(m.scope.faulty, string(id)) {
+		m.strike(i, try)
+	}
+}
+
+func (m *model) move(i int) bool {
+	n := &m.nodes[i]
+	value := m.base
+	if m.scope.bug == newAlone && !m.sealed {
+		m.lone, value = true, string(n.acc.Value)
+	}
+	moved, ok := n.acc.Move("r", 0, modelSeats(m.scope.next), []byte(value), Seat{Node: modelIDs[i], Disk: n.disk})
+	if !ok {
+		return false
+	}
+	if m.scope.bug == answersAfterMove {
+		n.old = n.acc
+	}
+	if m.scope.bug == keepsBallot && n.acc.Accepted.Number > 0 && len(moved.Value) > 0 {
+		moved.Promised, moved.Accepted = n.acc.Promised, n.acc.Accepted
+	}
+	m.keep(n, moved)
+	if !n.sure { // it asks those of the new epoch
+		for j := range m.nodes {
+			m.nodes[j].heard = false
+		}
+	}
+	return true
+}
+
+// keep changes what is on the disk of a node, and remembers what was, where the disk may go back.
+func (m *model) keep(n *modelNode, acc Acceptor) {
+	if m.scope.back && !m.struck && n == &m.nodes[strings.IndexByte("abcdef", m.scope.faulty[0])] {
+		n.before = append(slices.Clip(n.before), modelWas{n.acc, n.start})
+	}
+	n.acc = acc
+}
+
+func (m *model) starts(n int, members []membership.NodeID) (out []uint64) {
+	for _, id := range members {
+		switch {
+		case id == modelIDs[n]:
+			out = append(out, m.nodes[n].start)
+		case strings.Contains(m.scope.faulty, string(id)):
+			out = append(out, m.nodes[n].told)
+		default:
+			out = append(out, 0)
+		}
+	}
+	return out
+}
+
+func (m *model) answer(a modelAnswer) {
+	for i, p := range m.proposers {
+		if p.p.ballot == a.ballot && p.p.step != Chosen && (a.promise == nil || p.p.step == Preparing && !p.p.promises.has(modelIDs[a.node])) &&
+			(a.accepted == nil || !p.p.votes.has(modelIDs[a.node])) {
+			a.proposer = i
+			m.answers = append(m.answers, a)
+		}
+	}
+}
+
+func (m *model) deliverPrepare(i int, p Prepare) bool {
+	n := &m.nodes[i]
+	acc := n.acc
+	if m.scope.bug == answersAfterMove && p.Epoch == 0 && n.old.Phase != 0 {
+		acc = n.old
+	}
+	after, promise := acc.Prepare(p)
+	if promise.Refused != "" {
+		return false
+	}
+	promise.Starts = m.starts(i, after.Members)
+	switch {
+	case m.scope.bug == forgetsPromise:
+	case m.scope.bug == answersAfterMove && p.Epoch == 0 && n.old.Phase != 0:
+		n.old = after
+	default:
+		m.keep(n, after)
+	}
+	m.answer(modelAnswer{node: i, ballot: p.Ballot, promise: &promise})
+	return true
+}
+
+func (m *model) deliverAccept(i int, a Accept) bool {
+	n := &m.nodes[i]
+	acc := n.acc
+	old := m.scope.bug == answersAfterMove && a.Epoch == 0 && n.old.Phase != 0
+	if old {
+		acc = n.old
+	}
+	if m.scope.bug == acceptsLower && acc.Epoch == a.Epoch {
+		acc.Promised = Ballot{}
+	}
+	after, accepted := acc.Accept(a)
+	if accepted.Refused != "" {
+		return false
+	}
+	accepted.Starts = m.starts(i, after.Members)
+	if old {
+		n.old = after
+	} else if after.Accepted != n.acc.Accepted || string(after.Value) != string(n.acc.Value) || after.Promised != n.acc.Promised {
+		m.keep(n, after)
+	}
+	m.answer(modelAnswer{node: i, ballot: a.Ballot, accepted: &accepted})
+	return true
+}
+
+// strike: what may befall the faulty node, once, and how it comes back.
+func (m *model) strike(i int, try func(string, *model)) {
+	n := m.nodes[i]
+	if !m.struck {
+		c := m.clone()
+		c.restart(i, n.acc, n.start)
+		try(string(modelIDs[i])+" restarts", c)
+		for k := range n.before {
+			c := m.clone()
+			c.restart(i, n.before[k].acc, n.before[k].start)
+			try(fmt.Sprintf("%s goes back to state %d of %d", modelIDs[i], k, len(n.before)), c)
+		}
+		if m.scope.wipe {
+			c := m.clone()
+			c.struck = true
+			c.nodes[i] = modelNode{disk: 2, start: 1, sure: true}
+			if m.scope.bug == skipsFence {
+				c.nodes[i].disk, c.nodes[i].acc = 1, newModel(m.scope).nodes[i].acc
+			}
+			try(string(modelIDs[i])+" is wiped", c)
+		}
+		return
+	}
+	if n.sure {
+		return
+	}
+	for j, other := range m.nodes {
+		if j == i || other.heard || !slices.Contains(n.acc.Members, modelIDs[j]) {
+			continue
+		}
+		if n.acc.Phase == Moved || n.acc.Epoch != other.acc.Epoch {
+			continue // is shown the seal first
+		}
+		c := m.clone()
+		c.ask(i, j)
+		try(fmt.Sprintf("%s recalls from %s", modelIDs[i], modelIDs[j]), c)
+	}
+}
+
+func (m *model) restart(i int, acc Acceptor, start uint64) {
+	n := &m.nodes[i]
+	m.struck = true
+	n.acc, n.start, n.before = acc, start+1, nil
+	n.sure = m.scope.bug == skipsRecovery
+}
+
+func (m *model) ask(i, j int) {
+	n, other := &m.nodes[i], &m.nodes[j]
+	other.told = n.start
+	n.acc = n.acc.Recall(other.acc)
+	other.heard = true
+	heard, need := 0, Recovered(len(n.acc.Members))
+	for _, o := range m.nodes {
+		if o.heard {
+			heard++
+		}
+	}
+	if m.scope.bug == recoversByOne {
+		need = 1
+	}
+	n.sure = heard >= need
+	if n.sure {
+		for k := range m.nodes {
+			m.nodes[k].heard = false
+		}
+	}
+}
+
+// key names a state up to the names of acceptors that nothing tells apart: a column each, sorted.
+func (m *model) key() [16]byte {
+	var b []byte
+	columns := make([]string, len(m.nodes))
+	for i := range m.nodes {
+		columns[i] = string(m.column(i))
+	}
+	alike := m.scope.alike()
+	slices.Sort(columns[:0])
+	for lo := 0; lo < len(columns); {
+		hi := lo + 1
+		for hi < len(columns) && alike[hi] == alike[lo] {
+			hi++
+		}
+		slices.Sort(columns[lo:hi])
+		lo = hi
+	}
+	for _, c := range columns {
+		b = append(append(b, c...), 0xff)
+	}
+	for _, pr := range m.proposers {
+		p := pr.p
+		b = append(b, byte(p.step), byte(p.Epoch), byte(pr.rounds), byte(len(p.next)))
+		b = appendBallot(appendBallot(b, p.ballot), p.accepted)
+		b = append(append(append(b, p.current...), '|'), p.value...)
+	}
+	for _, p := range m.prepares {
+		b = append(appendBallot(b, p.Ballot), byte(p.Epoch))
+	}
+	b = append(b, 0xfe)
+	for _, a := range m.accepts {
+		b = append(append(appendBallot(b, a.Ballot), byte(a.Epoch), byte(len(a.Next))), a.Value...)
+	}
+	b = append(b, 0xfd)
+	for _, v := range m.acked {
+		b = append(append(b, v...), ',')
+	}
+	b = append(b, flag(m.sealed)|flag(m.lone)<<1|flag(m.struck)<<2)
+	b = append(b, m.base...)
+	sum := sha256.Sum256(b)
+	return [16]byte(sum[:16])
+}
+
+// alike gives acceptors of the same configurations the same number; the faulty one stands alone.
+func (s *scope) alike() (class [6]int) {
+	for i := range class {
+		id := string(modelIDs[i])
+		class[i] = int(flag(strings.Contains(s.acceptors, id)) | flag(strings.Contains(s.next, id))<<1)
+		if strings.Contains(s.faulty, id) {
+			class[i] = 9
+		}
+	}
+	return class
+}
+
+func (m *model) column(i int) (b []byte) {
+	n, id := &m.nodes[i], modelIDs[i]
+	acc := func(a Acceptor) {
+		b = append(b, byte(a.Phase), byte(a.Epoch), byte(len(a.Next)))
+		b = append(append(appendBallot(appendBallot(b, a.Promised), a.Accepted), a.Value...), '|')
+	}
+	acc(n.acc)
+	if n.old.Phase != 0 {
+		acc(n.old)
+	}
+	b = append(b, byte(n.disk), byte(n.start), flag(n.sure), flag(n.heard), byte(n.told))
+	for _, w := range n.before {
+		acc(w.acc)
+	}
+	for _, pr := range m.proposers {
+		for _, a := range []answers{pr.p.promises, pr.p.votes} {
+			start, given := a.given[id]
+			b = append(b, flag(given), byte(start))
+			for j, member := range a.members {
+				if member == id {
+					b = append(b, byte(a.known[j]))
+				}
+			}
+		}
+	}
+	for _, a := range m.answers {
+		if a.node != i {
+			continue
+		}
+		if a.promise != nil {
+			b = append(append(appendBallot(appendBallot(append(b, 'p', byte(len(a.promise.Next))), a.ballot), a.promise.Accepted), a.promise.Value...), starts(a.promise.Starts)...)
+		} else {
+			b = append(appendBallot(append(b, 'a'), a.ballot), starts(a.accepted.Starts)...)
+		}
+	}
+	return b
+}
+
+func starts(s []uint64) (b []byte) {
+	var most uint64
+	for _, n := range s {
+		most = most<<2 | n
+	}
+	return append(b, byte(most), byte(most>>8))
+}
+
+func appendBallot(b []byte, o Ballot) []byte {
+	who := byte(0)
+	if len(o.Proposer) == 2 {
+		who = o.Proposer[1]
+	}
+	return append(b, byte(o.Number), who, byte(o.Run))
+}
+
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// explore goes through all states, and returns how many there are and the way to the first that must not be.
+func explore(s *scope, most int) (states int, trace []string) {
+	seen := map[[16]byte]bool{}
+	var path []string
+	var walk func(m *model) bool
+	walk = func(m *model) bool {
+		k := m.key()
+		if seen[k] {
+			return false
+		}
+		seen[k] = true
+		if bad := m.conflict(); bad != "" {
+			trace = append(slices.Clone(path), bad)
+			return true
+		}
+		if len(seen) >= most {
+			return true
+		}
+		found := false
+		m.each(func(what string, after *model) {
+			if found {
+				return
+			}
+			path = append(path, what)
+			found = walk(after)
+			path = path[:len(path)-1]
+		})
+		return found
+	}
+	walk(newModel(s))
+	return len(seen), trace
+}
+
+var modelScopes = map[string]scope{
+	"two pushes":                  {acceptors: "abc", pushes: "xy", rounds: []int{2, 2}},
+	"five acceptors":              {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
+	"a push and a change":         {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 1}},
+	"a restart":                   {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: true},
+	"a wiped acceptor":            {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
+}
+
+func TestModel(t *testing.T) {
+	for name, s := range modelScopes {
+		t.Run(name, func(t *testing.T) {
+			n, trace := explore(&s, 3_000_000)
+			t.Logf("%d states", n)
+			if trace != nil {
+				t.Errorf("%s", strings.Join(trace, "\n"))
+			}
+		})
+	}
+}
