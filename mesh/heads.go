@@ -19,26 +19,21 @@ type heads struct {
 	pursuit   *pursuit
 	restored  store.Hash // manifest of the applied revision, while its objects are looked after at a start
 
-	unopened map[string]store.Creation   // loaded, to be opened once the roster is there
-	saved    map[string]store.HeadRecord // the same
-	refused  map[string]string           // env -> a revision whose tree could not be read; not tried for treeAgain
+	unopened map[string]store.Creation      // loaded, to be opened once the roster is there
+	unsealed map[string][]membership.Signed // the same, in the order of their epochs
+	saved    map[string]store.HeadRecord    // the same
+	refused  map[string]string              // env -> a revision whose tree could not be read; not tried for treeAgain
 }
 
 func newHeads() heads {
 	return heads{
 		creations: map[string]creation{}, current: map[string]head{}, applied: map[string]appliedHead{},
-		unopened: map[string]store.Creation{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
+		unopened: map[string]store.Creation{}, unsealed: map[string][]membership.Signed{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
 	}
 }
 
 // treeAgain is when a tree that could not be read is looked at again.
 const treeAgain = time.Minute
-
-// creation is a verified creation.
-type creation struct {
-	record    store.Creation
-	acceptors []membership.NodeID
-}
 
 // head is a verified head.
 type head struct {
@@ -92,12 +87,15 @@ func (c *Core) Applied() (h store.Head, ok bool) {
 func (c *Core) openSaved() {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.unopened)) {
 		record := c.heads.unopened[env]
-		acceptors, err := record.Open(c.granted)
+		seats, err := record.Open(c.granted)
 		if err != nil {
 			c.note("a saved creation does not hold any more", "", env, err)
 			continue
 		}
-		c.heads.creations[env] = creation{record, acceptors}
+		c.heads.creations[env] = creation{record: record, epochs: [][]store.Seat{seats}}
+		if _, err := c.learnSeals(env, c.heads.unsealed[env]); err != nil {
+			c.note("a saved change of acceptors does not hold any more", "", env, err)
+		}
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.saved)) {
 		h, err := c.openHead(c.heads.saved[env])
@@ -107,7 +105,7 @@ func (c *Core) openSaved() {
 		}
 		c.heads.current[env] = h
 	}
-	c.heads.unopened, c.heads.saved = nil, nil
+	c.heads.unopened, c.heads.unsealed, c.heads.saved = nil, nil, nil
 }
 
 func (c *Core) openHead(record store.HeadRecord) (head, error) {
@@ -115,7 +113,7 @@ func (c *Core) openHead(record store.HeadRecord) (head, error) {
 	if !ok {
 		return head{}, fmt.Errorf("head of %s: its creation is not known", record.Env)
 	}
-	value, revision, err := record.Open(created.acceptors, c.publishers())
+	value, revision, err := record.Open(created.members, c.publishers())
 	return head{record, value, revision}, err
 }
 
@@ -135,22 +133,26 @@ func (c *Core) askHeads(peer membership.NodeID) {
 	m := &HeadAsk{}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		m.Heads = append(m.Heads, EnvVersion{Env: env, Version: c.heads.current[env].value.Version})
+		m.Epochs = append(m.Epochs, c.heads.creations[env].epoch())
 	}
 	c.send(peer, m)
 }
 
 // onHeadAsk tells what the asker lacks, and asks in return where the asker is ahead.
 func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
-	theirs, ahead := make(map[string]uint64, len(m.Heads)), false
-	for _, h := range m.Heads {
+	theirs, epochs, ahead := make(map[string]uint64, len(m.Heads)), map[string]uint64{}, false
+	for i, h := range m.Heads {
 		theirs[h.Env] = h.Version
-		_, known := c.heads.creations[h.Env]
-		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version
+		if len(m.Epochs) > 0 {
+			epochs[h.Env] = m.Epochs[i]
+		}
+		created, known := c.heads.creations[h.Env]
+		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version || epochs[h.Env] > created.epoch()
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		version, known := theirs[env]
-		tell := &HeadTell{}
-		if !known {
+		tell := &HeadTell{Seals: c.heads.creations[env].tell(epochs[env])}
+		if !known || len(tell.Seals) > 0 { // seals do not say whose they are: the creation does
 			record := c.heads.creations[env].record
 			tell.Creation = &record
 		}
@@ -173,10 +175,24 @@ func (c *Core) onHeadTell(from membership.NodeID, m *HeadTell) {
 			return
 		}
 	}
+	moved := false
+	if m.Creation != nil {
+		var err error
+		if moved, err = c.learnSeals(m.Creation.Env, m.Seals); err != nil {
+			c.note("refused a change of acceptors", from, m.Creation.Env, err)
+		}
+	}
 	if m.Head != nil {
 		if err := c.learnHead(*m.Head); err != nil {
 			c.note("refused a head", from, m.Head.Env, err)
 		}
+	}
+	if moved {
+		c.install(m.Creation.Env)
+		c.nextProposal(m.Creation.Env)
+	}
+	if len(m.Seals) == sealsTold {
+		c.askHeads(from)
 	}
 }
 
@@ -191,13 +207,13 @@ func (c *Core) learnCreation(record store.Creation) error {
 	if len(c.heads.creations) >= maxEnvs {
 		return fmt.Errorf("more than %d environments", maxEnvs)
 	}
-	acceptors, err := record.Open(c.granted)
+	seats, err := record.Open(c.granted)
 	if err != nil {
 		return err
 	}
-	c.heads.creations[record.Env] = creation{record, acceptors}
+	c.heads.creations[record.Env] = creation{record: record, epochs: [][]store.Seat{seats}}
 	c.save(keyCreation+record.Env, record)
-	c.installHead(record.Env, acceptors)
+	c.install(record.Env)
 	c.created(record.Env)
 	return nil
 }
@@ -228,6 +244,7 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 	c.learnChosen(record)
 	c.people.changes++
 	c.save(keyHead+record.Env, record)
+	c.install(record.Env)
 	c.keep(h.value.Revision)
 	c.headMoved(record.Env)
 	c.follow()

@@ -101,7 +101,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		return
 	}
 	switch {
-	case m.Refused == store.RefusedUnknown && p.told != nil && !slices.Contains(p.toldNow, from):
+	case (m.Refused == store.RefusedUnknown || m.Refused == store.RefusedEpoch) && p.told != nil && !slices.Contains(p.toldNow, from):
 		p.toldNow = append(p.toldNow, from)
 		c.send(from, p.told())
 		c.sendPrepare(p, from, p.Prepare())
@@ -112,6 +112,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	}
 	if !p.Promised(from, store.Promise{
 		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Accepted: m.Accepted, Value: m.Value,
+		Next: m.Next, Starts: m.Starts,
 	}) {
 		return
 	}
@@ -119,7 +120,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	case store.Accepting:
 		a := p.Accept()
 		for _, to := range p.Members {
-			c.send(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value})
+			c.send(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value, Next: a.Next})
 		}
 	case store.Declined:
 		c.cancelProposal(p)
@@ -149,10 +150,12 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 	if p == nil || m.Ballot != p.Ballot() || !slices.Contains(p.Members, from) || p.Step() != store.Accepting {
 		return
 	}
-	if m.Refused == "" && !p.votes.add(from, p.Value(), p.Register, p.Epoch, m.Vote) {
+	if m.Refused == "" && !p.votes.add(from, p.Accept(), m.Vote) {
 		return
 	}
-	if !p.Accepted(from, store.Accepted{Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised}) {
+	if !p.Accepted(from, store.Accepted{
+		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Starts: m.Starts,
+	}) {
 		return
 	}
 	if p.Step() == store.Lost {
@@ -160,5 +163,8 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 		return
 	}
 	c.cancelProposal(p)
+	p.votes.record.Signatures = slices.DeleteFunc(p.votes.record.Signatures, func(s membership.Signature) bool {
+		return !p.Voted(membership.IDOf(s.Key))
+	})
 	p.chosen(store.Certificate{Value: p.Value(), Votes: p.votes.record})
 }

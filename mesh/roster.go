@@ -184,6 +184,9 @@ func (c *Core) startRoster() {
 func (c *Core) contact(peer membership.NodeID) {
 	c.send(peer, &RosterAsk{Digest: c.people.roster.Digest()})
 	c.askHeads(peer)
+	if c.diskOf(peer) == 0 {
+		c.greet(peer)
+	}
 }
 
 // gossiped takes what the gossip told. Of a stranger it learns nothing: its grant comes through the transport.

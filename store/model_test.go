@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"shoal/membership"
 )
@@ -45,6 +46,7 @@ const (
 	skipsRecovery    bug = "a node whose disk went back votes at once"
 	recoversByOne    bug = "a node whose disk went back asks one other"
 	ignoresStarts    bug = "count promises of a start that is over"
+	sureForGood      bug = "what was recovered in one epoch counts in the next"
 	halfIsEnough     bug = "half of the acceptors are a quorum"
 	ballotReused     bug = "a proposer uses one ballot for two values"
 	answersAfterMove bug = "an acceptor goes on in the old epoch after it has moved"
@@ -176,7 +178,7 @@ func (m *model) eachOfProposer(i int, try func(string, *model)) {
 	if m.proposers[i].p.step == Chosen && len(m.proposers[i].p.next) == 0 || m.proposers[i].rounds == 0 {
 		return
 	}
-	if m.proposers[i].p.step != Chosen && !(m.proposers[i].p.step == Preparing && len(m.proposers[i].p.promises.given) == 0 && m.proposers[i].p.Epoch == 0 && false) {
+	if m.proposers[i].p.step != Chosen {
 		c := m.clone()
 		c.begin(i)
 		try(name+" begins a round", c)
@@ -194,7 +196,7 @@ func (m *model) begin(i int) {
 	p.rounds--
 	run := uint64(p.rounds + 1)
 	number := p.p.ballot.Number
-	m.prepares = append(m.prepares, p.p.Begin(membership.NodeID("p"+m.scope.pushes[i:i+1]), run))
+	m.prepares = append(m.prepares, p.p.Begin(proposerID(m.scope, i), run))
 	if m.scope.bug == ballotReused && number > 0 {
 		p.p.ballot = Ballot{Number: number, Proposer: p.p.ballot.Proposer, Run: 1}
 		m.prepares[len(m.prepares)-1].Ballot = p.p.ballot
@@ -202,13 +204,19 @@ func (m *model) begin(i int) {
 	m.forgetStale(i)
 }
 
-// forgetStale drops answers that their proposer would not look at.
+// forgetStale drops answers that their proposer would not look at, and requests for promises that nobody waits for.
 func (m *model) forgetStale(i int) {
+	m.prepares = slices.DeleteFunc(slices.Clone(m.prepares), func(p Prepare) bool {
+		mine := m.proposers[i].p
+		return p.Ballot.Proposer == proposerID(m.scope, i) && (p.Ballot != mine.ballot || mine.step != Preparing)
+	})
 	m.answers = slices.DeleteFunc(m.answers, func(a modelAnswer) bool {
 		p := m.proposers[i].p
 		return a.proposer == i && (a.ballot != p.ballot || p.step == Chosen || a.promise != nil && p.step != Preparing)
 	})
 }
+
+func proposerID(s *scope, i int) membership.NodeID { return membership.NodeID("p" + s.pushes[i:i+1]) }
 
 func (m *model) hear(a modelAnswer) {
 	pr := &m.proposers[a.proposer]
@@ -282,13 +290,13 @@ func (m *model) eachOfNode(i int, try func(string, *model)) {
 		for _, p := range m.prepares {
 			c := m.clone()
 			if c.deliverPrepare(i, p) {
-				try(fmt.Sprintf("%s promises %v in epoch %d", id, p.Ballot.Number, p.Epoch)+" to "+string(p.Ballot.Proposer), c)
+				c.tryAnswers(i, fmt.Sprintf("%s promises %d.%s in epoch %d", id, p.Ballot.Number, p.Ballot.Proposer, p.Epoch), try)
 			}
 		}
 		for _, a := range m.accepts {
 			c := m.clone()
 			if c.deliverAccept(i, a) {
-				try(fmt.Sprintf("%s accepts %q next %d at %d of %s", id, a.Value, len(a.Next), a.Ballot.Number, a.Ballot.Proposer), c)
+				c.tryAnswers(i, fmt.Sprintf("%s accepts %q, next %d, at %d.%s", id, a.Value, len(a.Next), a.Ballot.Number, a.Ballot.Proposer), try)
 			}
 		}
 	}
@@ -300,6 +308,29 @@ func (m *model) eachOfNode(i int, try func(string, *model)) {
 	}
 	if strings.Contains(m.scope.faulty, string(id)) {
 		m.strike(i, try)
+	}
+}
+
+// tryAnswers goes on with the answer of node i lost, and with the answer heard at once. That it is heard later makes a
+// difference only where the node may forget meanwhile that it gave it.
+func (m *model) tryAnswers(i int, what string, try func(string, *model)) {
+	if strings.Contains(m.scope.faulty, string(modelIDs[i])) {
+		try(what, m)
+		return
+	}
+	given := m.answers
+	var fresh []modelAnswer
+	m.answers = slices.DeleteFunc(slices.Clone(given), func(a modelAnswer) bool {
+		if a.node == i {
+			fresh = append(fresh, a)
+		}
+		return a.node == i
+	})
+	try(what+", unheard", m.clone())
+	for _, a := range fresh {
+		c := m.clone()
+		c.hear(a)
+		try(what+", heard", c)
 	}
 }
 
@@ -320,7 +351,8 @@ func (m *model) move(i int) bool {
 		moved.Promised, moved.Accepted = n.acc.Promised, n.acc.Accepted
 	}
 	m.keep(n, moved)
-	if !n.sure { // it asks those of the new epoch
+	if n.start > 1 && m.scope.bug != sureForGood && m.scope.bug != skipsRecovery { // it asks those of the new epoch
+		n.sure = false
 		for j := range m.nodes {
 			m.nodes[j].heard = false
 		}
@@ -482,7 +514,6 @@ func (m *model) key() [16]byte {
 		columns[i] = string(m.column(i))
 	}
 	alike := m.scope.alike()
-	slices.Sort(columns[:0])
 	for lo := 0; lo < len(columns); {
 		hi := lo + 1
 		for hi < len(columns) && alike[hi] == alike[lo] {
@@ -500,13 +531,15 @@ func (m *model) key() [16]byte {
 		b = appendBallot(appendBallot(b, p.ballot), p.accepted)
 		b = append(append(append(b, p.current...), '|'), p.value...)
 	}
+	var wire []string
 	for _, p := range m.prepares {
-		b = append(appendBallot(b, p.Ballot), byte(p.Epoch))
+		wire = append(wire, string(append(appendBallot(nil, p.Ballot), byte(p.Epoch))))
 	}
-	b = append(b, 0xfe)
 	for _, a := range m.accepts {
-		b = append(append(appendBallot(b, a.Ballot), byte(a.Epoch), byte(len(a.Next))), a.Value...)
+		wire = append(wire, string(append(append(appendBallot(nil, a.Ballot), byte(a.Epoch), byte(len(a.Next)), 0xfe), a.Value...)))
 	}
+	slices.Sort(wire)
+	b = append(b, strings.Join(wire, ",")...)
 	b = append(b, 0xfd)
 	for _, v := range m.acked {
 		b = append(append(b, v...), ',')
@@ -624,18 +657,21 @@ func explore(s *scope, most int) (states int, trace []string) {
 }
 
 var modelScopes = map[string]scope{
-	"two pushes":                  {acceptors: "abc", pushes: "xy", rounds: []int{2, 2}},
-	"five acceptors":              {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
-	"a push and a change":         {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 1}},
-	"a restart":                   {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: true},
-	"a wiped acceptor":            {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
+	"two pushes":          {acceptors: "abc", pushes: "xy", rounds: []int{2, 1}},
+	"five acceptors":      {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
+	"a push and a change": {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 1}},
+	"a restart":           {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: true},
+	"a wiped acceptor":    {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
 }
+
+var modelMost = 300_000
 
 func TestModel(t *testing.T) {
 	for name, s := range modelScopes {
 		t.Run(name, func(t *testing.T) {
-			n, trace := explore(&s, 3_000_000)
-			t.Logf("%d states", n)
+			began := time.Now()
+			n, trace := explore(&s, modelMost)
+			t.Logf("%d states in %v", n, time.Since(began))
 			if trace != nil {
 				t.Errorf("%s", strings.Join(trace, "\n"))
 			}

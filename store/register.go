@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -226,6 +227,12 @@ type Certificate struct {
 	Votes membership.Signed `cbor:"2,keyasint"`
 }
 
+// Vote is what was signed, unverified.
+func (c Certificate) Vote() (vote Vote, err error) {
+	err = codec.Unmarshal(c.Votes.Body, &vote)
+	return vote, err
+}
+
 // Verify checks that a majority of members signed that the register accepted the value in this epoch, and returns the
 // members that did.
 func (c Certificate) Verify(register string, epoch uint64, members []membership.NodeID) ([]membership.NodeID, error) {
@@ -240,6 +247,10 @@ func (c Certificate) Verify(register string, epoch uint64, members []membership.
 	if vote.Register != register || vote.Epoch != epoch || vote.Value != HashOf(c.Value) {
 		return nil, fmt.Errorf("%w of %s: the votes are for something else", ErrCertificate, register)
 	}
+	return votersAmong(register, keys, members)
+}
+
+func votersAmong(register string, keys []ed25519.PublicKey, members []membership.NodeID) ([]membership.NodeID, error) {
 	var voters []membership.NodeID
 	for _, key := range keys {
 		if id := membership.IDOf(key); slices.Contains(members, id) {

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"shoal/membership"
 )
@@ -47,6 +48,59 @@ func checkSeats(seats []Seat) error {
 		}
 	}
 	return nil
+}
+
+// OpenSeal verifies that a majority of the acceptors of an epoch sealed it. Votes are those of a Certificate; what is the value
+// they carry is told by its hash alone.
+func OpenSeal(votes membership.Signed, register string, epoch uint64, members []membership.NodeID) (Vote, error) {
+	var vote Vote
+	keys, err := votes.Open(membership.DomainAccepted, &vote)
+	if err != nil {
+		return vote, fmt.Errorf("%w of %s: %w", ErrCertificate, register, err)
+	}
+	if vote.Register != register || vote.Epoch != epoch {
+		return vote, fmt.Errorf("%w of %s: the votes are for something else", ErrCertificate, register)
+	}
+	if err := checkSeats(vote.Next); err != nil {
+		return vote, fmt.Errorf("seal of %s: %w", register, err)
+	}
+	_, err = votersAmong(register, keys, members)
+	return vote, err
+}
+
+// Reseat chooses the acceptors of the next epoch; where it returns seats as they are, nothing is to change. A seat that is
+// good stays. One that is not goes to the highest-ranked of the candidates, who are live, and whose disks are known; and
+// there are 5 as soon as there are as many, or 3. Where nobody can take a seat its holder keeps it, unless it is gone for
+// good.
+func Reseat(env string, seats []Seat, good, gone func(Seat) bool, candidates []Seat) []Seat {
+	keep := slices.DeleteFunc(slices.Clone(seats), func(s Seat) bool { return !good(s) })
+	disks, taken := map[membership.NodeID]uint64{}, NodesOf(keep)
+	var free []membership.NodeID
+	for _, c := range candidates {
+		if !slices.Contains(taken, c.Node) {
+			disks[c.Node], free = c.Disk, append(free, c.Node)
+		}
+	}
+	all := len(keep) + len(free)
+	size := min(all, len(seats)) // 2 are no better than 1: either is needed
+	switch {
+	case all >= MaxSeats:
+		size = MaxSeats
+	case all >= 3:
+		size = 3
+	}
+	if len(keep) == len(seats) && len(keep) >= size || len(keep) > MaxSeats {
+		return seats
+	}
+	next := keep
+	for _, id := range highest(HeadRegister(env), free, size-len(keep)) {
+		next = append(next, Seat{Node: id, Disk: disks[id]})
+	}
+	if len(next) < len(seats) && !slices.ContainsFunc(seats, gone) {
+		return seats
+	}
+	slices.SortFunc(next, func(a, b Seat) int { return strings.Compare(string(a.Node), string(b.Node)) })
+	return next
 }
 
 // firstBallot is below all that a proposer makes, and above none at all. The value that an epoch begins with stands at it: a

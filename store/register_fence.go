@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"slices"
 
 	"shoal/membership"
@@ -23,6 +24,9 @@ type Incarnation struct {
 	Start uint64            `cbor:"3,keyasint"` // counts the starts from this disk
 	Nonce uint64            `cbor:"4,keyasint"` // two starts with one number: the disk went back in time
 }
+
+// ErrAmnesia says that an acceptor may have forgotten what it promised.
+var ErrAmnesia = errors.New("amnesia")
 
 // Outdates tells whether i shows that o's disk went back in time since i.
 func (i Incarnation) Outdates(o Incarnation) bool {

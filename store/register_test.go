@@ -351,16 +351,17 @@ func TestHeadValueFollowsItsParent(t *testing.T) {
 func TestCreationStaysWithItsFirstAcceptors(t *testing.T) {
 	keys := []ed25519.PrivateKey{testKey(1), testKey(2), testKey(3)}
 	roster := idsOf(keys...)
-	value := CreateHead(roster, true)(nil)
-	if got := CreateHead(roster[:1], true)(value); string(got) != string(value) {
+	seats := []Seat{{Node: roster[0], Disk: 1}, {Node: roster[1], Disk: 2}, {Node: roster[2]}}
+	value := CreateHead(seats, true)(nil)
+	if got := CreateHead(seats[:1], true)(value); string(got) != string(value) {
 		t.Error("a second creation changed the acceptors")
 	}
-	if CreateHead(roster, false)(nil) != nil {
+	if CreateHead(seats, false)(nil) != nil {
 		t.Error("a reader created a head")
 	}
 	c := Creation{Env: "e", Electorate: roster, Certificate: certify(t, DirectoryRegister("e"), value, keys[0], keys[2])}
 	all := func(membership.NodeID) bool { return true }
-	if got, err := c.Open(all); err != nil || !slices.Equal(got, roster) {
+	if got, err := c.Open(all); err != nil || !slices.Equal(got, seats) {
 		t.Errorf("open: %v, %v", got, err)
 	}
 	if _, err := c.Open(func(membership.NodeID) bool { return false }); err == nil {
