@@ -176,7 +176,7 @@ func (c *Core) sealChosen(env string, cert store.Certificate) bool {
 	c.install(env)
 	slices.Sort(told)
 	for _, id := range slices.Compact(told) {
-		if id != c.self {
+		if id != c.self && c.isMember(id) {
 			c.tellConfiguration(id, env, vote.Epoch)
 		}
 	}

@@ -54,6 +54,11 @@ func samples() []Message {
 		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4},
 		&ReportAsk{ID: 6, Node: "n1"},
 		&ReportTell{ID: 6, Record: []byte{10}, Report: []byte{11}},
+		&FenceAsk{Incarnation: signed, Register: "head/production", Epoch: 2},
+		&FenceTell{Incarnation: signed, Nonce: 3, Register: "head/production", Newer: &signed, Acceptor: &store.Acceptor{
+			Register: "head/production", Epoch: 2, Members: []membership.NodeID{"n1"}, Promised: ballot, Accepted: ballot,
+			Value: []byte{4}, Phase: store.Sealed, Disk: 5, Next: []store.Seat{{Node: "n1", Disk: 6}},
+		}},
 	}
 }
 

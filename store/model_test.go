@@ -33,23 +33,20 @@ type scope struct {
 type bug string
 
 const (
-	none             bug = ""
-	acceptsLower     bug = "accept a lower ballot than was promised"
-	forgetsPromise   bug = "answer before the promise is kept"
-	takesAny         bug = "propose the first value that was told, not that of the highest ballot"
-	skipsSeal        bug = "go on in an epoch that is sealed"
-	sealsByOne       bug = "install the next epoch on one vote for its seal"
-	newAlone         bug = "install the next epoch without a seal: its own quorum suffices"
-	dropsValue       bug = "seal without the value"
-	keepsBallot      bug = "install the value at the ballot of its seal"
-	skipsFence       bug = "a wiped node takes its seat again"
-	skipsRecovery    bug = "a node whose disk went back votes at once"
-	recoversByOne    bug = "a node whose disk went back asks one other"
-	ignoresStarts    bug = "count promises of a start that is over"
-	sureForGood      bug = "what was recovered in one epoch counts in the next"
-	halfIsEnough     bug = "half of the acceptors are a quorum"
-	ballotReused     bug = "a proposer uses one ballot for two values"
-	answersAfterMove bug = "an acceptor goes on in the old epoch after it has moved"
+	none           bug = ""
+	acceptsLower   bug = "accept a lower ballot than was promised"
+	forgetsPromise bug = "answer before the promise is kept"
+	takesAny       bug = "propose the first value that was told, not that of the highest ballot"
+	skipsSeal      bug = "go on in an epoch that is sealed"
+	sealsByOne     bug = "install the next epoch on one vote for its seal"
+	newAlone       bug = "install the next epoch without a seal: its own quorum suffices"
+	dropsValue     bug = "seal without the value"
+	skipsFence     bug = "a wiped node takes its seat again"
+	skipsRecovery  bug = "a node whose disk went back votes at once"
+	recoversByOne  bug = "a node whose disk went back asks one other"
+	ignoresStarts  bug = "count promises of a start that is over"
+	sureForGood    bug = "what was recovered in one epoch counts in the next"
+	halfIsEnough   bug = "half of the acceptors are a quorum"
 )
 
 // modelNode is an acceptor with its disk and what is left of its past.
@@ -61,7 +58,6 @@ type modelNode struct {
 	heard  bool       // by the faulty node, since it started again
 	told   uint64     // start of the faulty node that this one has written down
 	before []modelWas // to which the disk may go back
-	old    Acceptor   // with answersAfterMove: what it was before
 }
 
 type modelWas struct {
@@ -72,7 +68,6 @@ type modelWas struct {
 type modelProposer struct {
 	p      *Proposal
 	rounds int
-	used   int // for ballotReused
 }
 
 type modelAnswer struct {
@@ -92,6 +87,7 @@ type model struct {
 	acked     []string
 	sealed    bool
 	base      string // value of the seal
+	bad       string // what must not be
 	lone      bool   // sealsByOne, newAlone: somebody took the change for decided
 	struck    bool
 }
@@ -127,12 +123,12 @@ func (m *model) proposal(i int, epoch uint64) *Proposal {
 	}
 	p := &Proposal{Register: "r", Epoch: epoch, Members: NodesOf(modelSeats(members))}
 	p.Change = func(current []byte) []byte {
-		if strings.Contains(string(current), label) || label == "!" {
+		if strings.Contains(string(current), label) {
 			return current
 		}
 		return append(slices.Clone(current), label...)
 	}
-	if label == "!" && epoch == 0 {
+	if label == "!" && epoch == 0 { // in epoch 1 it is a push like others
 		p.Seal = modelSeats(m.scope.next)
 	}
 	return p
@@ -195,12 +191,7 @@ func (m *model) begin(i int) {
 	p := &m.proposers[i]
 	p.rounds--
 	run := uint64(p.rounds + 1)
-	number := p.p.ballot.Number
 	m.prepares = append(m.prepares, p.p.Begin(proposerID(m.scope, i), run))
-	if m.scope.bug == ballotReused && number > 0 {
-		p.p.ballot = Ballot{Number: number, Proposer: p.p.ballot.Proposer, Run: 1}
-		m.prepares[len(m.prepares)-1].Ballot = p.p.ballot
-	}
 	m.forgetStale(i)
 }
 
@@ -254,6 +245,8 @@ func (m *model) hear(a modelAnswer) {
 	if p.step == Chosen {
 		if len(p.next) > 0 {
 			m.sealed, m.base = true, string(p.value)
+		} else if p.Epoch == 0 && m.sealed && !strings.HasPrefix(m.base, string(p.value)) {
+			m.bad = fmt.Sprintf("acknowledged %q in an epoch that was sealed with %q", p.value, m.base)
 		}
 		if !slices.Contains(m.acked, string(p.value)) {
 			m.acked = append(m.acked, string(p.value))
@@ -274,6 +267,9 @@ func (m *model) breakAccept(p *Proposal) {
 
 // conflict says which acknowledged values cannot both be.
 func (m *model) conflict() string {
+	if m.bad != "" {
+		return m.bad
+	}
 	for _, v := range m.acked {
 		for _, w := range m.acked {
 			if !strings.HasPrefix(v, w) && !strings.HasPrefix(w, v) {
@@ -344,12 +340,6 @@ func (m *model) move(i int) bool {
 	if !ok {
 		return false
 	}
-	if m.scope.bug == answersAfterMove {
-		n.old = n.acc
-	}
-	if m.scope.bug == keepsBallot && n.acc.Accepted.Number > 0 && len(moved.Value) > 0 {
-		moved.Promised, moved.Accepted = n.acc.Promised, n.acc.Accepted
-	}
 	m.keep(n, moved)
 	if n.start > 1 && m.scope.bug != sureForGood && m.scope.bug != skipsRecovery { // it asks those of the new epoch
 		n.sure = false
@@ -363,7 +353,7 @@ func (m *model) move(i int) bool {
 // keep changes what is on the disk of a node, and remembers what was, where the disk may go back.
 func (m *model) keep(n *modelNode, acc Acceptor) {
 	if m.scope.back && !m.struck && n == &m.nodes[strings.IndexByte("abcdef", m.scope.faulty[0])] {
-		n.before = append(slices.Clip(n.before), modelWas{n.acc, n.start})
+		n.before = append(slices.Clip(n.before[:min(len(n.before), 1)]), modelWas{n.acc, n.start}) // how it was first, and last
 	}
 	n.acc = acc
 }
@@ -394,20 +384,12 @@ func (m *model) answer(a modelAnswer) {
 
 func (m *model) deliverPrepare(i int, p Prepare) bool {
 	n := &m.nodes[i]
-	acc := n.acc
-	if m.scope.bug == answersAfterMove && p.Epoch == 0 && n.old.Phase != 0 {
-		acc = n.old
-	}
-	after, promise := acc.Prepare(p)
+	after, promise := n.acc.Prepare(p)
 	if promise.Refused != "" {
 		return false
 	}
 	promise.Starts = m.starts(i, after.Members)
-	switch {
-	case m.scope.bug == forgetsPromise:
-	case m.scope.bug == answersAfterMove && p.Epoch == 0 && n.old.Phase != 0:
-		n.old = after
-	default:
+	if m.scope.bug != forgetsPromise {
 		m.keep(n, after)
 	}
 	m.answer(modelAnswer{node: i, ballot: p.Ballot, promise: &promise})
@@ -417,10 +399,6 @@ func (m *model) deliverPrepare(i int, p Prepare) bool {
 func (m *model) deliverAccept(i int, a Accept) bool {
 	n := &m.nodes[i]
 	acc := n.acc
-	old := m.scope.bug == answersAfterMove && a.Epoch == 0 && n.old.Phase != 0
-	if old {
-		acc = n.old
-	}
 	if m.scope.bug == acceptsLower && acc.Epoch == a.Epoch {
 		acc.Promised = Ballot{}
 	}
@@ -429,9 +407,7 @@ func (m *model) deliverAccept(i int, a Accept) bool {
 		return false
 	}
 	accepted.Starts = m.starts(i, after.Members)
-	if old {
-		n.old = after
-	} else if after.Accepted != n.acc.Accepted || string(after.Value) != string(n.acc.Value) || after.Promised != n.acc.Promised {
+	if after.Accepted != n.acc.Accepted || string(after.Value) != string(n.acc.Value) || after.Promised != n.acc.Promised {
 		m.keep(n, after)
 	}
 	m.answer(modelAnswer{node: i, ballot: a.Ballot, accepted: &accepted})
@@ -569,9 +545,6 @@ func (m *model) column(i int) (b []byte) {
 		b = append(append(appendBallot(appendBallot(b, a.Promised), a.Accepted), a.Value...), '|')
 	}
 	acc(n.acc)
-	if n.old.Phase != 0 {
-		acc(n.old)
-	}
 	b = append(b, byte(n.disk), byte(n.start), flag(n.sure), flag(n.heard), byte(n.told))
 	for _, w := range n.before {
 		acc(w.acc)
@@ -656,25 +629,65 @@ func explore(s *scope, most int) (states int, trace []string) {
 	return len(seen), trace
 }
 
+// modelScopes are gone through whole.
 var modelScopes = map[string]scope{
 	"two pushes":          {acceptors: "abc", pushes: "xy", rounds: []int{2, 1}},
+	"four acceptors":      {acceptors: "abcd", pushes: "xy", rounds: []int{1, 1}},
 	"five acceptors":      {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
-	"a push and a change": {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 1}},
+	"a push and a change": {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 2}},
 	"a restart":           {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: true},
 	"a wiped acceptor":    {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
 }
 
-var modelMost = 300_000
+// modelBugs are where each planted bug shows.
+var modelBugs = map[bug]string{
+	acceptsLower:   "two pushes",
+	forgetsPromise: "two pushes",
+	takesAny:       "two pushes",
+	halfIsEnough:   "four acceptors",
+	skipsSeal:      "a push and a change",
+	sealsByOne:     "a push and a change",
+	newAlone:       "a push and a change",
+	dropsValue:     "a push and a change",
+	skipsFence:     "a wiped acceptor",
+	skipsRecovery:  "a restart",
+	recoversByOne:  "a restart",
+	ignoresStarts:  "a restart",
+}
+
+// modelMost ends what was meant to be small and is not.
+const modelMost = 2_000_000
 
 func TestModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make check runs it by itself, without the race detector")
+	}
 	for name, s := range modelScopes {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			n, trace := explore(&s, modelMost)
 			t.Logf("%d states in %v", n, time.Since(began))
-			if trace != nil {
-				t.Errorf("%s", strings.Join(trace, "\n"))
+			if trace != nil || n >= modelMost {
+				t.Errorf("%d states; %s", n, strings.Join(trace, "\n"))
 			}
+		})
+	}
+}
+
+// TestModelFindsPlantedBugs: a check that finds nothing must be one that would.
+func TestModelFindsPlantedBugs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make check runs it by itself, without the race detector")
+	}
+	for planted, name := range modelBugs {
+		t.Run(string(planted), func(t *testing.T) {
+			s := modelScopes[name]
+			s.bug = planted
+			n, trace := explore(&s, modelMost)
+			if trace == nil {
+				t.Fatalf("not found in %d states of %q", n, name)
+			}
+			t.Logf("found after %d states: %s", n, trace[len(trace)-1])
 		})
 	}
 }

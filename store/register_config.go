@@ -92,8 +92,8 @@ func Reseat(env string, seats []Seat, good, gone func(Seat) bool, candidates []S
 	if len(keep) == len(seats) && len(keep) >= size || len(keep) > MaxSeats {
 		return seats
 	}
-	next := keep
-	for _, id := range highest(HeadRegister(env), free, size-len(keep)) {
+	next := keep[:min(len(keep), size)]
+	for _, id := range highest(HeadRegister(env), free, size-len(next)) {
 		next = append(next, Seat{Node: id, Disk: disks[id]})
 	}
 	if len(next) < len(seats) && !slices.ContainsFunc(seats, gone) {
