@@ -60,6 +60,9 @@ func (r *run) verify(ctx context.Context, t *task) error {
 		return fmt.Errorf("verify: %w", err)
 	}
 	if change.Needed {
+		if t.secret {
+			change.Diff = hiddenDiff
+		}
 		return fmt.Errorf("verify: it does not hold after it was applied:\n%s", change.Diff)
 	}
 	return nil
@@ -108,6 +111,7 @@ func (r *run) commit() error {
 	if err := r.rememberOutputs(next); err != nil {
 		return err
 	}
+	next.keepSecrets(r.secrets)
 	r.e.dropFolders(next)
 	next.Pending = r.pending()
 	if err := r.store(next); err != nil && !r.stored(next.Sequence) {
@@ -168,7 +172,7 @@ func (t *task) own(next *ledger) error {
 	if t.inv.Skip != "" || t.reaction {
 		return nil
 	}
-	en := entry{Key: t.key, ID: t.inv.ID, Number: t.inv.Number, Keep: t.inv.OnRemove == "keep"}
+	en := entry{Key: t.key, ID: t.inv.ID, Number: t.inv.Number, Keep: t.inv.OnRemove == "keep", Secret: t.secret}
 	if i, ok := next.at(t.key); ok {
 		if err := t.join(&next.Entries[i]); err != nil {
 			return err
@@ -196,7 +200,7 @@ func (r *run) rememberOutputs(next *ledger) error {
 			if len(news) == 0 {
 				continue
 			}
-			if err := next.remember(name, news); err != nil {
+			if err := next.remember(name, news, t.secretOf(news)); err != nil {
 				return err
 			}
 		}

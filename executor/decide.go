@@ -52,7 +52,7 @@ func (r *run) decide(ctx context.Context, i int) verdict {
 		return v
 	}
 	if inv.When != nil {
-		r.ask4When(inv.When, &v)
+		r.askWhens(inv.When, &v)
 		if v.skip != "" || v.err != nil {
 			return v
 		}
@@ -86,12 +86,22 @@ func (r *run) settleUndo(inv *states.StateInvocation) {
 	}
 }
 
+// askWhens evaluates a when: after those of the blocks and sequences around it.
+func (r *run) askWhens(when *states.Deferred, v *verdict) {
+	if when.And != nil {
+		r.askWhens(when.And, v)
+	}
+	if v.skip == "" && v.err == nil {
+		r.ask4When(when, v)
+	}
+}
+
 // ask4When evaluates a when: that reads outputs.
 func (r *run) ask4When(when *states.Deferred, v *verdict) {
 	value, err := r.evaluate(*when)
 	switch yes, ok := value.(bool); {
 	case errors.Is(err, errOpen) && !r.hands:
-		v.certain, v.note = false, "when: "+when.Text+" is known after apply"
+		v.certain, v.note = false, joinNotes(v.note, "when: "+when.Text+" is known after apply")
 	case err != nil:
 		v.err = fmt.Errorf("when: %w", err)
 	case !ok:

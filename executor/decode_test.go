@@ -77,7 +77,7 @@ func FuzzLedger(f *testing.F) {
 		f.Fatal(err)
 	}
 	l.Pending = []trigger{{"c/y", 1, "c/x"}}
-	if err := l.remember(invocation{"c/x", 1}, map[string]any{"stdout": "x"}); err != nil {
+	if err := l.remember(invocation{"c/x", 1}, map[string]any{"stdout": "x"}, []string{"stdout"}); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(encode(f, l))
@@ -98,7 +98,7 @@ func FuzzLedger(f *testing.F) {
 			}
 		}
 		for _, m := range l.Outputs {
-			_ = l.remembered(invocation{m.ID, m.Number})
+			_, _ = l.remembered(invocation{m.ID, m.Number})
 		}
 	})
 }
@@ -208,7 +208,7 @@ func TestOldFormats(t *testing.T) {
 		t.Fatalf("%+v, %+v, %v", first, log, err)
 	}
 	l, err = decodeLedger(read("ledger-2.hex"))
-	if err != nil || l.Sequence != 9 || l.remembered(invocation{"c/x", 2})["stdout"] != "said" {
+	if outputs, _ := l.remembered(invocation{"c/x", 2}); err != nil || l.Sequence != 9 || outputs["stdout"] != "said" {
 		t.Fatalf("%+v, %v", l, err)
 	}
 	first, log, err = decodeJournal([][]byte{read("begin-1.hex"), read("intent-2.hex"), read("moved-2.hex"), read("reverted-2.hex")})

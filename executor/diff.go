@@ -15,7 +15,10 @@ const (
 )
 
 // TextDiff is a unified diff of two files' contents; "binary files differ" where one is not text.
-func TextDiff(name string, old, new []byte) string {
+func TextDiff(name string, old, new []byte) string { return ShownDiff(name, old, new, old, new) }
+
+// ShownDiff is TextDiff, with other lines printed in the place of those that differ: shownOld and shownNew have as many lines.
+func ShownDiff(name string, old, new, shownOld, shownNew []byte) string {
 	if bytes.Equal(old, new) {
 		return ""
 	}
@@ -30,6 +33,7 @@ func TextDiff(name string, old, new []byte) string {
 	if !ok {
 		return fmt.Sprintf("%s: %d -> %d lines, too different to show\n", name, len(a), len(b))
 	}
+	a, b = lines(shownOld), lines(shownNew)
 	var out strings.Builder
 	fmt.Fprintf(&out, "--- %s\n+++ %s\n", name, name)
 	for _, h := range hunks(script) {

@@ -60,12 +60,12 @@ func (r *run) askFiles(ctx context.Context) (finish func()) {
 }
 
 // files lists the tasks that look after a path and that nothing but a failure keeps from being asked. What waits for outputs
-// of others is asked in its turn, and so is what is needed only perhaps.
+// of others is asked in its turn, and so is what is needed only perhaps; so are extension modules, which may run commands.
 func (r *run) files() []*task {
 	files := make([]*task, 0, len(r.tasks))
 	for _, tasks := range r.tasks {
 		for _, t := range tasks {
-			if t.kind == states.ResourcePath && t.inv.Skip == "" && !t.inv.Lazy && !t.reaction && t.written == nil && t.inv.SupersededBy == 0 {
+			if t.kind == states.ResourcePath && t.inv.Skip == "" && !t.inv.Lazy && !t.reaction && t.written == nil && t.extension == nil && t.inv.SupersededBy == 0 {
 				files = append(files, t)
 			}
 		}

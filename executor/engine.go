@@ -16,6 +16,7 @@ import (
 type Engine struct {
 	Host    Host
 	Modules map[string]Module // by full name, such as file.managed
+	Loader  Loader            // of extension modules; nil: they are refused
 	Journal Journal
 	Ledger  Ledger
 	Vault   Vault
@@ -26,6 +27,8 @@ type Engine struct {
 
 	mu      sync.Mutex
 	managed []string
+
+	extensions extensions
 }
 
 // Catalogue indexes modules by the names of their functions.
@@ -66,6 +69,7 @@ func (e *Engine) Check(ctx context.Context, plan *states.Plan, contents Contents
 	}
 	r.foresee()
 	r.show()
+	r.mask()
 	return r.report.Report
 }
 
@@ -92,6 +96,7 @@ func (e *Engine) Apply(ctx context.Context, plan *states.Plan, contents Contents
 			r.report.Error = err.Error() // the caches: the machine is as the result says
 		}
 	}
+	r.mask()
 	return r.report.Report
 }
 

@@ -77,6 +77,9 @@ func (h stepHost) Run(ctx context.Context, c executor.Command) (exit executor.Ex
 func (h stepHost) ChangePackages(ctx context.Context, install []executor.Package, remove []string) error {
 	return h.s.do("packages", func() error { return h.Host.ChangePackages(ctx, install, remove) })
 }
+func (h stepHost) PurgePackages(ctx context.Context, names []string) error {
+	return h.s.do("purge", func() error { return h.Host.PurgePackages(ctx, names) })
+}
 func (h stepHost) SetHold(ctx context.Context, name string, hold bool) error {
 	return h.s.do("hold "+name, func() error { return h.Host.SetHold(ctx, name, hold) })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -107,6 +109,22 @@ type Request struct {
 	// Limit is the most bytes that it may have.
 	Limit   int64
 	Headers map[string]string
+	// Hosts are those that it may go to, redirects included: names, or *.domain for all below a domain. nil: any.
+	Hosts []string
+}
+
+// Allows tells whether a host, without its port, is one of r.Hosts.
+func (r Request) Allows(host string) bool {
+	if r.Hosts == nil {
+		return true
+	}
+	host = strings.ToLower(host)
+	return slices.ContainsFunc(r.Hosts, func(allowed string) bool {
+		if domain, below := strings.CutPrefix(allowed, "*"); below {
+			return strings.HasSuffix(host, domain)
+		}
+		return host == allowed
+	})
 }
 
 // ErrFetch is the kind of every error of a Fetch that has to do with what is fetched rather than with where it is put.
@@ -146,6 +164,10 @@ type Packages interface {
 	// package's configuration and data, takes what a transaction that failed left half installed, and passes over what is not
 	// there. Everything is fetched before anything is touched.
 	ChangePackages(ctx context.Context, install []Package, remove []string) error
+	// Leftovers returns those of names that are not installed and left their configuration and data, sorted.
+	Leftovers(ctx context.Context, names []string) ([]string, error)
+	// PurgePackages takes away what packages that are not installed left, and passes over those that left nothing.
+	PurgePackages(ctx context.Context, names []string) error
 	SetHold(ctx context.Context, name string, hold bool) error
 	// RefreshPackages fetches the lists of one repository, by the name of its file without its ending, or of all (""). Lists
 	// of all that were fetched within maxAge are left.

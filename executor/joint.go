@@ -151,6 +151,8 @@ func (r *run) alone(i int) []string {
 			out = append(out, "package manager")
 		case states.ResourceUser, states.ResourceGroup:
 			out = append(out, "accounts")
+		case states.ResourceMount: // rows of one table
+			out = append(out, "mounts")
 		case "":
 			if !t.function.Irreversible {
 				out = append(out, "module "+t.function.Module)

@@ -10,8 +10,8 @@ import (
 	"shoal/states"
 )
 
-// ledgerFormat is the version of the ledger on disk. 2 added the outputs; 1 is read.
-const ledgerFormat = 2
+// ledgerFormat is the version of the ledger on disk. 2 added the outputs, 3 the secrets; 1 and 2 are read.
+const ledgerFormat = 3
 
 // ledger says what shoal owns: for each thing, what was there before shoal first changed it.
 type ledger struct {
@@ -24,6 +24,8 @@ type ledger struct {
 	// Outputs are what the last run of a state that did something made and no look at the machine tells, such as what a
 	// command printed.
 	Outputs []remembered `cbor:"6,keyasint,omitempty"`
+	// Secrets are texts that something in here may hold, and that no report may show. The newest come last.
+	Secrets []string `cbor:"7,keyasint,omitempty"`
 
 	index map[string]int // by key, made when it is first asked for: a run that changes nothing does not ask
 }
@@ -37,6 +39,8 @@ type entry struct {
 	// Saved is encoded, because a run that changes nothing reads a thousand entries and opens none of them.
 	Saved []byte   `cbor:"5,keyasint"`
 	Blobs []string `cbor:"6,keyasint,omitempty"`
+	// Secret: it holds or held a secret, so that no diff of it is shown.
+	Secret bool `cbor:"7,keyasint,omitempty"`
 }
 
 // trigger is a reaction that was due and did not succeed.
@@ -85,7 +89,7 @@ func (l *ledger) at(key string) (int, bool) {
 func (l *ledger) own(e entry, s saved) error {
 	if i, ok := l.at(e.Key); ok {
 		old := &l.Entries[i]
-		old.ID, old.Number, old.Keep = e.ID, e.Number, e.Keep
+		old.ID, old.Number, old.Keep, old.Secret = e.ID, e.Number, e.Keep, old.Secret || e.Secret
 		return nil
 	}
 	data, err := codec.Marshal(s)
@@ -133,10 +137,33 @@ type remembered struct {
 	ID     string `cbor:"1,keyasint"`
 	Number int    `cbor:"2,keyasint"`
 	Data   []byte `cbor:"3,keyasint"`
+	// Secret names those of them that hold a secret.
+	Secret []string `cbor:"4,keyasint,omitempty"`
 }
 
-// remembered returns what is kept of an invocation's outputs. What cannot be read is as good as not kept.
-func (l *ledger) remembered(name invocation) map[string]any {
+// keepSecrets notes the secrets of a run as long as something in the ledger may hold one.
+func (l *ledger) keepSecrets(s *secrecy) {
+	if !slices.ContainsFunc(l.Entries, func(e entry) bool { return e.Secret }) &&
+		!slices.ContainsFunc(l.Outputs, func(m remembered) bool { return len(m.Secret) > 0 }) {
+		l.Secrets = nil
+		return
+	}
+	known := make(map[string]bool, len(l.Secrets))
+	for _, text := range l.Secrets {
+		known[text] = true
+	}
+	all := slices.Clone(l.Secrets)
+	for _, text := range s.list() {
+		if !known[text] {
+			all = append(all, text)
+		}
+	}
+	l.Secrets = all[max(0, len(all)-maxLedgerSecrets):]
+}
+
+// remembered returns what is kept of an invocation's outputs, and which of them hold a secret. What cannot be read is as good as
+// not kept.
+func (l *ledger) remembered(name invocation) (outputs map[string]any, secret []string) {
 	for _, m := range l.Outputs {
 		if m.ID != name.id || m.Number != name.number {
 			continue
@@ -144,17 +171,22 @@ func (l *ledger) remembered(name invocation) map[string]any {
 		var v value
 		if codec.Unmarshal(m.Data, &v) == nil {
 			out, _ := decodeMembers(v.Members)
-			return out
+			return out, m.Secret
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-// remember keeps outputs over what was kept before.
-func (l *ledger) remember(name invocation, outputs map[string]any) error {
-	all := l.remembered(name)
+// remember keeps outputs over what was kept before; secret names those of them that hold a secret.
+func (l *ledger) remember(name invocation, outputs map[string]any, secret []string) error {
+	all, before := l.remembered(name)
 	if all == nil {
 		all = map[string]any{}
+	}
+	for _, output := range before {
+		if _, again := outputs[output]; !again {
+			secret = append(secret, output)
+		}
 	}
 	maps.Copy(all, outputs)
 	l.Outputs = slices.DeleteFunc(l.Outputs, func(m remembered) bool { return m.ID == name.id && m.Number == name.number })
@@ -169,6 +201,6 @@ func (l *ledger) remember(name invocation, outputs map[string]any) error {
 	if err != nil || len(data) > maxRemembered {
 		return err
 	}
-	l.Outputs = append(l.Outputs, remembered{ID: name.id, Number: name.number, Data: data})
+	l.Outputs = append(l.Outputs, remembered{ID: name.id, Number: name.number, Data: data, Secret: secret})
 	return nil
 }

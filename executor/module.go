@@ -43,6 +43,9 @@ type Undo struct {
 	Folders []string
 	// Stages are paths, beside the one that the part provides, that Apply stages files for: what a crash leaves there is swept.
 	Stages []string
+	// Rollback is set by the engine for Revert: the run that made it is taken back, as if it had never been. Else a state has left
+	// the tree, maybe years later, and what people have come to keep beside it (the data of a package) is not to be lost.
+	Rollback bool
 	// Old opens what Contents held. Set by the engine for Revert alone.
 	Old func(hash string) ([]byte, error)
 }

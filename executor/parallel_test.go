@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"shoal/executor"
+	"shoal/executor/module/mount"
 	"shoal/states"
 )
 
@@ -99,6 +100,23 @@ func TestOneAtATime(t *testing.T) {
 	}
 	if r := b.converge(t, p); r.Changed != 50 || len(strings.Fields(b.did())) != 50 {
 		t.Error(results(r))
+	}
+}
+
+// TestRowsOfOneTable: states whose things are rows of one file do not overwrite each other's.
+func TestRowsOfOneTable(t *testing.T) {
+	w := newWorld(t)
+	w.engine.Workers = 8
+	w.engine.Modules = executor.Catalogue(mount.Modules()...)
+	w.write(t, "/etc/fstab", "# mounts\n", 0o644)
+	p := newPlan()
+	p.Policy.Order = states.JustDoIt
+	for i := range 50 {
+		p.add(fmt.Sprint("mount", i), "mount.present", map[string]any{"path": fmt.Sprint("/srv/", i), "device": "LABEL=x", "type": "ext4", "dump": int64(0), "pass": int64(0)})
+	}
+	w.converge(t, p)
+	if rows := strings.Count(w.read(t, "/etc/fstab"), "LABEL=x"); rows != 50 {
+		t.Errorf("%d of 50 rows are there", rows)
 	}
 }
 

@@ -137,6 +137,10 @@ func decodeMembers(members map[string]value) (map[string]any, error) {
 type call struct {
 	Function string           `cbor:"1,keyasint"`
 	Params   map[string]value `cbor:"2,keyasint"`
+	// Extension and Binary are hashes in the vault: of the declaration of the extension module that the function is of, and of
+	// its bytes. Empty: it is built in.
+	Extension string `cbor:"3,keyasint,omitempty"`
+	Binary    string `cbor:"4,keyasint,omitempty"`
 }
 
 func newCall(function string, p Params) (call, error) {
@@ -186,9 +190,9 @@ type saved struct {
 }
 
 func (s saved) blobs() []string {
-	all := append([]string{}, s.Blobs...)
+	all := append(s.Call.extensions(), s.Blobs...)
 	for _, c := range s.Undo {
-		all = append(all, c.contents()...)
+		all = append(append(all, c.contents()...), c.extensions()...)
 	}
 	return all
 }
@@ -210,6 +214,8 @@ type begin struct {
 	Version  uint64   `cbor:"3,keyasint"`
 	Revision string   `cbor:"4,keyasint"`
 	Stages   []string `cbor:"5,keyasint"` // paths that contents are staged for
+	// Secrets are the texts that no report of a rollback may show.
+	Secrets []string `cbor:"6,keyasint,omitempty"`
 }
 
 type intent struct {
@@ -222,6 +228,8 @@ type intent struct {
 	Staged string `cbor:"5,keyasint,omitempty"`
 	Note   string `cbor:"6,keyasint,omitempty"`
 	Turn   int    `cbor:"7,keyasint,omitempty"`
+	// Secrets are those that were found out when its parameters were known.
+	Secrets []string `cbor:"8,keyasint,omitempty"`
 }
 
 type done struct {

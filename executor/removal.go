@@ -148,7 +148,10 @@ func (r *run) lookAtRemoval(ctx context.Context, rm *removal) error {
 	}
 	rm.row.Reversible = now.Reversible
 	if d, ok := m.(RevertDiffer); ok && rm.saved.Reversible {
-		rm.row.Diff = d.RevertDiff(ctx, r.e.Host, params, r.e.undoOf(rm.saved))
+		rm.row.Diff = d.RevertDiff(ctx, r.e.Host, params, r.e.undoOf(rm.saved, false))
+	}
+	if rm.entry.Secret && rm.row.Diff != "" {
+		rm.row.Diff = hiddenDiff
 	}
 	if rm.row.Diff == "" {
 		rm.row.Diff = "undo " + rm.entry.Key + "\n"
@@ -244,7 +247,7 @@ func (r *run) captureFolders(ctx context.Context, records *[]record) error {
 }
 
 func (r *run) takeOut(ctx context.Context, rm *removal) error {
-	if err := r.e.revert(ctx, rm.saved); err != nil {
+	if err := r.e.revert(ctx, rm.saved, false); err != nil {
 		return err
 	}
 	module, _, _ := strings.Cut(rm.saved.Call.Function, ".")
@@ -260,11 +263,17 @@ func (r *run) settleLedger() {
 	r.report.Result = Converged
 	pending := r.pending() // what was due has nothing to do any more
 	o := &r.owned
-	if len(o.forgets) == 0 && len(pending) == len(o.led.Pending) && !slices.ContainsFunc(o.led.Entries, o.passedOn) {
-		return
-	}
 	next := o.led.clone()
 	next.drop(o.forgets)
+	for i := range next.Entries {
+		if t := o.lasts[next.Entries[i].Key]; t != nil && t.secret {
+			next.Entries[i].Secret = true
+		}
+	}
+	next.keepSecrets(r.secrets)
+	if len(o.forgets) == 0 && len(pending) == len(o.led.Pending) && len(next.Secrets) == len(o.led.Secrets) && !slices.ContainsFunc(o.led.Entries, o.passedOn) {
+		return
+	}
 	next.Pending = pending
 	for i := range next.Entries {
 		if en := &next.Entries[i]; o.lasts[en.Key] != nil {
@@ -283,5 +292,5 @@ func (o *owned) passedOn(en entry) bool {
 		return false
 	}
 	id, _, keep := t.owner()
-	return en.ID != id || en.Keep != keep
+	return en.ID != id || en.Keep != keep || t.secret && !en.Secret
 }

@@ -10,12 +10,12 @@ import (
 )
 
 // undoOf is the undo that a saved one stands for, with its old contents to be had from the vault.
-func (e *Engine) undoOf(s saved) Undo {
-	return Undo{Reversible: s.Reversible, Why: s.Why, Data: s.Data, Old: e.Vault.Get}
+func (e *Engine) undoOf(s saved, rollback bool) Undo {
+	return Undo{Rollback: rollback, Reversible: s.Reversible, Why: s.Why, Data: s.Data, Old: e.Vault.Get}
 }
 
-// revert takes one part back: by its module, or by the state that undo: named.
-func (e *Engine) revert(ctx context.Context, s saved) error {
+// revert takes one part back, of this run or (no rollback) of one long ago: by its module, or by the state that undo: named.
+func (e *Engine) revert(ctx context.Context, s saved, rollback bool) error {
 	if !s.Reversible {
 		for _, c := range s.Undo {
 			if err := e.perform(ctx, c); err != nil {
@@ -28,7 +28,7 @@ func (e *Engine) revert(ctx context.Context, s saved) error {
 	if err != nil {
 		return err
 	}
-	return m.Revert(ctx, e.Host, params, e.undoOf(s))
+	return m.Revert(ctx, e.Host, params, e.undoOf(s, rollback))
 }
 
 // perform applies a part of an undo state.
@@ -72,13 +72,13 @@ func (e *Engine) takeBack(ctx context.Context, in intent, happened, crashed bool
 	name := in.ID + " (" + in.Saved.Call.Function + ")"
 	switch {
 	case in.Saved.Reversible:
-		if u.err = e.revert(ctx, in.Saved); u.err != nil {
+		if u.err = e.revert(ctx, in.Saved, true); u.err != nil {
 			u.left = fmt.Sprintf("%s: could not be undone: %v", name, u.err)
 		}
 	case !happened && !crashed:
 		// It failed, and is taken to have changed nothing.
 	case len(in.Saved.Undo) > 0:
-		if u.err = e.revert(ctx, in.Saved); u.err != nil {
+		if u.err = e.revert(ctx, in.Saved, true); u.err != nil {
 			u.left = fmt.Sprintf("%s: its undo state failed: %v", name, u.err)
 		}
 	case happened:
@@ -119,7 +119,11 @@ func (in intent) stages(e *Engine) (paths []string) {
 }
 
 func (e *Engine) callOf(c call) (Module, Params, error) {
-	m, err := e.module(c.Function)
+	open := func() (Module, error) { return e.module(c.Function) }
+	if c.Extension != "" {
+		open = func() (Module, error) { return e.kept(c) }
+	}
+	m, err := open()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,8 +136,11 @@ func (e *Engine) settle(ctx context.Context, log logbook) []undone {
 	var out []undone
 	asked := map[int]bool{} // one part may have been written down twice
 	for _, in := range slices.Backward(log.backwards()) {
-		m, err := e.module(in.Saved.Call.Function)
-		if err != nil || !log.finished[in.Order] || asked[in.Order] {
+		if !log.finished[in.Order] || asked[in.Order] {
+			continue
+		}
+		m, params, err := e.callOf(in.Saved.Call)
+		if err != nil {
 			continue
 		}
 		asked[in.Order] = true
@@ -141,11 +148,7 @@ func (e *Engine) settle(ctx context.Context, log logbook) []undone {
 		if !ok {
 			continue
 		}
-		params, err := in.Saved.Call.params()
-		if err == nil {
-			err = s.Settle(ctx, e.Host, params)
-		}
-		if err != nil {
+		if err := s.Settle(ctx, e.Host, params); err != nil {
 			out = append(out, undone{intent: in, err: err, left: fmt.Sprintf("%s (%s): after the rollback: %v", in.ID, in.Saved.Call.Function, err)})
 		}
 	}
@@ -192,6 +195,11 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 		}
 		report.States = append(report.States, row)
 	}
+	texts := append(slices.Clone(first.Secrets), led.Secrets...)
+	for _, in := range log.intents {
+		texts = append(texts, in.Secrets...)
+	}
+	maskReport(&report, texts)
 	err = e.closeRollback(led, all)
 	report.TookMS = milliseconds(e.Clock.Now().Sub(began))
 	return report, true, err

@@ -56,6 +56,7 @@ func (r *run) show() {
 		}
 		for _, t := range r.tasks[i] {
 			if t.row != nil {
+				t.hide(t.row)
 				r.addRow(t.row)
 			}
 		}

@@ -23,10 +23,12 @@ type run struct {
 	seen     []outcome // by invocation
 	answers  survey
 	values   *values
+	secrets  *secrecy
 	owned    owned
 	tx       *transaction
 	failure  failure
-	hands    bool // the walk changes things
+	hands    bool                  // the walk changes things
+	extended map[string]*extension // by the full names of their functions
 	// confirmed, unless nil, says whether what was done may stay.
 	confirmed func(context.Context) error
 }
@@ -59,7 +61,7 @@ func (e *Engine) newRun(plan *states.Plan, contents Contents, meta RunMeta) *run
 		e: e, host: newAccountCache(e.Host), plan: plan, meta: meta, graph: newGraph(plan),
 		contents: &planContents{rendered: plan.Rendered, rest: contents},
 		failure:  failure{policy: plan.Policy.OnFailure, index: -1},
-		report:   &reporting{started: e.Clock.Now()},
+		report:   &reporting{started: e.Clock.Now()}, secrets: newSecrecy(plan),
 	}
 	r.report.Report = Report{
 		Node: plan.Node.Name, Env: meta.Env, Version: meta.Version, Revision: meta.Revision, Order: string(plan.Policy.Order),
@@ -73,6 +75,7 @@ func (e *Engine) newRun(plan *states.Plan, contents Contents, meta RunMeta) *run
 // broken ends a run that could not begin.
 func (r *run) broken(err error) Report {
 	r.report.Result, r.report.Error = RunFailed, err.Error()
+	r.mask()
 	return r.report.Report
 }
 

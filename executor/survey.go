@@ -27,7 +27,11 @@ type provision struct {
 
 // ask asks every part what it would change.
 func (r *run) survey(ctx context.Context) {
-	if err := r.buildTasks(); err != nil {
+	err := r.openExtensions(ctx)
+	if err == nil {
+		err = r.buildTasks()
+	}
+	if err != nil {
 		r.failure.err, r.tasks = err, nil
 		return
 	}
@@ -39,6 +43,7 @@ func (r *run) survey(ctx context.Context) {
 		return
 	}
 	r.owned.led = led
+	r.secrets.add(led.Secrets)
 	r.findRemovals()
 	r.answers.provided, r.answers.touched, r.answers.needed = map[provision]bool{}, map[string]bool{}, map[int]bool{}
 	r.seen = make([]outcome, len(r.plan.Invocations))

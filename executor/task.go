@@ -17,6 +17,10 @@ type task struct {
 	params   Params
 	written  Params // as the plan has them; nil where nothing in them is known later
 	reaction bool   // runs only when notified
+	// hidden are the parameters that hold a secret; secret: there are any.
+	hidden map[string]bool
+	secret bool
+	texts  []string // of the secrets that were found out in the run
 
 	found finding
 	work  progress
@@ -30,6 +34,8 @@ type kindOf struct {
 	module   Module
 	function *states.Function
 	name     string // of the function, in full
+	// extension is the extension module that the function is of; nil: it is built in.
+	extension *extension
 }
 
 // thing is what a task makes.
@@ -74,8 +80,8 @@ func (r *run) buildTasks() error {
 	order := 0
 	for i := range r.plan.Invocations {
 		inv := &r.plan.Invocations[i]
-		if inv.When != nil {
-			r.values.reads(*inv.When)
+		for when := inv.When; when != nil; when = when.And {
+			r.values.reads(*when)
 		}
 		for p := range inv.Parts {
 			k, err := r.kindOf(kinds, inv, &inv.Parts[p])
@@ -88,6 +94,7 @@ func (r *run) buildTasks() error {
 			if r.values.find(t.params) {
 				t.written = t.params
 			}
+			t.conceal()
 			t.makes()
 			order++
 			listed[p] = t
@@ -113,12 +120,12 @@ func (r *run) kindOf(kinds map[functionName]kindOf, inv *states.StateInvocation,
 	if k, ok := kinds[functionName{part.Module, part.Function}]; ok {
 		return k, nil
 	}
-	m, err := r.e.module(part.FullName())
+	m, ext, err := r.module(part.FullName())
 	if err != nil {
 		return kindOf{}, fmt.Errorf("%s: %s: %w", part.Place, inv.ID, err)
 	}
 	f := m.Function()
-	k := kindOf{module: m, function: &f, name: f.FullName()}
+	k := kindOf{module: m, function: &f, name: f.FullName(), extension: ext}
 	kinds[functionName{part.Module, part.Function}] = k
 	return k, nil
 }
@@ -128,12 +135,12 @@ func (r *run) reactionOf(t *task) (*task, error) {
 	if t.inv.Lazy || !r.listens(t.index) {
 		return nil, nil
 	}
-	m, params := t.module, t.params
+	m, ext, params := t.module, t.extension, t.params
 	if reactor, ok := m.(Reactor); ok {
 		params = reactor.React(params)
 	} else if t.function.Reaction != "" {
 		var err error
-		if m, err = r.e.module(t.function.Module + "." + t.function.Reaction); err != nil {
+		if m, ext, err = r.module(t.function.Module + "." + t.function.Reaction); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.inv.ID, err)
 		}
 		f := m.Function()
@@ -143,12 +150,13 @@ func (r *run) reactionOf(t *task) (*task, error) {
 	}
 	f := m.Function()
 	reaction := &task{
-		kindOf: kindOf{module: m, function: &f, name: f.FullName()},
+		kindOf: kindOf{module: m, function: &f, name: f.FullName(), extension: ext},
 		inv:    t.inv, index: t.index, part: t.part, params: params, reaction: true,
 	}
 	if r.values.find(params) {
 		reaction.written = params
 	}
+	reaction.conceal()
 	reaction.makes()
 	return reaction, nil
 }

@@ -148,6 +148,7 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	err := r.journal(record{Begin: &begin{
 		Sequence: r.owned.led.Sequence + 1, Env: r.meta.Env, Version: r.meta.Version, Revision: r.meta.Revision, Stages: r.tx.stages,
+		Secrets: r.secrets.list(),
 	}})
 	if err != nil {
 		return err
@@ -199,7 +200,7 @@ func (r *run) batch() []*task {
 }
 
 func (r *run) intend(t *task, turn int) *intent {
-	in := intent{Order: t.order, ID: t.inv.ID, Number: t.inv.Number, Saved: *t.work.saved, Staged: t.work.staged, Turn: turn}
+	in := intent{Order: t.order, ID: t.inv.ID, Number: t.inv.Number, Saved: *t.work.saved, Staged: t.work.staged, Turn: turn, Secrets: t.texts}
 	r.tx.intents = append(r.tx.intents, in)
 	return &in
 }

@@ -18,6 +18,7 @@ func Unseen(plan *states.Plan, meta RunMeta) Report {
 			r.States = append(r.States, unseenPart(plan, inv, part))
 		}
 	}
+	maskReport(&r, plan.Secrets)
 	return r
 }
 
@@ -34,16 +35,11 @@ func unseenPart(plan *states.Plan, inv states.StateInvocation, part states.State
 	default:
 		s.Diff = openDiff(part.Params)
 	}
-	if s.Result == Unknown {
-		for _, name := range slices.Sorted(maps.Keys(part.Params)) {
-			if d, ok := part.Params[name].(states.Deferred); ok {
-				s.Diff += name + ": " + d.Text + " (known after apply)\n"
-			}
-		}
-	}
-	for _, v := range part.Params {
-		if c, ok := v.(states.Content); ok && s.Result == Unknown {
-			if data, ok := plan.Rendered[c.Hash]; ok {
+	for _, name := range slices.Sorted(maps.Keys(part.Params)) {
+		if c, ok := part.Params[name].(states.Content); ok && s.Result == Unknown {
+			if c.Secret {
+				s.Diff += hiddenDiff
+			} else if data, ok := plan.Rendered[c.Hash]; ok {
 				s.Diff += TextDiff(c.From, nil, data)
 			}
 		}

@@ -30,7 +30,9 @@ type produced struct {
 	outputs map[string]any
 	// open: it would change, so that its outputs are known after apply.
 	open bool
-	why  string // it did nothing: what it could not tell anew comes from the ledger
+	// secret names the outputs that hold a secret.
+	secret map[string]bool
+	why    string // it did nothing: what it could not tell anew comes from the ledger
 }
 
 func newValues() *values {
@@ -74,17 +76,24 @@ func (r *run) produce(i int) {
 		return
 	}
 	o := r.seen[i]
-	p := produced{outputs: map[string]any{}, open: o.unknown || o.changed && !r.hands, why: o.why}
+	p := produced{outputs: map[string]any{}, secret: map[string]bool{}, open: o.unknown || o.changed && !r.hands, why: o.why}
 	if !p.open {
-		maps.Copy(p.outputs, r.owned.led.remembered(name))
+		kept, secret := r.owned.led.remembered(name)
+		maps.Copy(p.outputs, kept)
+		for output := range kept {
+			p.secret[output] = slices.Contains(secret, output) || slices.ContainsFunc(r.tasks[i], func(t *task) bool { return t.secret })
+		}
 		for _, t := range r.tasks[i] {
-			if t.row != nil && (t.row.Result == Changed || t.row.Result == Unchanged) {
-				maps.Copy(p.outputs, t.row.Outputs)
+			if t.row == nil || t.row.Result != Changed && t.row.Result != Unchanged {
+				continue
+			}
+			for output, v := range t.row.Outputs {
+				p.outputs[output], p.secret[output] = v, t.secret && !t.open(v)
 			}
 		}
 	}
 	if !o.unknown {
-		p.outputs[changedOutput] = o.changed
+		p.outputs[changedOutput], p.secret[changedOutput] = o.changed, false
 	}
 	r.values.made[name] = p
 }
@@ -114,12 +123,17 @@ func (r *run) evaluate(d states.Deferred) (any, error) {
 	if r.meta.Resolver == nil {
 		return nil, fmt.Errorf("%s: nothing here can evaluate %s", d.Place, d.Text)
 	}
-	value, rendered, err := r.meta.Resolver.Resolve(d, known)
+	plain := d
+	plain.Secret = false // it is marked when it turns out to hold one
+	value, rendered, err := r.meta.Resolver.Resolve(plain, known)
 	if err != nil {
 		return nil, err
 	}
+	secret := r.expose(d, known, value, rendered)
 	if c, ok := value.(states.Content); ok {
+		c.Secret = secret
 		r.contents.add(c.Hash, rendered)
+		return c, nil
 	}
 	return value, nil
 }
@@ -161,9 +175,12 @@ func (r *run) settle(t *task) error {
 	if t.written == nil {
 		return nil
 	}
-	params, err := r.resolveMembers(t.written)
+	params, err := r.resolveParameters(t)
 	t.found.open = errors.Is(err, errOpen)
 	if err != nil {
+		return err
+	}
+	if err := t.validate(params); err != nil {
 		return err
 	}
 	if reflect.DeepEqual(Params(params), t.params) {
@@ -177,6 +194,35 @@ func (r *run) settle(t *task) error {
 		r.owned.rename(old, t)
 	}
 	return nil
+}
+
+// validate asks the function what it asks at compile time of parameters that wait for nothing.
+func (t *task) validate(params map[string]any) error {
+	if t.function.Validate == nil {
+		return nil
+	}
+	if err := t.function.Validate(params); err != nil {
+		return fmt.Errorf("%s: %s: %w (it read outputs, so that this is known only now)", t.inv.Parts[t.part].Place, t.name, err)
+	}
+	return nil
+}
+
+// resolveParameters are a task's parameters as they are now, and notes which of them hold a secret.
+func (r *run) resolveParameters(t *task) (map[string]any, error) {
+	out := make(map[string]any, len(t.written))
+	t.texts = nil
+	for _, name := range slices.Sorted(maps.Keys(t.written)) {
+		r.secrets.held, r.secrets.found = false, nil
+		var err error
+		if out[name], err = r.resolve(t.written[name]); err != nil {
+			return nil, err
+		}
+		if r.secrets.held {
+			t.hides(name)
+			t.texts = append(t.texts, r.secrets.found...)
+		}
+	}
+	return out, nil
 }
 
 // openDiff says in a plan which parameters wait for what.

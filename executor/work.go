@@ -181,7 +181,7 @@ func (r *run) takeBack(ctx context.Context, t *task) error {
 	if t.work.saved == nil || r.failure.policy == onRollback || !t.work.saved.Reversible {
 		return nil
 	}
-	if err := r.e.revert(context.WithoutCancel(ctx), *t.work.saved); err != nil {
+	if err := r.e.revert(context.WithoutCancel(ctx), *t.work.saved, true); err != nil {
 		return fmt.Errorf("and undoing it: %w", err)
 	}
 	return nil
@@ -189,7 +189,7 @@ func (r *run) takeBack(ctx context.Context, t *task) error {
 
 // save gives what Capture saw to the vault, and returns what the journal will hold.
 func (r *run) save(ctx context.Context, t *task, u Undo) (*saved, error) {
-	c, err := newCall(t.name, t.params)
+	c, err := r.callOf(t)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func (r *run) undoCalls(ctx context.Context, inv *states.StateInvocation) ([]cal
 		if t.written != nil && t.found.open {
 			return nil, fmt.Errorf("undo state %s reads outputs that are not known before what it is to undo", inv.Undo)
 		}
-		c, err := newCall(t.name, t.params)
+		c, err := r.callOf(t)
 		if err != nil {
 			return nil, fmt.Errorf("undo state %s: %w", inv.Undo, err)
 		}

@@ -36,6 +36,7 @@ type world struct {
 	data   string
 	host   *local.Host
 	engine *executor.Engine
+	close  func() error
 }
 
 func newWorld(t testing.TB) *world {
@@ -47,6 +48,21 @@ func newWorld(t testing.TB) *world {
 
 func openWorld(t testing.TB, dir string) *world {
 	t.Helper()
+	w := openWorldIn(t, dir)
+	t.Cleanup(func() {
+		if err := w.close(); err != nil && !os.IsNotExist(err) {
+			t.Log(err)
+		}
+	})
+	return w
+}
+
+// openWorldIn is openWorld for a test that closes it itself.
+func openWorldIn(t interface {
+	Helper()
+	Fatal(args ...any)
+}, dir string) *world {
+	t.Helper()
 	w := &world{root: filepath.Join(dir, "root"), data: filepath.Join(dir, "data")}
 	if err := os.MkdirAll(w.root, 0o755); err != nil {
 		t.Fatal(err)
@@ -57,12 +73,10 @@ func openWorld(t testing.TB, dir string) *world {
 	}
 	host.Accounts = noAccounts{}
 	data := local.OpenData(w.data)
-	t.Cleanup(func() {
-		if err := host.Close(); err != nil && !os.IsNotExist(err) {
-			t.Log(err)
-		}
+	w.close = func() error {
 		data.Close()
-	})
+		return host.Close()
+	}
 	w.host = host
 	w.engine = &executor.Engine{
 		Host: host, Modules: executor.Catalogue(append(file.Modules(), cmd.Modules()...)...),

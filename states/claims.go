@@ -10,10 +10,9 @@ type declared struct {
 	*State
 	comp  *component
 	scope *scope // of its component
-	full  string // component/id
 }
 
-func (d *declared) fullID() string { return d.full }
+func (d *declared) fullID() string { return d.State.full }
 
 // callee is a state that a block or sequence runs, or one element of it.
 type callee struct {

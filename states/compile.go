@@ -20,6 +20,7 @@ type Catalogue struct {
 	sharing
 	functions   map[string]*Function
 	modules     map[string]bool
+	refused     map[string]bool // extension modules that are wrong: what they would declare is not known
 	documents   map[string]*docNode
 	components  map[string]*component
 	unknown     map[string]string // suggestion for each unknown component
@@ -30,6 +31,7 @@ type Catalogue struct {
 	engines     map[string]engine
 	star        *starFiles
 	site        site
+	foundLast   foundExpression
 	secrets     secrets
 	other       *Catalogue // the same tree with stand-ins for its secrets; nil until there is one
 	reopen      func() (*Catalogue, error)
@@ -49,7 +51,7 @@ func Open(fsys fs.FS, functions []Function) (*Catalogue, error) {
 func open(fsys fs.FS, functions []Function, hidden secrets) (*Catalogue, error) {
 	t := newTree(fsys)
 	l := &Catalogue{
-		tree: t, problems: newCollector(t), functions: map[string]*Function{}, modules: map[string]bool{"meta": true},
+		tree: t, problems: newCollector(t), functions: map[string]*Function{}, modules: map[string]bool{"meta": true}, refused: map[string]bool{},
 		documents: map[string]*docNode{}, components: map[string]*component{}, unknown: map[string]string{},
 		roles: map[string]role{}, groupPlaces: map[string]Place{}, splits: map[string]splitResult{}, units: map[string]*collector{}, secrets: hidden,
 	}
@@ -65,6 +67,7 @@ func open(fsys fs.FS, functions []Function, hidden secrets) (*Catalogue, error) 
 	if l.expressions, err = newExpressions(func(r *reads) { l.noting.reads.add(r) }, l.nodesOf); err != nil {
 		return nil, err
 	}
+	l.room = newRoom()
 	l.noting, l.values, l.graphs = &effects{}, map[*docNode]*memo[evaluated]{}, map[[32]byte]*arrangement{}
 	l.engines = map[string]engine{".j2": newJinja(l), ".tmpl": newGoTemplates(l)}
 	l.star = &starFiles{lib: l, modules: map[string]*starModule{}}
@@ -146,7 +149,7 @@ type compilation struct {
 	shared
 }
 
-func (l *Catalogue) compile(in Input) (*Plan, *collector) {
+func (l *Catalogue) compile(in Input) *compilation {
 	l.problems = newCollector(l.tree)
 	l.problems.include(l.base)
 	did := &effects{outermost: true}
@@ -155,9 +158,9 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},
-		known: make(map[string][]int, l.usual), instances: make([]instance, 0, l.usual), groups: map[string]*declared{}, members: map[string][]int{},
-		declared: make(map[string]*declared, l.usual), claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
-		shared: shared{indices: make([]int, 0, l.usual), digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
+		known: l.room.known, instances: l.room.instances[:0], groups: map[string]*declared{}, members: map[string][]int{},
+		declared: l.room.declared, claims: map[string]*claims{}, elements: map[*declared]eachElements{}, groupCallees: map[string][]callee{},
+		shared: shared{indices: l.room.indices[:0], digests: map[uintptr]*digests{}, tags: tagsOf(in.Node)},
 	}
 	if in.Order != "" {
 		c.plan.Policy.Order = in.Order
@@ -167,12 +170,13 @@ func (l *Catalogue) compile(in Input) (*Plan, *collector) {
 		c.declareComponent(l.components[name])
 	}
 	c.expand()
-	l.usual = len(c.instances)
 	if !c.full {
 		c.arrangeShared()
 	}
+	l.room.take(c)
 	c.plan.ReadsFleet = did.reads.fleet
-	return c.plan, c.problems
+	c.plan.Extensions = c.extensionsOf()
+	return c
 }
 
 // arrange joins the instances by edges and puts them into the plan in their order.

@@ -30,6 +30,7 @@ type StateFile []*State
 // State is one State as written: a StatePart for each function it names, and how it relates to other States.
 type State struct {
 	id         string
+	full       string // component/id, from when it was first declared
 	place      Place
 	parts      []StatePart
 	requisites []requisite
@@ -183,6 +184,9 @@ func (l *Catalogue) declarePart(d *State, k docEntry) {
 
 func (l *Catalogue) unknownFunction(k docEntry) {
 	module, _, _ := strings.Cut(k.key, ".")
+	if l.refused[module] {
+		return // what is wrong with the module is said already
+	}
 	if !l.modules[module] {
 		l.problems.add(k.place, suggest(k.key, keysOf(l.functions)), "unknown module %q", module)
 		return

@@ -45,7 +45,7 @@ func (c *compilation) inline(e docEntry, s *scope) (any, bool) {
 		v.Type = Contents
 		return v, true
 	}
-	c.problems.add(e.value.place, "", "%s must be a string, not %s", e.key, typeName(v))
+	c.problems.add(e.value.place, quotesHint(v), "%s must be a string, not %s", e.key, typeName(v))
 	return Content{}, false
 }
 

@@ -50,6 +50,13 @@ func DecodePlan(data []byte) (*Plan, error) {
 			p.Scopes[hash] = []byte(d.text())
 		}
 	}
+	for range d.count(2) {
+		x, err := DecodeExtension([]byte(d.text()))
+		if err != nil {
+			return nil, errPlanBytes
+		}
+		p.Extensions = append(p.Extensions, x)
+	}
 	p.Secrets = d.texts()
 	p.ReadsFleet = d.uint() == 1
 	if !d.done() || !p.sound() {
@@ -258,6 +265,17 @@ func (d *decoder) deferred(depth int) Deferred {
 		}
 	}
 	v.Secret, v.Place = d.uint() == 1, d.place()
+	for _, other := range []**Deferred{&v.Twin, &v.And} {
+		if d.uint() != 1 {
+			continue
+		}
+		if depth > maxValueDepth {
+			d.failed = true
+			return v
+		}
+		inner := d.deferred(depth + 1)
+		*other = &inner
+	}
 	v.Each = d.entries(depth)
 	return v
 }

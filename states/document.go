@@ -31,6 +31,7 @@ type docNode struct {
 	text    string // of a string; as written of an int or a float
 	// computed is true of what a program made: its text does not stand at its place.
 	computed bool
+	secret   bool // it was marked as one
 	items    []*docNode
 	entries  []docEntry
 }

@@ -11,7 +11,7 @@ import (
 // is not internal/codec's, since a plan may be larger than what a peer may send, repeats the same strings thousands of
 // times, and holds a Content among plain values. Integers are varints; a string is written once, and later by its number.
 const (
-	planMagic     = "shoal plan 3\n"
+	planMagic     = "shoal plan 4\n"
 	renderedMagic = "shoal rendered 1\n"
 )
 
@@ -36,6 +36,14 @@ func EncodePlan(p *Plan) ([]byte, error) {
 	for _, hash := range keysOf(p.Scopes) {
 		e.text(hash)
 		e.text(string(p.Scopes[hash]))
+	}
+	e.number(len(p.Extensions))
+	for _, x := range p.Extensions {
+		data, err := EncodeExtension(x)
+		if err != nil {
+			return nil, err
+		}
+		e.text(string(data))
 	}
 	e.texts(p.Secrets)
 	e.bool(p.ReadsFleet)
@@ -194,6 +202,17 @@ func (e *encoder) deferred(d Deferred, depth int) error {
 	}
 	e.bool(d.Secret)
 	e.place(d.Place)
+	for _, other := range []*Deferred{d.Twin, d.And} {
+		if e.bool(other != nil); other == nil {
+			continue
+		}
+		if depth > maxValueDepth {
+			return errors.New("nested too deeply")
+		}
+		if err := e.deferred(*other, depth+1); err != nil {
+			return err
+		}
+	}
 	if d.Each == nil {
 		e.number(0)
 		return nil

@@ -131,32 +131,43 @@ func (l *Catalogue) expressionPlace(n *docNode, nth, offset int) Place {
 	if _, rendered := l.problems.rendered[p.File]; rendered || n.computed {
 		return p
 	}
-	found := p
-	for first := true; found.Line-p.Line < 1000; first = false {
-		line := l.tree.line(found)
-		from := 0
-		if first {
-			from = min(max(found.Column-1, 0), len(line))
-		}
-		for {
-			i := strings.Index(line[from:], "${")
-			if i < 0 {
-				break
+	at := &l.foundLast
+	switch {
+	case at.node == n && at.none:
+		return p
+	case at.node != n || nth <= at.nth:
+		*at = foundExpression{node: n, nth: -1, place: p, from: max(p.Column-1, 0)}
+	}
+	for at.place.Line-p.Line < 1000 {
+		line := l.tree.line(at.place)
+		from := min(at.from, len(line))
+		if i := strings.Index(line[from:], "${"); i >= 0 {
+			at.nth++
+			at.from = from + i + 2
+			if at.nth < nth {
+				continue
 			}
-			if nth == 0 {
-				found.Column = from + i + 1 + offset
-				if found.Column > len(line)+1 {
-					found.Column = from + i + 1
-				}
-				return found
+			found := at.place
+			if found.Column = from + i + 1 + offset; found.Column > len(line)+1 {
+				found.Column = from + i + 1
 			}
-			nth--
-			from += i + 2
+			return found
 		}
-		found.Line++
-		if line == "" && found.Line-p.Line > 100 {
+		at.place.Line++
+		at.from = 0
+		if line == "" && at.place.Line-p.Line > 100 {
 			break
 		}
 	}
+	at.none = true
 	return p
+}
+
+// foundExpression is how far a text was searched for its expressions: its next one is mostly what is asked for next.
+type foundExpression struct {
+	node  *docNode
+	nth   int // of the expression that was found there
+	place Place
+	from  int  // where in the line to go on
+	none  bool // none was found: nor will a later one be
 }

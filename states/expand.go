@@ -40,7 +40,10 @@ func (c *compilation) declareComponent(comp *component) {
 	all := make([]declared, len(decls))
 	for i, state := range decls {
 		d := &all[i]
-		*d = declared{State: state, comp: comp, scope: &s, full: comp.name + "/" + state.id}
+		if state.full == "" {
+			state.full = comp.name + "/" + state.id
+		}
+		*d = declared{State: state, comp: comp, scope: &s}
 		c.written = append(c.written, d)
 		c.declared[d.fullID()] = d
 		if d.meta == metaGroup {
@@ -182,10 +185,19 @@ func (c *compilation) instanceOf(d *declared, s scope, suffix string, f frame) i
 	if in.Skip == "" {
 		var own *Deferred
 		in.Skip, own = c.skipped(d.State, &s)
-		in.When, in.ownWhen = c.both(f.when, own, d.State), own != nil
+		in.When, in.ownWhen = both(f.when, ownOf(own)), own != nil
 		in.reads = own != nil
 	}
 	return in
+}
+
+// ownOf is a copy: what made it may be shared.
+func ownOf(when *Deferred) *Deferred {
+	if when == nil {
+		return nil
+	}
+	own := *when
+	return &own
 }
 
 // appendInstance gives an invocation its number and its index; -1: there are too many.

@@ -118,7 +118,7 @@ func sharedOptions() []cel.EnvOption {
 	return append(stringFunctions(),
 		cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),
 		cel.ParserExpressionSizeLimit(MaxExpressionBytes), cel.ParserRecursionLimit(100), cel.ExpressionNestingDepthLimit(100),
-		ext.Lists(), ext.Sets(), ext.Math(), ext.Encoders(),
+		ext.Lists(), ext.Sets(), ext.Math(), ext.Encoders(), ext.TwoVarComprehensions(),
 	)
 }
 
@@ -250,7 +250,17 @@ func (x *expressions) explain(text string, err error, s *scope) *expressionError
 	default:
 		hint = suggest(m[1], s.names())
 	}
-	return &expressionError{message: fmt.Sprintf("undefined variable %q", m[1]), hint: hint, offset: wordIndex(text, m[1])}
+	offset := wordIndex(text, m[1])
+	if hint == "" && offset > 0 && isOwnTag(text[:offset]) {
+		hint = fmt.Sprintf("this node has no such tag; has(tags.%s) asks whether it has", m[1])
+	}
+	return &expressionError{message: fmt.Sprintf("undefined variable %q", m[1]), hint: hint, offset: offset}
+}
+
+// isOwnTag: what follows is a tag of the node, and not of one that nodes() gives.
+func isOwnTag(before string) bool {
+	before, ok := strings.CutSuffix(before, "tags.")
+	return ok && (before == "" || before[len(before)-1] != '.' && !wordByte(before[len(before)-1]))
 }
 
 // wordIndex is the offset of a name in an expression, or -1.

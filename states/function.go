@@ -91,7 +91,7 @@ type Function struct {
 	// Irreversible: a run of it cannot be undone unless the state names an undo.
 	Irreversible bool
 	// Validate finds what single types cannot say, such as two parameters that exclude each other; may be nil.
-	Validate func(params map[string]any) error
+	Validate func(params map[string]any) error `json:"-"`
 }
 
 // FullName is module.function.

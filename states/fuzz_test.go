@@ -1,6 +1,8 @@
 package states_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"testing"
 	"testing/fstest"
@@ -146,4 +148,108 @@ func FuzzComponent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		checkProblems(t, treeOf("states: {}\n", map[string]string{"components/app/component.yaml": s, "components/app/defaults.yaml": "a: 1\n"}))
 	})
+}
+
+// FuzzSite reads a site.yaml: groups, targets, selectors and the policy.
+func FuzzSite(f *testing.F) {
+	for _, s := range []string{"groups: {a: role=web, b: group.a}\ntargets:\n  - {on: group.b, components: [app], variables: {x: \"${name}\"}, roles: [r], variables_from: [v]}\n",
+		"policy: {order: genius, on_failure: stop, on_remove: keep, drift: report, command_outputs: allow}\n", "targets: [{on: 'tags.role in [\"a\"] && '}]\n", "modules: {}\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 4096 {
+			return
+		}
+		fsys := treeOf("states: {}\n", map[string]string{"site.yaml": s, "roles/r.yaml": "components: [app]\n", "variables/v.yaml": "y: 1\n"})
+		checkProblems(t, fsys)
+		_, _ = states.ValidateLike(fsys, states.Node{}, functions())
+	})
+}
+
+// FuzzRole reads a role, and a layer of variables.
+func FuzzRole(f *testing.F) {
+	for _, s := range []string{"components: [app]\nvariables: {a: 1, b: !secret x}\n", "components: app\n", "variables: {a: \"${tags.dc}\", m: {<<: &x {k: v}}}\n", "{}"} {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, role, layer string) {
+		if len(role)+len(layer) > 4096 {
+			return
+		}
+		checkProblems(t, treeOf("states:\n  a: {cmd.run: {shell: \"${string(vars)}\"}}\n", map[string]string{
+			"site.yaml":    "targets:\n  - {on: \"*\", roles: [r], variables_from: [v]}\n",
+			"roles/r.yaml": role, "variables/v.yaml": layer, "components/app/defaults.yaml": "a: 2\n"}))
+	})
+}
+
+// FuzzInventory reads an inventory, both forms.
+func FuzzInventory(f *testing.F) {
+	for _, s := range []string{"nodes: {web-1: {zone: a, tags: {role: web}}, db-1: {}}\n", "nodes: [a]\n", `{"nodes": {"a": {"tags": {"x": "y"}}}}`, "nodes: {a: &x {}, b: *x}\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 4096 {
+			return
+		}
+		for _, name := range []string{"inventory.yaml", "inventory.json"} {
+			nodes, err := states.ReadInventory(fstest.MapFS{name: {Data: []byte(s)}}, name)
+			if problems, ok := err.(states.Problems); err != nil && (!ok || len(problems) == 0 || nodes != nil) {
+				t.Fatalf("%v and %v", nodes, err)
+			}
+		}
+	})
+}
+
+// FuzzLate evaluates texts and templates that read an output, with whatever that is, and under a scope that may be broken.
+func FuzzLate(f *testing.F) {
+	for _, s := range []string{"${ states.made.outputs.path }", "a ${ states['made'].outputs.path + vars.a } b", "${ states.made.outputs.uid + 1 }", "${ [states.made.outputs.path].map(x, x + x) }"} {
+		f.Add(s, "{{ states.made.outputs.path | upper }}{{ vars.a }}", "/made", []byte(nil))
+	}
+	f.Fuzz(func(t *testing.T, text, template, output string, scope []byte) {
+		if len(text)+len(template)+len(output) > 4096 {
+			return
+		}
+		fsys := fstest.MapFS{
+			"site.json": {Data: []byte(`{"targets": [{"on": "*", "components": ["app"]}]}`)},
+			"components/app/states.json": {Data: []byte(`{"states": {"made": {"file.managed": {"path": "/a", "content": "x"}},
+				"text": {"cmd.run": {"shell": ` + quote(text) + `}}, "template": {"file.managed": {"path": "/b", "template": "x.j2"}}}}`)},
+			"components/app/x.j2":          {Data: []byte(template)},
+			"components/app/defaults.json": {Data: []byte(`{"a": "1"}`)},
+		}
+		plan, err := states.Compile(fsys, states.Input{Node: web()}, functions())
+		if err != nil {
+			return // FuzzExpression's and FuzzJinja's
+		}
+		late := states.NewLate(fsys, plan)
+		for _, in := range plan.Invocations {
+			for _, p := range in.Parts {
+				for _, v := range p.Params {
+					if d, ok := v.(states.Deferred); ok {
+						resolveFuzzed(t, late, d, output)
+						broken(fsys, d, scope)
+					}
+				}
+			}
+		}
+	})
+}
+
+func resolveFuzzed(t *testing.T, late *states.Late, d states.Deferred, output string) {
+	outputs := map[states.OutputRef]any{}
+	for _, r := range d.Reads {
+		outputs[r] = output
+	}
+	value, rendered, err := late.Resolve(d, outputs)
+	if content, ok := value.(states.Content); ok && err == nil && int64(len(rendered)) != content.Size {
+		t.Errorf("%d bytes of %d", len(rendered), content.Size)
+	}
+	if err != nil && err.Error() == "" {
+		t.Error("an error that says nothing")
+	}
+}
+
+// broken resolves under a scope that is named rightly, and may be anything.
+func broken(fsys fstest.MapFS, d states.Deferred, scope []byte) {
+	sum := sha256.Sum256(scope)
+	d.Scope = "sha256:" + hex.EncodeToString(sum[:])
+	_, _, _ = states.NewLate(fsys, &states.Plan{Scopes: map[string][]byte{d.Scope: scope}}).Resolve(d, nil)
 }

@@ -333,6 +333,9 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 				p.message, p.hint = outputsUnknown, outputsHint
 			}
 			p.place = j.wordNear(p.place, m[1])
+			if p.hint == "" && j.isTag(p.place) {
+				p.hint = fmt.Sprintf("this node has no such tag; tags.%s is defined asks whether it has", m[1])
+			}
 			return &p
 		}
 	}
@@ -464,6 +467,12 @@ func (j *jinja) wordNear(p Place, word string) Place {
 		}
 	}
 	return j.lib.wordPlace(p, word)
+}
+
+// isTag: what is written there is a member of tags.
+func (j *jinja) isTag(p Place) bool {
+	line := j.lib.tree.line(p)
+	return p.Column > 0 && p.Column <= len(line) && isOwnTag(line[:p.Column-1])
 }
 
 var invalidCall = regexp.MustCompile(`tick: |invalid call to (?:filter|function|method|test) '[^']*': |unable to execute test '[^']*': `)

@@ -128,6 +128,52 @@ var (
 	moduleTable = []key{
 		{name: "source", form: formText, required: true, doc: "The module's path in the tree."},
 		{name: "sha256", form: formText, required: true, doc: "Its SHA-256, 64 hexadecimal digits."},
+		{name: "allow", form: formRecord, keys: allowTable, doc: "What it may touch; what is not named here it may not."},
+		{name: "limits", form: formRecord, keys: limitsTable, doc: "The limits of each of its calls."},
+	}
+	allowTable = []key{
+		{name: "read", form: formNames, doc: "Paths that it may read, with all below them."},
+		{name: "write", form: formNames, doc: "Paths that it may change, and read, with all below them."},
+		{name: "queries", form: formNames, doc: "Commands that only look, by path, with their first arguments where these matter. A plan runs them too."},
+		{name: "commands", form: formNames, doc: "Commands that it may run when it changes something, by path, with their first arguments where these matter."},
+		{name: "hosts", form: formNames, doc: "Hosts that it may fetch from; *.DOMAIN for all below a domain."},
+		{name: "env", form: formTexts, doc: "The variables of its environment; it sees no others."},
+		{name: "clock", form: formBool, doc: "Whether it sees the time. Else its clock always says the same."},
+		{name: "random", form: formBool, doc: "Whether its random numbers are random. Else they are always the same."},
+	}
+	limitsTable = []key{
+		{name: "time", form: formDuration, doc: "How long one call may take, with the commands that it runs; 1m."},
+		{name: "memory_mb", form: formCount, doc: "How many MiB of memory it may have; 256."},
+		{name: "output_mb", form: formCount, doc: "How many MiB one of its answers or requests may have; 16."},
+	}
+	extensionTable = []key{
+		{name: "abi", form: formAny, required: true, doc: "The version of the interface that it is made for: 1."},
+		{name: "description", form: formText, doc: "What the module is for."},
+		{name: "functions", form: formRecordMap, keys: functionTable, required: true, doc: "Its functions by name."},
+	}
+	functionTable = []key{
+		{name: "doc", form: formText, required: true, doc: "What a state says by it."},
+		{name: "parameters", form: formRecordMap, keys: functionParameterTable, doc: "Its parameters by name."},
+		{name: "outputs", form: formRecordMap, keys: functionOutputTable, doc: "What later states may use, by name."},
+		{name: "check", form: formText, doc: "For the manual: how it finds out whether the machine is as asked."},
+		{name: "undo", form: formText, doc: "For the manual: what it puts back."},
+		{name: "example", form: formText, doc: "For the manual: a state or more."},
+		{name: "reaction", form: formText, doc: "The function that runs in its place when a notifier changed."},
+		{name: "irreversible", form: formBool, doc: "Whether it cannot be undone."},
+	}
+	functionParameterTable = []key{
+		{name: "type", form: formWord, words: typeNames(extensionParamTypes), required: true, doc: "What its value must be."},
+		{name: "default", form: formAny, doc: "Its value where nobody gives one."},
+		{name: "description", form: formText, doc: "What it is for."},
+		{name: "required", form: formBool, doc: "Whether it must be given."},
+		{name: "one_of", form: formNames, doc: "The strings that are allowed."},
+		{name: "provides", form: formWord, words: resourceNames, doc: "What its value names on the machine, and the function makes. Two states that make one path are an error."},
+		{name: "needs", form: formWord, words: resourceNames, doc: "What its value names on the machine, and the function needs."},
+		{name: "within", form: formText, doc: "What that is called, with * for the value, such as /etc/acme/*.conf."},
+	}
+	functionOutputTable = []key{
+		{name: "type", form: formWord, words: typeNames(extensionOutputTypes), required: true, doc: "What it is."},
+		{name: "description", form: formText, doc: "What it says."},
 	}
 	roleTable = []key{
 		{name: "description", form: formText, doc: "What the role is for."},

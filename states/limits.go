@@ -13,7 +13,8 @@ const (
 	MaxEdges           = 1_000_000 // edges of one node's plan
 	MaxForEach         = 100_000   // instances of one for_each
 	MaxDocumentNodes   = 1 << 20   // nodes of one document, each alias counted as often as it is used
-	MaxDocumentTokens  = 400_000   // words and marks of one YAML document: few real ones have one in five bytes
+	MaxDocumentTokens  = 500_000   // words and marks of one YAML document: few real ones have one in five bytes
+	MaxMapKeys         = 16_384    // keys of one YAML map written over lines; of several maps, the squares count
 	MaxDepth           = 64        // nesting of a document
 	MaxExpressionBytes = 16 << 10  // one ${ … }
 	MaxExpressionCost  = 1_000_000 // cel-go's cost units of one evaluation

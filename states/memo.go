@@ -29,8 +29,33 @@ type sharing struct {
 	keptContent int64 // bytes
 	arranged    int   // invocations and edges of graphs
 	serial      int   // of the State declared last
-	usual       int   // how many instances the compilation before had
+	room        room
 	keyBuffer   []byte
+}
+
+// room is memory that one compilation after another uses. Nothing of a plan lies in it.
+type room struct {
+	instances []instance
+	indices   []int
+	known     map[string][]int
+	declared  map[string]*declared
+}
+
+func newRoom() room { return room{known: map[string][]int{}, declared: map[string]*declared{}} }
+
+// maxRoom is how many instances the room is kept for.
+const maxRoom = 20_000
+
+// take takes the room back from a compilation that is done with it.
+func (r *room) take(c *compilation) {
+	if len(c.instances) > maxRoom || len(c.declared) > maxRoom {
+		*r = newRoom()
+		return
+	}
+	clear(c.instances)
+	clear(c.known)
+	clear(c.declared)
+	r.instances, r.indices = c.instances[:0], c.indices[:0]
 }
 
 // shared is what a compilation needs for it.
@@ -51,8 +76,9 @@ type evaluated struct {
 
 // memo keeps the results of one piece of work.
 type memo[T any] struct {
-	sets []*readSet
-	kept map[string]result[T]
+	always *result[T] // of work that reads nothing
+	sets   []*readSet
+	kept   map[string]result[T]
 }
 
 type result[T any] struct {
@@ -84,6 +110,9 @@ type renderedContent struct {
 func recall[T any](c *compilation, m *memo[T], s *scope, work func() T) T {
 	if len(s.late) > 0 {
 		return work() // some of its variables are known only while the states run
+	}
+	if r := m.always; r != nil && c.replay(&r.effects) {
+		return r.value
 	}
 	for i, set := range m.sets {
 		if r, ok := m.kept[string(c.keyOf(set, i, s))]; ok && c.replay(&r.effects) {
@@ -122,21 +151,31 @@ func keepResult[T any](c *compilation, m *memo[T], s *scope, r result[T]) {
 	if did.name || did.everything || len(m.kept) >= maxKept && !did.each || c.lib.kept >= maxKeptInAll || c.lib.keptContent+size > maxKeptContent {
 		return // no other node has this one's name
 	}
-	set := &readSet{reads: *did, tagNames: keysOf(did.tags), varNames: keysOf(did.vars)}
-	at := slices.IndexFunc(m.sets, func(o *readSet) bool { return o.equal(set) })
-	if at < 0 {
-		if len(m.sets) >= maxReadSets {
+	if did.each || did.ofNode() {
+		at, ok := m.setFor(did)
+		if !ok {
 			return
 		}
+		if m.kept == nil {
+			m.kept = map[string]result[T]{}
+		}
+		m.kept[string(c.keyOf(m.sets[at], at, s))] = r
+	} else {
+		m.always = &r
+	}
+	c.lib.kept++
+	c.lib.keptContent += size
+}
+
+// setFor finds or adds a set of what was read; not ok: there are too many.
+func (m *memo[T]) setFor(did *reads) (at int, ok bool) {
+	set := &readSet{reads: *did, tagNames: keysOf(did.tags), varNames: keysOf(did.vars)}
+	at = slices.IndexFunc(m.sets, func(o *readSet) bool { return o.equal(set) })
+	if at < 0 && len(m.sets) < maxReadSets {
 		at = len(m.sets)
 		m.sets = append(m.sets, set)
 	}
-	if m.kept == nil {
-		m.kept = map[string]result[T]{}
-	}
-	m.kept[string(c.keyOf(m.sets[at], at, s))] = r
-	c.lib.kept++
-	c.lib.keptContent += size
+	return at, at >= 0
 }
 
 func (r *readSet) equal(o *readSet) bool {

@@ -188,15 +188,12 @@ func (c *compilation) deferredWhen(d *State, p piece, wrapped bool, s *scope) (*
 	return &later, true
 }
 
-// both joins the when of a state with that of the block or sequence that runs it.
-func (c *compilation) both(outer, own *Deferred, d *State) *Deferred {
-	if outer == nil || own == nil {
-		if own == nil {
-			return outer
-		}
-		return own
+// both joins the when of a state with that of the block or sequence that runs it, which is asked first.
+func both(outer, own *Deferred) *Deferred {
+	if own == nil {
+		return outer
 	}
-	c.problems.add(d.when.place, "write both conditions on one of the two", "when of %s reads outputs, and so does when of what runs it (%s)", d.id, outer.Place)
+	own.And = outer
 	return own
 }
 

@@ -190,15 +190,19 @@ func checkValue(p *Param, v any) (any, string, error) {
 	return v, "", nil
 }
 
+// quotesHint says what to do with a value that should be a string.
+func quotesHint(v any) string {
+	switch v.(type) {
+	case bool, int64, float64:
+		return "put it in quotes"
+	}
+	return ""
+}
+
 func checkString(p *Param, v any) (any, string, error) {
 	s, ok := v.(string)
 	if !ok {
-		hint := ""
-		switch v.(type) {
-		case bool, int64, float64:
-			hint = "put it in quotes"
-		}
-		return nil, hint, fmt.Errorf("must be a string, not %s", typeName(v))
+		return nil, quotesHint(v), fmt.Errorf("must be a string, not %s", typeName(v))
 	}
 	if strings.ContainsRune(s, 0) {
 		return nil, "", fmt.Errorf("must not hold a NUL character")

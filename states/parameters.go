@@ -118,8 +118,10 @@ func (l *Catalogue) Describe(name string) (Component, error) {
 	}
 	for _, d := range comp.parameters {
 		if d.Default == nil && comp.defaults != nil && comp.defaults.get(d.Name) != nil {
-			d.Default = comp.defaults.get(d.Name).value()
+			given := comp.defaults.get(d.Name)
+			d.Default, d.Secret = given.value(), d.Secret || given.holdsSecret()
 		}
+		d.Secret = d.Secret || d.fallback != nil && d.fallback.holdsSecret()
 		out.Parameters = append(out.Parameters, d.Parameter)
 	}
 	return out, nil

@@ -40,16 +40,20 @@ type PictureEdge struct {
 
 // Picture makes the graph of a plan.
 func (p *Plan) Picture() Picture {
+	mask := NewMask(p.Secrets)
 	g := Picture{Node: p.Node.Name, Order: p.Policy.Order, Nodes: []PictureNode{}, Edges: []PictureEdge{}}
 	for i := range p.Invocations {
 		in := &p.Invocations[i]
-		n := PictureNode{Number: i + 1, ID: in.ID, Invocation: in.Number, Parts: []string{}, Lazy: in.Lazy, Skip: in.Skip,
+		n := PictureNode{Number: i + 1, ID: in.ID, Invocation: in.Number, Parts: []string{}, Lazy: in.Lazy, Skip: mask.Text(in.Skip),
 			Place: in.Place.String(), Sequence: numbersOf(in.Sequence)}
 		for _, part := range in.Parts {
 			n.Parts = append(n.Parts, part.FullName())
 		}
-		if in.When != nil {
-			n.When = in.When.Text
+		for d := in.When; d != nil; d = d.And {
+			if n.When != "" {
+				n.When = " and " + n.When
+			}
+			n.When = mask.Text(d.Text) + n.When
 		}
 		if in.Block != nil {
 			n.Run, n.Rescue, n.Always = numbersOf(in.Block.Run), numbersOf(in.Block.Rescue), numbersOf(in.Block.Always)
@@ -60,7 +64,7 @@ func (p *Plan) Picture() Picture {
 		g.Nodes = append(g.Nodes, n)
 	}
 	for _, e := range p.Edges {
-		g.Edges = append(g.Edges, PictureEdge{From: e.From + 1, To: e.To + 1, Kind: e.Kind, Reason: e.Reason})
+		g.Edges = append(g.Edges, PictureEdge{From: e.From + 1, To: e.To + 1, Kind: e.Kind, Reason: mask.Text(e.Reason)})
 	}
 	return g
 }

@@ -43,6 +43,8 @@ type Plan struct {
 	Rendered map[string][]byte
 	// Scopes hold what a Deferred was written under (variables, tags), encoded, by their hash.
 	Scopes map[string][]byte
+	// Extensions are the extension modules that its parts are functions of, by name.
+	Extensions []Extension
 	// Secrets are the values that no output may show, longest first.
 	Secrets []string
 }
@@ -134,7 +136,12 @@ type Deferred struct {
 	// Reads lists all outputs that it may read.
 	Reads  []OutputRef
 	Secret bool
-	Place  Place
+	// Twin is the same with stand-ins in the place of the secrets that it reads: where its value differs, it holds one. nil:
+	// Secret says whether all of it is one.
+	Twin  *Deferred
+	Place Place
+	// And, of a when, is that of the block or sequence around it: it is asked first, and both must hold.
+	And *Deferred
 }
 
 // OutputRef names one output of one invocation.

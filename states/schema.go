@@ -12,7 +12,7 @@ const SchemaDialect = "https://json-schema.org/draft/2020-12/schema"
 
 // schemaDocuments are the documents that have a schema, and their keys; a states file has its own form.
 var schemaDocuments = map[string][]key{
-	"site": siteTable, "role": roleTable, "component": componentTable, "inventory": inventoryTable,
+	"site": siteTable, "role": roleTable, "component": componentTable, "inventory": inventoryTable, "module": extensionTable,
 	"states": {{name: "states", form: formAny}},
 }
 
@@ -22,7 +22,7 @@ func SchemaNames() []string { return keysOf(schemaDocuments) }
 // object is one JSON Schema.
 type object = map[string]any
 
-// Schema describes a document as JSON Schema, for editors: "site", "role", "states", "component" or "inventory"; an empty
+// Schema describes a document as JSON Schema, for editors: "site", "role", "states", "component", "module" or "inventory"; an empty
 // name gives all of them at once. It is made from what the compiler itself goes by. What one value alone cannot show it
 // accepts: names that do not exist, expressions, and what a function's Validate finds.
 func Schema(document string, functions []Function) (map[string]any, error) {
@@ -77,7 +77,11 @@ func schemaDefs(functions []Function) object {
 		"names":    object{"anyOf": []any{typed("string"), object{"type": "array", "items": typed("string")}, typed("null")}},
 		"duration": object{"type": "string", "pattern": `^(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+$|^0$`, "examples": []any{"30s", "5m"}},
 		"value":    object{"type": "string", "pattern": wholeExpression, "description": "${ … }: a CEL expression that gives the value."},
-		"state":    stateSchema(functions),
+		"secret": object{
+			"type": "object", "required": []any{secretKey}, "properties": object{secretKey: object{}}, "additionalProperties": false,
+			"description": "A secret: no report, diff or log shows the value. In YAML it may be written " + secretTag + " before the value.",
+		},
+		"state": stateSchema(functions),
 	}
 	for name, keys := range schemaDocuments {
 		defs[name] = record(keys)
@@ -210,7 +214,11 @@ func contentsSchema(s, properties object, p *Param, needed bool) {
 	}
 	var one []any
 	for _, name := range contentKeys {
-		properties[name] = object{"type": "string", "description": docs[name] + p.Doc}
+		text := typed("string")
+		if name == "content" {
+			text = orSecret(text)
+		}
+		properties[name] = described(text, docs[name]+p.Doc)
 		one = append(one, object{"required": []any{name}})
 	}
 	if !needed {
@@ -233,10 +241,7 @@ func paramSchema(p *Param, needed bool) object {
 	if !needed {
 		alternatives = append(alternatives, typed("null"))
 	}
-	s := object{"anyOf": alternatives}
-	if len(alternatives) == 1 {
-		s = alternatives[0].(object)
-	}
+	s := object{"anyOf": append(alternatives, defRef("secret"))}
 	if p.Default != nil {
 		s["default"] = normal(p.Default)
 	}
@@ -258,7 +263,7 @@ func typeSchema(p *Param) object {
 	case Path:
 		return object{"type": "string", "pattern": "^/|" + anyExpression}
 	case Strings:
-		return object{"type": "array", "items": typed("string")}
+		return object{"type": "array", "items": orSecret(typed("string"))}
 	case Map:
 		return typed("object")
 	case Any:
@@ -269,6 +274,8 @@ func typeSchema(p *Param) object {
 	}
 	return typed("string")
 }
+
+func orSecret(s object) object { return object{"anyOf": []any{s, defRef("secret")}} }
 
 func anyList(words []string) []any {
 	list := make([]any, len(words))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,8 +17,6 @@ import (
 const (
 	secretTag = "!secret" // before a value in YAML
 	secretKey = "$secret" // the only key of a map, in every form
-	// minSecret is the shortest text that is masked wherever it appears: a shorter one is in too many words.
-	minSecret = 4
 	// maxSecrets bounds the texts to mask in one plan; where there are more, whole values are still hidden.
 	maxSecrets = 10_000
 )
@@ -34,7 +33,9 @@ func (l *Catalogue) unwrap(n *docNode) *docNode {
 		if l.secrets.twin {
 			value = standIn(value)
 		}
-		return value
+		marked := *value
+		marked.secret = true
+		return &marked
 	}
 	for i, item := range n.items {
 		n.items[i] = l.unwrap(item)
@@ -83,9 +84,7 @@ func (l *secrets) mask(ps Problems) Problems {
 	}
 	var texts []string
 	for text := range l.values {
-		if len(text) >= minSecret {
-			texts = append(texts, text)
-		}
+		texts = append(texts, text)
 	}
 	m := NewMask(texts)
 	for i := range ps {
@@ -101,9 +100,11 @@ func standIn(n *docNode) *docNode {
 	case kindBool:
 		out.boolean = !n.boolean
 	case kindInt:
-		out.integer, out.text = n.integer^1, asText(n.integer^1)
+		out.integer = standInInt(n.integer)
+		out.text = asText(out.integer)
 	case kindFloat:
-		out.float, out.text = n.float+1, asText(n.float+1)
+		out.float = standInFloat(n.float)
+		out.text = asText(out.float)
 	case kindString:
 		out.text = standInText(n.text)
 	case kindList:
@@ -128,12 +129,52 @@ func standInText(s string) string {
 		text += text
 	}
 	b := []byte(text[:max(len(s), 8)])
-	if s != "" { // both ends differ, so that what two texts share is no part of the secret
-		b[0] = unlike(s[0])
-		b[len(b)-1] = unlike(s[len(s)-1])
+	if s == "" {
+		return string(b)
+	}
+	// Both ends of each line differ, so that what two texts share is no part of the secret; and it has as many lines.
+	b[0] = unlike(s[0])
+	for i := range len(s) {
+		if s[i] != '\n' {
+			continue
+		}
+		b[i] = '\n'
+		if i > 0 && s[i-1] != '\n' {
+			b[i-1] = unlike(s[i-1])
+		}
+		if i+1 < len(s) && s[i+1] != '\n' {
+			b[i+1] = unlike(s[i+1])
+		}
+	}
+	if last := s[len(s)-1]; last != '\n' {
+		b[len(b)-1] = unlike(last)
 	}
 	return string(b)
 }
+
+// standInInt has as many digits, each of them another.
+func standInInt(n int64) int64 {
+	if n < 0 {
+		return -standInInt(-max(n, -math.MaxInt64))
+	}
+	var out, place int64 = 0, 1
+	for rest := n; rest > 0; rest, place = rest/10, place*10 {
+		digit := 9 - rest%10
+		switch {
+		case rest < 10 && digit == 0: // a leading zero would be lost
+			digit = 1
+		case rest < 10 && place >= 1e18:
+			digit = 10 - max(rest, 9) // it fits
+		}
+		out += digit * place
+	}
+	if n == 0 {
+		return 7
+	}
+	return out
+}
+
+func standInFloat(f float64) float64 { return -1.5*f - 0.7 }
 
 // unlike is a letter that is not c, in either case.
 func unlike(c byte) byte {
@@ -149,9 +190,9 @@ func standInValue(v any) any {
 	case bool:
 		return !v
 	case int64:
-		return v ^ 1
+		return standInInt(v)
 	case float64:
-		return v + 1
+		return standInFloat(v)
 	case string:
 		return standInText(v)
 	case []any:
@@ -189,9 +230,9 @@ func (l *Catalogue) hideParameters(comp *component, vars map[string]any) map[str
 
 // compileTainted compiles and, where the tree has secrets, compiles once more with stand-ins and marks what differs.
 func (l *Catalogue) compileTainted(in Input) (*Plan, *collector, error) {
-	plan, problems := l.compile(in)
-	if !l.secrets.found || len(problems.sorted()) > 0 {
-		return plan, problems, nil
+	real := l.compile(in)
+	if !l.secrets.found || len(real.problems.sorted()) > 0 {
+		return real.plan, real.problems, nil
 	}
 	if l.other == nil {
 		twin, err := l.reopen()
@@ -200,11 +241,12 @@ func (l *Catalogue) compileTainted(in Input) (*Plan, *collector, error) {
 		}
 		l.other = twin
 	}
-	twin, failed := l.other.compile(in)
-	t := tainting{plan: plan, twin: twin, texts: map[string]bool{}}
-	t.blind = len(failed.sorted()) > 0 || !t.sameShape(problems)
+	twin := l.other.compile(in)
+	t := tainting{plan: real.plan, twin: twin.plan, texts: map[string]bool{}}
+	t.blind = len(twin.problems.sorted()) > 0 || !t.sameShape(real.problems)
+	t.variables(real, twin)
 	t.mark()
-	return plan, problems, nil
+	return real.plan, real.problems, nil
 }
 
 // tainting compares a plan with its twin.
@@ -251,7 +293,7 @@ func (t *tainting) mark() {
 		in.Parts = parts
 	}
 	for text := range t.texts {
-		if len(text) >= minSecret {
+		if len(text) >= minShort {
 			t.plan.Secrets = append(t.plan.Secrets, text)
 		}
 	}
@@ -263,10 +305,83 @@ func (t *tainting) when(in, other *StateInvocation) {
 	if in.When == nil {
 		return
 	}
-	if other == nil || other.When == nil || in.When.Scope != other.When.Scope {
-		when := *in.When
-		when.Secret = true
-		in.When = &when
+	if other != nil && other.When != nil && reflect.DeepEqual(*in.When, *other.When) {
+		return
+	}
+	var twin any
+	if other != nil && other.When != nil {
+		twin = *other.When
+	}
+	when := t.deferred(*in.When, twin)
+	in.When = &when
+}
+
+// deferred marks what reads a secret when it is evaluated, and keeps its twin, which says then what of the value is secret.
+func (t *tainting) deferred(d Deferred, twin any) Deferred {
+	d.Secret = true
+	other, ok := twin.(Deferred)
+	if !ok || t.blind {
+		t.lines(d.Text, "")
+		return d
+	}
+	t.lines(d.Text, other.Text)
+	t.differ(d.Each, other.Each)
+	for hash, data := range t.twin.Scopes {
+		t.plan.Scopes[hash] = data
+	}
+	d.Twin = &other
+	return d
+}
+
+// variables notes the secrets among the variables: what a text makes of them is noted where it is made, but a program may print
+// them as they are. Of what is the same in both, nothing is.
+func (t *tainting) variables(real, twin *compilation) {
+	seen := map[uintptr]bool{}
+	pair := func(a, b map[string]any) {
+		if at := reflect.ValueOf(a).Pointer(); a != nil && !seen[at] {
+			seen[at] = true
+			t.differ(a, b)
+		}
+	}
+	theirs := map[string]map[string]any{}
+	for _, d := range twin.written {
+		theirs[d.comp.name] = d.scope.vars
+	}
+	for _, d := range real.written {
+		if vars, ok := theirs[d.comp.name]; ok {
+			pair(d.scope.vars, vars)
+		}
+	}
+	for i := range real.instances {
+		if i < len(twin.instances) && twin.instances[i].ID == real.instances[i].ID {
+			pair(real.instances[i].scope.vars, twin.instances[i].scope.vars)
+			pair(real.instances[i].scope.each, twin.instances[i].scope.each)
+		}
+	}
+}
+
+// differ notes the texts of v that differ from its twin's, whole.
+func (t *tainting) differ(v, twin any) {
+	switch v := v.(type) {
+	case map[string]any:
+		others, _ := twin.(map[string]any)
+		for k := range v {
+			t.differ(v[k], others[k])
+		}
+	case []any:
+		others, _ := twin.([]any)
+		for i := range v {
+			var other any
+			if i < len(others) {
+				other = others[i]
+			}
+			t.differ(v[i], other)
+		}
+	case Deferred, nil, bool:
+	default:
+		if text := asText(v); text != asText(twin) && len(t.texts) < maxSecrets {
+			t.texts[text] = true
+		}
 	}
 }
 
@@ -299,8 +414,7 @@ func (t *tainting) hidden(v, twin any) any {
 		}
 		return v
 	case Deferred:
-		v.Secret = true
-		return v
+		return t.deferred(v, twin)
 	case []any:
 		others, _ := twin.([]any)
 		out := make([]any, len(v))
@@ -325,7 +439,10 @@ func (t *tainting) hidden(v, twin any) any {
 		return out
 	case nil, bool:
 	default:
-		other, _ := twin.(string)
+		other := ""
+		if twin != nil {
+			other = asText(twin)
+		}
 		t.lines(asText(v), other)
 	}
 	return v
@@ -333,20 +450,28 @@ func (t *tainting) hidden(v, twin any) any {
 
 // lines notes where texts differ from their twins, line by line.
 func (t *tainting) lines(real, twin string) {
+	differing(real, twin, func(text string) {
+		if len(t.texts) < maxSecrets {
+			t.texts[text] = true
+		}
+	})
+}
+
+// differing visits where a text differs from its twin, line by line: each line without what both share at its ends.
+func differing(real, twin string, visit func(string)) {
 	theirs := strings.Split(twin, "\n")
 	for i, line := range strings.Split(real, "\n") {
 		other := ""
 		if i < len(theirs) {
 			other = theirs[i]
 		}
-		if line != other && len(t.texts) < maxSecrets {
-			t.texts[differing(line, other)] = true
+		if line != other {
+			visit(withoutEnds(line, other))
 		}
 	}
 }
 
-// differing is what is left of a text without what it shares with another at both ends.
-func differing(text, other string) string {
+func withoutEnds(text, other string) string {
 	for text != "" && other != "" && text[0] == other[0] {
 		text, other = text[1:], other[1:]
 	}
@@ -354,4 +479,20 @@ func differing(text, other string) string {
 		text, other = text[:len(text)-1], other[:len(other)-1]
 	}
 	return text
+}
+
+// StandIn is another value of the same shape: what is evaluated with it in the place of a secret differs where it holds the
+// secret.
+func StandIn(v any) any { return standInValue(v) }
+
+// Differing lists the texts in which a value differs from that of its twin, whole where there is none. Those of a Content are
+// the rendered bytes.
+func Differing(value, twin any, rendered, twinRendered []byte) []string {
+	t := tainting{plan: &Plan{}, twin: &Plan{}, texts: map[string]bool{}}
+	if _, ok := value.(Content); ok {
+		t.lines(string(rendered), string(twinRendered))
+	} else {
+		t.hidden(value, twin)
+	}
+	return keysOf(t.texts)
 }

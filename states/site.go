@@ -12,6 +12,8 @@ type site struct {
 	targets   []target
 	policy    Policy
 	selectors *selectors
+	// extensions are the modules of the site by name, those without a mistake.
+	extensions map[string]Extension
 }
 
 type target struct {
@@ -88,9 +90,7 @@ func (l *Catalogue) readSite() site {
 		case "policy":
 			l.readPolicy(&s.policy, e.value)
 		case "modules":
-			for _, m := range l.problems.mapOf(e.value, "modules") {
-				l.problems.add(m.place, "", "extension modules come later: %q cannot be loaded yet", m.key)
-			}
+			s.extensions = l.readModules(e.value)
 		default:
 			l.problems.unknownKey(e, "a site", siteKeys)
 		}

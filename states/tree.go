@@ -141,7 +141,8 @@ func (t *tree) line(p Place) string {
 	if p.Line > len(f.lines) {
 		return ""
 	}
-	line, _, _ := bytes.Cut(f.data[f.lines[p.Line-1]:], []byte("\n"))
+	rest := f.data[f.lines[p.Line-1]:]
+	line, _, _ := bytes.Cut(rest[:min(len(rest), maxShownLine+1)], []byte("\n"))
 	if len(line) > maxShownLine {
 		line = line[:maxShownLine]
 	}
@@ -217,6 +218,9 @@ func (c *collector) add(p Place, hint, format string, args ...any) {
 	c.seen[key] = true
 	if p.Line > 0 {
 		problem.Source = c.tree.line(p)
+		if text, ok := c.tree.texts[p.File]; ok {
+			problem.marked(text.data)
+		}
 	}
 	if data, ok := c.rendered[p.File]; ok && p.Line > 0 {
 		c.fromRendered(&problem, data)
@@ -247,6 +251,7 @@ func (c *collector) fromRendered(p *Problem, data []byte) {
 		}
 	}
 	p.Source = text
+	p.marked(data)
 	if found > 0 {
 		p.Place.Line = found
 		return

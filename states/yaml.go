@@ -32,11 +32,7 @@ func readYAML(file string, data []byte) (node *docNode, problems []placedError) 
 	}()
 	r := yamlReader{file: file, anchors: map[string]*docNode{}}
 	tokens := lexer.Tokenize(string(data))
-	if !r.shallow(tokens) {
-		return nil, r.problems
-	}
-	if len(tokens) > MaxDocumentTokens {
-		r.fail(r.place(tokens[MaxDocumentTokens]), "split the file", "more than %d words and marks in one file", MaxDocumentTokens)
+	if !r.bounded(tokens) {
 		return nil, r.problems
 	}
 	parsed, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
@@ -72,11 +68,17 @@ type yamlReader struct {
 	stopped  bool
 }
 
-// shallow refuses nesting that would make the parser recurse deeply: brackets, and markers on one line. Nesting by
-// indentation needs a column each, so the size limit bounds it, and convert refuses it.
-func (r *yamlReader) shallow(tokens token.Tokens) bool {
+// bounded refuses what the parser would take too long for, before it begins: more tokens than a document has, nesting on which
+// it would recurse deeply (brackets, and markers on one line; nesting by indentation needs a column each, so the size limit
+// bounds it, and convert refuses it), and block maps of very many keys, since it copies what it has of one at each key.
+func (r *yamlReader) bounded(tokens token.Tokens) bool {
 	flow, markers, line := 0, 0, 0
-	for _, t := range tokens {
+	var maps blockMaps
+	for i, t := range tokens {
+		if i == MaxDocumentTokens {
+			r.fail(r.place(t), "split the file", "more than %d words and marks in one file", MaxDocumentTokens)
+			return false
+		}
 		if t.Position.Line != line {
 			line, markers = t.Position.Line, 0
 		}
@@ -94,8 +96,43 @@ func (r *yamlReader) shallow(tokens token.Tokens) bool {
 			r.fail(r.place(t), "", "nested deeper than %d levels", MaxDepth)
 			return false
 		}
+		if flow == 0 && maps.take(t) > maxMapWork {
+			r.fail(r.place(t), "split the file", "more than %d keys in one map, or about as much in several", MaxMapKeys)
+			return false
+		}
 	}
 	return true
+}
+
+const maxMapWork = MaxMapKeys * MaxMapKeys / 2
+
+// blockMaps counts what the parser copies for the block maps that it is in, by their columns.
+type blockMaps struct {
+	open []struct{ column, keys int }
+	work int
+}
+
+func (m *blockMaps) take(t *token.Token) int {
+	column := t.Position.Column
+	if t.Type == token.MappingValueType && t.Prev != nil {
+		column = t.Prev.Position.Column
+	} else if t.Type != token.SequenceEntryType {
+		return m.work
+	}
+	n := len(m.open)
+	for n > 0 && m.open[n-1].column > column {
+		n--
+	}
+	if m.open = m.open[:n]; t.Type == token.SequenceEntryType {
+		return m.work
+	}
+	if n == 0 || m.open[n-1].column < column {
+		m.open = append(m.open, struct{ column, keys int }{column, 0})
+		n++
+	}
+	m.open[n-1].keys++
+	m.work += m.open[n-1].keys
+	return m.work
 }
 
 func (r *yamlReader) fail(p Place, hint, format string, args ...any) *docNode {

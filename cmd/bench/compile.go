@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,12 +19,12 @@ import (
 )
 
 // benchCompile measures the compiler by itself: one node, many nodes, many states, and how it grows.
-func benchCompile(dir string) error {
-	small := filepath.Join(dir, "fleet")
+func benchCompile(_ context.Context, o options) error {
+	small := filepath.Join(o.dir, "fleet")
 	if err := writeFleetTree(small); err != nil {
 		return err
 	}
-	fmt.Printf("\ncompiling a tree of 1,000 states, of which every tenth reads the node's name, from its files, processor time, median\n")
+	title("compiling a tree of 1,000 states, of which every tenth reads the node's name, from its files, processor time, median")
 	took, err := medians(5, work{do: func() error { return compileFor(small, 1) }, clock: ownCPU}, work{do: func() error { return compileFor(small, 1000) }, clock: ownCPU})
 	if err != nil {
 		return err
@@ -31,14 +32,14 @@ func benchCompile(dir string) error {
 	row("for one node", ms(took[0]), "")
 	row("for 1,000 nodes", ms(took[1]), "")
 	row("ratio", fmt.Sprintf("%.1f", took[1].Seconds()/took[0].Seconds()), "aim: at most 50")
-	return benchGrowth(dir)
+	return benchGrowth(o.dir)
 }
 
 // benchGrowth measures plans of more and more states, each with two requisites.
 func benchGrowth(dir string) error {
 	sizes := []int{1000, 2000, 5000, 10_000, 20_000}
-	var n, seconds, bytes []float64
-	fmt.Printf("\nplan of N states with 2 N requisites, from its files, processor time, median\n")
+	var seconds, bytes growth
+	title("plan of N states with 2 N requisites, from its files, processor time, median")
 	for _, size := range sizes {
 		tree := filepath.Join(dir, fmt.Sprint(size))
 		if err := writeWideTree(tree, size); err != nil {
@@ -53,24 +54,12 @@ func benchGrowth(dir string) error {
 			return err
 		}
 		row(fmt.Sprintf("%d states, %d edges", size, edges), ms(took[0]), fmt.Sprintf("%.1f µs and %.0f bytes a state", took[0].Seconds()*1e6/float64(size), held/float64(size)))
-		n, seconds, bytes = append(n, float64(size)), append(seconds, took[0].Seconds()), append(bytes, held)
+		seconds.add(size, took[0].Seconds())
+		bytes.add(size, held)
 	}
-	slope, r2 := fitLine(n, seconds)
-	row("time: slope of the line through these", fmt.Sprintf("%.1f µs/state", slope*1e6), fmt.Sprintf("R² %.4f", r2))
-	slope, r2 = fitLine(n, bytes)
-	row("memory of the plan: slope of its line", fmt.Sprintf("%.0f B/state", slope), fmt.Sprintf("R² %.4f", r2))
+	seconds.row("time: slope of the line through these", 1e6, "µs/state")
+	bytes.row("memory of the plan: slope of its line", 1, "B/state")
 	return nil
-}
-
-// fitLine is the least-squares line through points, by its slope and its coefficient of determination.
-func fitLine(x, y []float64) (slope, r2 float64) {
-	var sx, sy, sxx, sxy, syy float64
-	n := float64(len(x))
-	for i := range x {
-		sx, sy, sxx, sxy, syy = sx+x[i], sy+y[i], sxx+x[i]*x[i], sxy+x[i]*y[i], syy+y[i]*y[i]
-	}
-	xx, xy, yy := sxx-sx*sx/n, sxy-sx*sy/n, syy-sy*sy/n
-	return xy / xx, xy * xy / (xx * yy)
 }
 
 func compileFor(dir string, nodes int) error {

@@ -1,27 +1,49 @@
 // Command bench measures what users feel, as ratios against a twin that does the least that could do the same work, in
-// the same run on the same disk. It asserts nothing: it prints.
+// the same run on the same disk. It asserts nothing: it prints. What it measures is in docs/benchmarks.md.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
+// options of one run.
+type options struct {
+	binary string // absolute
+	dir    string // of this run alone; gone afterwards
+	large  int    // the most files that are managed
+	idle   time.Duration
+}
+
+// part is one thing that is measured.
+type part struct {
+	name string
+	run  func(context.Context, options) error
+}
+
+// parts in the order in which they run. The peers are measured when asked for: they have to be installed.
+func parts() []part {
+	return []part{{"apply", benchApply}, {"drift", benchDrift}, {"compile", benchCompile}, {"readers", benchReaders}, {"mesh", benchMesh}, {"peers", benchPeers}}
+}
+
 func main() {
 	binary := flag.String("shoal", "bin/shoal", "the binary to measure")
-	files := flag.Int("files", 1000, "managed files in the apply measurements")
+	large := flag.Int("files", 10_000, "the most managed files; also 100 and 1,000 where that is more")
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
-	only := flag.String("only", "", "compile: the compiler alone, which needs no binary")
+	only := flag.String("only", "apply,drift,compile,readers,mesh", "what is measured, of apply, drift, compile, readers, mesh and peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, *only, *files, *idle)
+	err := bench(ctx, *binary, strings.Split(*only, ","), *large, *idle)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -29,76 +51,45 @@ func main() {
 	}
 }
 
-func bench(ctx context.Context, binary, only string, files int, idle time.Duration) error {
-	binary, err := filepath.Abs(binary)
-	if err != nil {
+func bench(ctx context.Context, binary string, only []string, large int, idle time.Duration) (err error) {
+	o := options{large: large, idle: idle}
+	if o.binary, err = filepath.Abs(binary); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "shoal-bench-")
-	if err != nil {
+	if o.dir, err = os.MkdirTemp("", "shoal-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if only == "compile" {
-		return benchCompile(filepath.Join(dir, "compile"))
-	}
-	if err := benchApply(ctx, binary, filepath.Join(dir, "apply"), files); err != nil {
-		return err
-	}
-	if err := benchCompile(filepath.Join(dir, "compile")); err != nil {
-		return err
-	}
-	return benchMesh(ctx, binary, filepath.Join(dir, "mesh"), idle)
-}
-
-// work is one thing to measure; before prepares each run of it outside of the clock.
-type work struct {
-	do, before func() error
-	clock      func() time.Duration // nil: the clock on the wall
-}
-
-var start = time.Now()
-
-func sinceStart() time.Duration { return time.Since(start) }
-
-// ownCPU is the processor time of this process, collector included: other programs do not show in it.
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return sinceStart()
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// medians of n runs of each. They take turns, so that what else the machine is doing meets all of them alike.
-func medians(n int, all ...work) ([]time.Duration, error) {
-	took := make([][]time.Duration, len(all))
-	for range n {
-		for i, w := range all {
-			if w.before != nil {
-				if err := w.before(); err != nil {
-					return nil, err
-				}
-			}
-			clock := w.clock
-			if clock == nil {
-				clock = sinceStart
-			}
-			started := clock()
-			if err := w.do(); err != nil {
-				return nil, err
-			}
-			took[i] = append(took[i], clock()-started)
+	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	printMachine()
+	ran := 0
+	for _, p := range parts() {
+		if !slices.Contains(only, p.name) {
+			continue
+		}
+		ran++
+		own := o
+		own.dir = filepath.Join(o.dir, p.name)
+		if err := os.MkdirAll(own.dir, 0o755); err != nil {
+			return err
+		}
+		if err := p.run(ctx, own); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	mid := make([]time.Duration, len(all))
-	for i, times := range took {
-		slices.Sort(times)
-		mid[i] = times[len(times)/2]
+	if ran == 0 {
+		return fmt.Errorf("-only %s: nothing of that name is measured", strings.Join(only, ","))
 	}
-	return mid, nil
+	return nil
 }
 
-func row(what string, value any, note string) { fmt.Printf("  %-52s %14v  %s\n", what, value, note) }
-
-func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
+// printMachine says what ran this, and what else kept it busy.
+func printMachine() {
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		fmt.Printf("%s/%s, %d processors\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+		return
+	}
+	const loadUnit = 1 << 16 // of Sysinfo
+	fmt.Printf("%s/%s, %d processors, %d GiB of memory, load %.1f at the start\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(),
+		(info.Totalram*uint64(info.Unit)+1<<29)>>30, float64(info.Loads[0])/loadUnit)
+}

@@ -13,34 +13,32 @@ import (
 )
 
 // benchMesh measures a push to five nodes, and the same five when nothing happens.
-func benchMesh(ctx context.Context, binary, dir string, idle time.Duration) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := fleet.New(binary, dir)
+func benchMesh(ctx context.Context, o options) error {
+	f, err := fleet.New(o.binary, o.dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := gather(ctx, f); err != nil {
+	if err := gather(ctx, f, 5); err != nil {
 		return err
 	}
-	fmt.Printf("\npush of a one-line change to five nodes\n")
+	title("push of a one-line change to five nodes")
 	for version := 1; version <= 6; version++ {
 		if err := push(ctx, f, version); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("\nan idle agent in a five-node mesh, over %s\n", idle)
-	return watchIdle(ctx, f, idle)
+	title("an idle agent in a five-node mesh, over %s", o.idle)
+	return watchIdle(ctx, f, o.idle)
 }
 
-func gather(ctx context.Context, f *fleet.Fleet) error {
+// gather starts a mesh of so many nodes.
+func gather(ctx context.Context, f *fleet.Fleet, count int) error {
 	if res, err := f.Shoal(ctx, "init"); err != nil || res.Status != 0 {
 		return fmt.Errorf("init: %v %s", err, res.Stderr)
 	}
 	var last *fleet.Node
-	for i := range 5 {
+	for i := range count {
 		n := f.Add(fmt.Sprintf("n%d", i+1), "role=bench")
 		if _, err := n.Ticket(ctx); err != nil {
 			return err
@@ -55,7 +53,7 @@ func gather(ctx context.Context, f *fleet.Fleet) error {
 	}
 	return fleet.Eventually(ctx, 30*time.Second, func() error {
 		for _, n := range f.Nodes {
-			if err := n.Sees(ctx, 5); err != nil {
+			if err := n.Sees(ctx, count); err != nil {
 				return err
 			}
 		}

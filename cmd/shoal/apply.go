@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shoal/executor"
+	"shoal/executor/remote"
 	"shoal/states"
 	"shoal/states/disk"
 )
@@ -13,6 +14,7 @@ func newApply(t *terminal) *cobra.Command {
 		name, zone, root, data, order string
 		inventory                     string
 		tags                          []string
+		elsewhere                     sshOptions
 	)
 	cmd := &cobra.Command{
 		Use:   "apply TREE",
@@ -22,16 +24,27 @@ func newApply(t *terminal) *cobra.Command {
 The run is one transaction: when a state fails, what was changed is put back (exit status 1; 4 when that was incomplete, and
 it says what is left). What a later tree no longer names is undone. shoal plan shows beforehand what would happen.
 
-With --root a folder stands for the machine, to try things out; commands still run on this machine.`,
+With --root a folder stands for the machine, to try things out; commands still run on this machine.
+
+With --ssh it is done on other machines, many at a time. This program is copied there (once, by its hash, into ~/.cache/shoal) and
+does the work; where that is refused, it is done from here, state by state. The tree stays here. --json then prints a list, and the
+exit status is the worst of all.`,
 		Example: `  shoal apply mytree --tag role=web --root /tmp/box
-  shoal apply mytree --tag role=web`,
+  shoal apply mytree --tag role=web
+  shoal apply mytree --ssh deploy@web-1 --ssh deploy@web-2 --sudo`,
 		Args: cobra.ExactArgs(1),
 	}
 	hereFlags(cmd, &name, &zone, &tags, &root, &data, &order)
 	inventoryFlag(cmd, &inventory)
+	sshFlags(cmd, &elsewhere)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOrder(order); err != nil {
 			return err
+		}
+		if elsewhere.wanted() {
+			elsewhere.kind, elsewhere.name, elsewhere.zone, elsewhere.tags = remote.Apply, name, zone, tags
+			elsewhere.root, elsewhere.data, elsewhere.order, elsewhere.inventory = root, data, order, inventory
+			return t.overSSH(cmd.Context(), args[0], elsewhere)
 		}
 		tree, err := disk.Open(args[0])
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"shoal/states"
@@ -43,7 +44,20 @@ func (t *terminal) componentDocs(dir string, args []string) error {
 		return t.printJSON(all)
 	}
 	t.table([]string{"COMPONENT", "WHAT IT IS"}, rows)
+	if more := extended(l); len(more) > 0 {
+		t.printf("\n")
+		t.listFunctions(more)
+	}
 	return nil
+}
+
+// extended are the functions of a tree's extension modules.
+func extended(l *states.Catalogue) []states.Function {
+	known := map[string]bool{}
+	for _, f := range functions() {
+		known[f.Module] = true
+	}
+	return slices.DeleteFunc(l.Functions(), func(f states.Function) bool { return known[f.Module] })
 }
 
 func (t *terminal) printComponent(c states.Component) {
@@ -59,7 +73,7 @@ func (t *terminal) printComponent(c states.Component) {
 	}
 	for _, p := range c.Parameters {
 		kind := string(p.Type)
-		if p.OneOf != nil {
+		if p.OneOf != nil && !p.Secret {
 			words := make([]string, len(p.OneOf))
 			for i, v := range p.OneOf {
 				words[i] = states.Shown(v)
@@ -90,7 +104,7 @@ func componentJSON(c states.Component) any {
 		if p.Default != nil && !p.Secret {
 			out["default"] = p.Default
 		}
-		if p.OneOf != nil {
+		if p.OneOf != nil && !p.Secret {
 			out["one_of"] = p.OneOf
 		}
 		parameters = append(parameters, out)

@@ -11,6 +11,7 @@ import (
 
 	"shoal/executor"
 	"shoal/mesh/api"
+	"shoal/states"
 	"shoal/store"
 )
 
@@ -20,7 +21,7 @@ func newDiff(t *terminal) *cobra.Command {
 		Use:   "diff REV REV",
 		Short: "What changed between two revisions of an environment",
 		Long: `What changed between two revisions of an environment, file by file. REV is a version, or the first six digits or more of a
-revision's hash; shoal log lists both.`,
+revision's hash; shoal log lists both. Of a secret it shows that it changed, and not what it is.`,
 		Example: `  shoal diff 41 42`,
 		Args:    cobra.ExactArgs(2),
 	}
@@ -60,6 +61,7 @@ func diffRevisions(ctx context.Context, client *api.Client, env, from, to string
 	}
 	old, now := store.OpenTree(ctx, before, client.Get), store.OpenTree(ctx, after, client.Get)
 	changes := []fileChange{}
+	mask := states.NewMask(append(states.SecretsOf(old), states.SecretsOf(now)...))
 	for _, path := range unionPaths(before, after) {
 		a, inOld := entryOf(before, path)
 		b, inNow := entryOf(after, path)
@@ -76,7 +78,7 @@ func diffRevisions(ctx context.Context, client *api.Client, env, from, to string
 		if err != nil {
 			return nil, err
 		}
-		changes = append(changes, fileChange{path, change, diff})
+		changes = append(changes, fileChange{path, change, mask.Text(diff)})
 	}
 	return changes, nil
 }
@@ -117,5 +119,5 @@ func diffFiles(path string, old, now fs.FS, inOld, inNow bool) (string, error) {
 	if !utf8.Valid(a) || !utf8.Valid(b) || bytes.IndexByte(a, 0) >= 0 || bytes.IndexByte(b, 0) >= 0 {
 		return "binary files differ\n", nil
 	}
-	return executor.TextDiff(path, a, b), nil
+	return executor.ShownDiff(path, a, b, states.HideMarked(a), states.HideMarked(b)), nil
 }

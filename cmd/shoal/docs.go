@@ -8,21 +8,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"shoal/states"
+	"shoal/states/disk"
 )
 
 func newDocs(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "docs [MODULE|MODULE.FUNCTION | --tree TREE [COMPONENT]]",
+		Use:   "docs [MODULE|MODULE.FUNCTION] [--tree TREE [COMPONENT]]",
 		Short: "The manual of the modules, or of a tree's components",
 		Long: `The manual of what states can say: without an argument all functions with a line each, with a module those of the module,
 with a function its parameters, outputs and an example, how it is checked, and how it is undone.
 
 It is made from what the compiler checks trees against, so that it is never older than the binary. With --tree it is that of the
-tree's components, from their component.yaml.`,
+tree's components, from their component.yaml, and of the functions of its extension modules too.`,
 		Example: `  shoal docs
   shoal docs file
   shoal docs file.managed
-  shoal docs --tree mytree webserver`,
+  shoal docs --tree mytree webserver
+  shoal docs --tree mytree acme.setting`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return functionNames(), cobra.ShellCompDirectiveNoFileComp
@@ -30,14 +32,17 @@ tree's components, from their component.yaml.`,
 	}
 	tree := cmd.Flags().String("tree", "", "a tree, whose components to show in place of the modules")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		if *tree != "" {
-			return t.componentDocs(*tree, args)
+		known, err := functionsOf(*tree)
+		if err != nil {
+			return err
 		}
-		wanted := functions()
+		wanted := known
 		if len(args) == 1 {
-			wanted = slices.DeleteFunc(wanted, func(f states.Function) bool { return f.Module != args[0] && f.FullName() != args[0] })
+			wanted = slices.DeleteFunc(slices.Clone(known), func(f states.Function) bool { return f.Module != args[0] && f.FullName() != args[0] })
 		}
 		switch {
+		case *tree != "" && (len(args) == 0 || len(wanted) == 0):
+			return t.componentDocs(*tree, args)
 		case len(wanted) == 0:
 			return badInput("no module and no function %q; there are %s", args[0], strings.Join(functionNames(), ", "))
 		case t.json:
@@ -50,6 +55,22 @@ tree's components, from their component.yaml.`,
 		return nil
 	}
 	return cmd
+}
+
+// functionsOf are all that states may say: in a tree, with those of its extension modules.
+func functionsOf(dir string) ([]states.Function, error) {
+	if dir == "" {
+		return functions(), nil
+	}
+	tree, err := disk.Open(dir)
+	if err != nil {
+		return nil, badInput("%v", err)
+	}
+	l, err := states.Open(tree, functions())
+	if err != nil {
+		return nil, err
+	}
+	return l.Functions(), nil
 }
 
 func functionNames() []string {

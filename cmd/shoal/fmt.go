@@ -186,7 +186,7 @@ func (t *terminal) printFormatted(files []formattedFile, diff bool) error {
 	for _, f := range files {
 		e := entry{File: f.path}
 		if diff {
-			e.Diff = executor.TextDiff(f.path, f.old, f.now)
+			e.Diff = executor.ShownDiff(f.path, f.old, f.now, states.HideMarked(f.old), states.HideMarked(f.now))
 		}
 		list = append(list, e)
 	}

@@ -9,12 +9,14 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/local"
+	"shoal/executor/wasm"
 )
 
 // machine is this host, or the folder that stands for it, with what a run keeps on its disk.
 type machine struct {
 	host   *local.Host
 	data   *local.Data
+	loader *wasm.Loader
 	engine *executor.Engine
 }
 
@@ -28,10 +30,19 @@ func openMachine(root, dataDir string) (*machine, error) {
 	host.Services = serviceManager(root)
 	host.Accounts = local.NewAccounts(root)
 	data := local.OpenData(dataDir)
-	return &machine{host: host, data: data, engine: &executor.Engine{
-		Host: host, Modules: executor.Catalogue(modules()...),
+	loader := &wasm.Loader{CacheDir: compiledDir(dataDir)}
+	return &machine{host: host, data: data, loader: loader, engine: &executor.Engine{
+		Host: host, Modules: executor.Catalogue(modules()...), Loader: loader,
 		Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{}, Workers: 2 * runtime.NumCPU(),
 	}}, nil
+}
+
+// compiledDir is where compiled extension modules are kept: in a data folder that is there already, since a plan makes none.
+func compiledDir(dataDir string) string {
+	if _, err := os.Stat(dataDir); err != nil {
+		return ""
+	}
+	return filepath.Join(dataDir, "compiled")
 }
 
 // makeFolders makes the folder that stands for the machine, and the data folder below it, which is for its owner alone.
@@ -70,4 +81,4 @@ func checkMachine(root, dataDir string) (m *machine, done func() error, err erro
 	return m, func() error { return errors.Join(m.close(), os.RemoveAll(empty)) }, nil
 }
 
-func (m *machine) close() error { return errors.Join(m.data.Close(), m.host.Close()) }
+func (m *machine) close() error { return errors.Join(m.loader.Close(), m.data.Close(), m.host.Close()) }

@@ -9,6 +9,7 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/local"
+	"shoal/executor/remote"
 	"shoal/mesh"
 	"shoal/mesh/api"
 	"shoal/states"
@@ -29,6 +30,7 @@ type planOptions struct {
 
 func newPlan(t *terminal) *cobra.Command {
 	var o planOptions
+	var elsewhere sshOptions
 	cmd := &cobra.Command{
 		Use:   "plan [TREE]",
 		Short: "What would change, with diffs; touches nothing",
@@ -38,6 +40,8 @@ With --tag, or where no agent runs, the plan is for this machine (or the folder 
 running agent it is for that agent's machine. --for NAME and --on SELECTOR compile the plans of other nodes, of the mesh or of an
 inventory, from their tags; what their machines look like is unknown here. Without TREE it is the head of the environment
 that is planned.
+
+With --ssh other machines are looked at, many at a time; see shoal help apply.
 
 --graph shows in which order the states would run, and why, for people; --graph=dot for Graphviz, --graph --json as data.
 No machine is looked at then.`,
@@ -56,10 +60,20 @@ No machine is looked at then.`,
 	f.StringVar(&o.graph, "graph", "", "show the order of the run and the reason of each edge, as text or dot")
 	f.Lookup("graph").NoOptDefVal = "text"
 	hereFlags(cmd, &o.name, &o.zone, &o.tags, &o.root, &o.dataDir, &o.order)
+	sshFlags(cmd, &elsewhere)
 	cmd.MarkFlagsMutuallyExclusive("for", "on", "tag")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOrder(o.order); err != nil {
 			return err
+		}
+		if elsewhere.wanted() {
+			if len(args) == 0 || o.graph != "" || o.forName != "" || o.on != "" {
+				return badInput("with --ssh, name the tree; --graph, --for and --on are for machines that are not looked at")
+			}
+			elsewhere.kind, elsewhere.name, elsewhere.zone, elsewhere.tags = remote.Check, o.name, o.zone, o.tags
+			elsewhere.root, elsewhere.data, elsewhere.order, elsewhere.inventory = o.root, o.dataDir, o.order, o.inventory
+			elsewhere.env, elsewhere.exitCode = o.env, o.exitCode
+			return t.overSSH(cmd.Context(), args[0], elsewhere)
 		}
 		if o.graph != "" {
 			return t.printGraphs(cmd, o, connect(), args)

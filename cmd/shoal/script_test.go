@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,12 +29,23 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			examples, err := filepath.Abs("../../examples")
 			env.Setenv("EXAMPLES", examples)
-			return err
+			if err != nil {
+				return err
+			}
+			for _, name := range []string{"GOCACHE", "GOMODCACHE"} { // for what builds an extension module
+				out, err := exec.Command("go", "env", name).Output()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, strings.TrimSpace(string(out)))
+			}
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   expectStatus,
 			"answers":  waitForAgent,
 			"snapshot": snapshot,
+			"hides":    hidesSecrets,
 		},
 	})
 }
@@ -109,4 +121,25 @@ func snapshot(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out, 0o644))
+}
+
+// scriptSecrets are those of secrets.txtar, as they are and as its templates and commands change them.
+var scriptSecrets = []string{
+	"correct-horse", "CORRECT-HORSE", "correct_horse", "battery", "BATTERY", "Y29ycmVjdC1ob3JzZSAiYmF0dGVyeS", "line-one", "line-two", "73519",
+	"swordfish", "SWORDFISH", "c3dvcmRmaXNo",
+}
+
+// hidesSecrets looks for secrets in all that the last command printed: hides
+func hidesSecrets(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: hides")
+	}
+	for _, from := range []string{"stdout", "stderr"} {
+		text := ts.ReadFile(from)
+		for _, secret := range scriptSecrets {
+			if at := strings.Index(text, secret); at >= 0 {
+				ts.Fatalf("%s holds %q: …%s…", from, secret, text[max(0, at-200):min(len(text), at+100)])
+			}
+		}
+	}
 }

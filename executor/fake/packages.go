@@ -18,6 +18,7 @@ type Packages struct {
 	versions  map[string][]string // oldest first
 	depends   map[string][]string
 	installed map[string]executor.Package
+	left      map[string]bool // what is gone but for its configuration
 	refreshes []string
 	// Fail, when set, is asked before each change, and its error is the answer.
 	Fail func(operation string) error
@@ -25,7 +26,7 @@ type Packages struct {
 
 // NewPackages returns a package manager that knows no package.
 func NewPackages() *Packages {
-	return &Packages{versions: map[string][]string{}, depends: map[string][]string{}, installed: map[string]executor.Package{}}
+	return &Packages{versions: map[string][]string{}, depends: map[string][]string{}, installed: map[string]executor.Package{}, left: map[string]bool{}}
 }
 
 // Offer makes versions of a package available, oldest first, in place of those offered before.
@@ -109,7 +110,39 @@ func (f *Packages) ChangePackages(_ context.Context, install []executor.Package,
 	if err != nil {
 		return err
 	}
+	for name := range f.installed {
+		if _, stays := after[name]; !stays {
+			f.left[name] = true
+		}
+	}
+	for name := range after {
+		delete(f.left, name)
+	}
 	f.installed = after
+	return nil
+}
+
+// Leftovers implements executor.Packages: every package that goes leaves something.
+func (f *Packages) Leftovers(_ context.Context, names []string) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var left []string
+	for _, name := range names {
+		if f.left[name] {
+			left = append(left, name)
+		}
+	}
+	slices.Sort(left)
+	return left, nil
+}
+
+// PurgePackages implements executor.Packages.
+func (f *Packages) PurgePackages(_ context.Context, names []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range names {
+		delete(f.left, name)
+	}
 	return nil
 }
 

@@ -241,7 +241,10 @@ func replaceAll(dir *os.Root, names []string, data func(string) []byte) error {
 }
 
 // stagedName is the same each time, so that what a crash leaves is overwritten by the next change.
-func stagedName(name string) string { return "etc/.shoal-new-" + path.Base(name) }
+func stagedName(name string) string { return "etc/" + accountStage + path.Base(name) }
+
+// accountStage is how their names begin. Files sweeps them with its own: a crash may leave what no change overwrites.
+const accountStage = ".shoal-new-"
 
 // stageAccounts gives the new file the owner, mode and xattrs of the old one.
 func stageAccounts(dir *os.Root, name string, data []byte) error {

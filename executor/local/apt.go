@@ -284,6 +284,24 @@ func (a *Apt) prepare(ctx context.Context, install []executor.Package, remove []
 	return args, nil
 }
 
+// frontendLocked tells dpkg who has the lock of package managers.
+var frontendLocked = []string{"DPKG_FRONTEND_LOCKED=true"}
+
+// lockFrontend takes the lock that all package managers take around what they do with dpkg. Closing it gives it back.
+func lockFrontend(ctx context.Context) (*os.File, error) {
+	lock, err := os.OpenFile("/var/lib/dpkg/lock-frontend", os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, aptLockWait)
+	defer cancel()
+	if err := lockRecord(ctx, lock); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("wait for another package manager: %w", err)
+	}
+	return lock, nil
+}
+
 // mend finishes what an interrupted dpkg left, under the lock that all package managers take: apt-get refuses to work
 // before. A dpkg that is running is waited for.
 func (a *Apt) mend(ctx context.Context) error {
@@ -291,23 +309,57 @@ func (a *Apt) mend(ctx context.Context) error {
 	if err != nil || !db.interrupted {
 		return err
 	}
-	lock, err := os.OpenFile("/var/lib/dpkg/lock-frontend", os.O_RDWR|os.O_CREATE, 0o640)
+	lock, err := lockFrontend(ctx)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	waitCtx, cancel := context.WithTimeout(ctx, aptLockWait)
-	defer cancel()
-	if err := lockRecord(waitCtx, lock); err != nil {
-		return fmt.Errorf("wait for another package manager: %w", err)
-	}
 	if db, err = a.database(); err != nil || !db.interrupted {
 		return err
 	}
-	env := []string{"DPKG_FRONTEND_LOCKED=true"}
 	// A package that fails again is no reason to stop: it may be the one that is to go, and apt-get says so if it is not.
-	_, _ = runApt(ctx, env, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+	_, _ = runApt(ctx, frontendLocked, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
 	return ctx.Err()
+}
+
+// Leftovers implements executor.Packages.
+func (a *Apt) Leftovers(_ context.Context, names []string) ([]string, error) {
+	db, err := a.database()
+	if err != nil {
+		return nil, err
+	}
+	var left []string
+	for _, name := range names {
+		if db.leftover(name) {
+			left = append(left, name)
+		}
+	}
+	slices.Sort(left)
+	return left, nil
+}
+
+// PurgePackages implements executor.Packages. apt-get has no word for "what is left, but not what is there": dpkg is told
+// after a look at its database, and would refuse what something depends on.
+func (a *Apt) PurgePackages(ctx context.Context, names []string) error {
+	if err := a.check(nil, names); err != nil {
+		return err
+	}
+	if err := a.mend(ctx); err != nil {
+		return err
+	}
+	lock, err := lockFrontend(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	left, err := a.Leftovers(ctx, names)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	if _, err := runApt(ctx, frontendLocked, "dpkg", append([]string{"--purge"}, left...)...); err != nil {
+		return fmt.Errorf("purge packages %s: %w", strings.Join(left, " "), err)
+	}
+	return nil
 }
 
 // mayRefresh is true once an hour, and counts the asking as the try.

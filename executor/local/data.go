@@ -2,11 +2,8 @@ package local
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shoal/internal/datafile"
 )
 
 // Data is the data folder: what a run keeps on disk. Nothing is made before the first write, so that a plan leaves no trace.
@@ -44,7 +43,7 @@ func (d *Data) Close() error {
 func (d *Data) path(name string) string { return filepath.Join(d.dir, name) }
 
 func (d *Data) ensure() error {
-	if err := os.MkdirAll(d.path("undo"), 0o700); err != nil {
+	if err := os.MkdirAll(d.path(datafile.Undo), 0o700); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
 	return nil
@@ -59,36 +58,6 @@ func syncDir(dir string) error {
 	return f.Sync()
 }
 
-// The journal is frames of length, CRC-32C and payload. A frame that is short or wrong ends it: a crash cut it off before
-// its Append returned, so nothing was done on its strength.
-const (
-	frameHead = 8
-	maxFrame  = 64 << 20
-)
-
-func frame(buf, payload []byte) []byte {
-	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(payload)))
-	buf = binary.LittleEndian.AppendUint32(buf, crc32.Checksum(payload, castagnoli))
-	return append(buf, payload...)
-}
-
-func decodeFrames(data []byte) (frames [][]byte, valid int) {
-	for len(data)-valid >= frameHead {
-		head := data[valid:]
-		n := binary.LittleEndian.Uint32(head)
-		if n > maxFrame || int(n) > len(head)-frameHead || n == 0 {
-			break
-		}
-		payload := head[frameHead : frameHead+int(n)]
-		if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
-			break
-		}
-		frames = append(frames, payload)
-		valid += frameHead + int(n)
-	}
-	return frames, valid
-}
-
 // open opens the journal for appending, behind its last whole frame.
 func (d *Data) open() (*os.File, error) {
 	if d.journal != nil {
@@ -97,13 +66,13 @@ func (d *Data) open() (*os.File, error) {
 	if err := d.ensure(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(d.path("journal"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(d.path(datafile.Journal), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(d.path("journal"))
+	data, err := os.ReadFile(d.path(datafile.Journal))
 	if err == nil {
-		_, valid := decodeFrames(data)
+		_, valid := datafile.Frames(data)
 		if err = f.Truncate(int64(valid)); err == nil {
 			_, err = f.Seek(int64(valid), 0)
 		}
@@ -125,10 +94,10 @@ func (d *Data) write(records [][]byte) (*os.File, error) {
 	}
 	var buf []byte
 	for _, r := range records {
-		if len(r) > maxFrame {
-			return nil, fmt.Errorf("record of %d bytes is over the limit of %d", len(r), maxFrame)
+		if len(r) > datafile.MaxFrame {
+			return nil, fmt.Errorf("record of %d bytes is over the limit of %d", len(r), datafile.MaxFrame)
 		}
-		buf = frame(buf, r)
+		buf = datafile.AppendFrame(buf, r)
 	}
 	_, err = f.Write(buf)
 	return f, err
@@ -155,11 +124,11 @@ func (d *Data) Note(record []byte) error {
 
 // Records reads the journal up to where a crash cut it off.
 func (d *Data) Records() ([][]byte, error) {
-	data, err := os.ReadFile(d.path("journal"))
+	data, err := os.ReadFile(d.path(datafile.Journal))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	frames, _ := decodeFrames(data)
+	frames, _ := datafile.Frames(data)
 	return frames, err
 }
 
@@ -180,18 +149,18 @@ func (d *Data) Clear() error {
 
 // Load reads the ledger; nil when there is none.
 func (d *Data) Load() ([]byte, error) {
-	data, err := os.ReadFile(d.path("ledger"))
+	data, err := os.ReadFile(d.path(datafile.Ledger))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	frames, valid := decodeFrames(data)
-	if len(frames) != 1 || valid != len(data) {
-		return nil, fmt.Errorf("%s is damaged", d.path("ledger"))
+	ledger, err := datafile.LedgerOf(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.path(datafile.Ledger), err)
 	}
-	return frames[0], nil
+	return ledger, nil
 }
 
 // Store replaces the ledger in one step.
@@ -199,7 +168,7 @@ func (d *Data) Store(data []byte) error {
 	if err := d.ensure(); err != nil {
 		return err
 	}
-	return replace(d.path("ledger"), frame(nil, data), true)
+	return replace(d.path(datafile.Ledger), datafile.AppendFrame(nil, data), true)
 }
 
 func replace(name string, data []byte, sync bool) error {
@@ -239,11 +208,8 @@ func (d *Data) Put(hash string, data []byte) error {
 }
 
 func (d *Data) undoPath(hash string) (string, error) {
-	sum, ok := strings.CutPrefix(hash, "sha256:")
-	if raw, err := hex.DecodeString(sum); !ok || err != nil || len(raw) != 32 {
-		return "", fmt.Errorf("%q is no hash", hash)
-	}
-	return d.path(filepath.Join("undo", sum)), nil
+	name, err := datafile.UndoName(hash)
+	return d.path(filepath.Join(datafile.Undo, name)), err
 }
 
 // Get reads kept contents.
@@ -269,7 +235,7 @@ func (d *Data) Sync() error {
 	if !d.put {
 		return nil
 	}
-	f, err := os.Open(d.path("undo"))
+	f, err := os.Open(d.path(datafile.Undo))
 	if err != nil {
 		return err
 	}
@@ -283,14 +249,14 @@ func (d *Data) Sync() error {
 
 // Collect removes what keep does not want.
 func (d *Data) Collect(keep func(hash string) bool) error {
-	names, err := os.ReadDir(d.path("undo"))
+	names, err := os.ReadDir(d.path(datafile.Undo))
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range names {
 		if !keep("sha256:" + e.Name()) {
-			errs = append(errs, os.Remove(d.path(filepath.Join("undo", e.Name()))))
+			errs = append(errs, os.Remove(d.path(filepath.Join(datafile.Undo, e.Name()))))
 		}
 	}
 	return errors.Join(errs...)
@@ -304,7 +270,7 @@ func (d *Data) Lock(ctx context.Context) (func(), error) {
 	if err := d.ensure(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(d.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(d.path(datafile.Lock), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
@@ -320,7 +286,7 @@ func (d *Data) Lock(ctx context.Context) (func(), error) {
 		case <-ctx.Done():
 			holder := lockHolder(f)
 			_ = f.Close()
-			return nil, fmt.Errorf("another run is at work on this machine (%s holds %s): %w", holder, d.path("lock"), context.Cause(ctx))
+			return nil, fmt.Errorf("another run is at work on this machine (%s holds %s): %w", holder, d.path(datafile.Lock), context.Cause(ctx))
 		case <-time.After(runLockPoll):
 		}
 	}

@@ -128,11 +128,7 @@ func (db *dpkgDatabase) add(data []byte) error {
 
 // find takes NAME, which is one of the machine's own architecture or of none, and NAME:ARCH.
 func (db *dpkgDatabase) find(name string) (executor.Package, bool) {
-	keys := []string{name}
-	if !strings.Contains(name, ":") {
-		keys = []string{name + ":" + db.native, name + ":all"}
-	}
-	for _, key := range keys {
+	for _, key := range db.keys(name) {
 		if p, ok := db.byKey[key]; ok && p.installed() {
 			return executor.Package{Name: name, Version: p.version, Hold: p.want == "hold"}, true
 		}
@@ -140,13 +136,22 @@ func (db *dpkgDatabase) find(name string) (executor.Package, bool) {
 	return executor.Package{}, false
 }
 
+// leftover: nothing of it is there but its configuration and data.
+func (db *dpkgDatabase) leftover(name string) bool {
+	return slices.ContainsFunc(db.keys(name), func(key string) bool { return db.byKey[key].status == "config-files" })
+}
+
+// keys are where NAME, which is one of the machine's own architecture or of none, and NAME:ARCH may stand.
+func (db *dpkgDatabase) keys(name string) []string {
+	if strings.Contains(name, ":") {
+		return []string{name}
+	}
+	return []string{name + ":" + db.native, name + ":all"}
+}
+
 // present: some of it is there beyond its configuration, if only half.
 func (db *dpkgDatabase) present(name string) bool {
-	keys := []string{name}
-	if !strings.Contains(name, ":") {
-		keys = []string{name + ":" + db.native, name + ":all"}
-	}
-	return slices.ContainsFunc(keys, func(key string) bool {
+	return slices.ContainsFunc(db.keys(name), func(key string) bool {
 		p, ok := db.byKey[key]
 		return ok && p.status != "" && p.status != "not-installed" && p.status != "config-files"
 	})

@@ -98,7 +98,17 @@ func (f *fetcher) open(ctx context.Context, r executor.Request) (io.ReadCloser, 
 	for key, value := range r.Headers {
 		request.Header.Set(key, value)
 	}
-	answer, err := f.client.Do(request)
+	if !r.Allows(request.URL.Hostname()) {
+		return nil, fmt.Errorf("host %s is not allowed", request.URL.Hostname())
+	}
+	client := *f.client
+	client.CheckRedirect = func(next *http.Request, before []*http.Request) error {
+		if !r.Allows(next.URL.Hostname()) {
+			return fmt.Errorf("redirected to host %s, which is not allowed", next.URL.Hostname())
+		}
+		return redirect(next, before)
+	}
+	answer, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"shoal/executor"
+	"shoal/internal/datafile"
 )
 
 // Files is the file system below a root folder.
@@ -42,7 +44,7 @@ func newFiles(o Options) (*Files, error) {
 		resolver: resolver{root: root, rootFD: fd, uid: uint32(os.Geteuid()), folders: map[string]folder{}},
 		hashes:   newHashCache(o.DataDir),
 		dirty:    &dirty{folders: map[uint64]int{}},
-		stages:   stages{tag: stageTag(o.DataDir)},
+		stages:   stages{tag: datafile.StageTag(o.DataDir)},
 	}, nil
 }
 
@@ -244,6 +246,9 @@ const (
 	sysfsMagic = 0x62656572
 )
 
+// settings are what may be mounted over: a container's runtime may show it a /proc/sys of its own, made of files or by FUSE.
+const settings = "/proc/sys/"
+
 // WriteSetting writes to a file of the kernel in one call, as the kernel takes each call for a value.
 func (f *Files) WriteSetting(name string, data []byte) error {
 	dir, base, err := f.parent(name)
@@ -251,7 +256,12 @@ func (f *Files) WriteSetting(name string, data []byte) error {
 		return pathError("write", name, err)
 	}
 	defer unix.Close(dir)
-	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	flags := unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	ours := f.root == "/" && strings.HasPrefix(name, settings)
+	if ours {
+		flags |= unix.O_TRUNC // the kernel takes no notice
+	}
+	fd, err := unix.Openat(dir, base, flags, 0)
 	if err != nil {
 		return pathError("write", name, err)
 	}
@@ -260,7 +270,7 @@ func (f *Files) WriteSetting(name string, data []byte) error {
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return pathError("write", name, err)
 	}
-	if fs.Type != procMagic && fs.Type != sysfsMagic {
+	if fs.Type != procMagic && fs.Type != sysfsMagic && !ours {
 		return pathError("write", name, errors.New("not a file of the kernel"))
 	}
 	_, err = unix.Write(fd, data)

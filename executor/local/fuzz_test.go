@@ -6,20 +6,21 @@ import (
 	"testing"
 
 	"shoal/executor"
+	"shoal/internal/datafile"
 )
 
 func FuzzJournalFrames(f *testing.F) {
-	f.Add(frame(frame(nil, []byte("one")), []byte("two")))
+	f.Add(datafile.AppendFrame(datafile.AppendFrame(nil, []byte("one")), []byte("two")))
 	f.Add([]byte{1, 0, 0, 0})
 	f.Add([]byte{255, 255, 255, 255, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		frames, valid := decodeFrames(data)
+		frames, valid := datafile.Frames(data)
 		if valid > len(data) {
 			t.Fatalf("%d of %d bytes are valid", valid, len(data))
 		}
 		var again []byte
 		for _, payload := range frames {
-			again = frame(again, payload)
+			again = datafile.AppendFrame(again, payload)
 		}
 		if !bytes.Equal(again, data[:valid]) {
 			t.Fatal("the frames are not those of the file")

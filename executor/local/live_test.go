@@ -116,7 +116,7 @@ func TestSettingsOfThisMachine(t *testing.T) {
 		},
 	} {
 		s.Host = itself
-		moduletest.Both(t, s)
+		moduletest.Run(t, s)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestMountsOfThisMachine(t *testing.T) {
 		}
 	}
 	p := executor.Params{"path": dir, "device": "tmpfs", "type": "tmpfs", "options": []any{"size=1m", "noexec", "nosuid"}}
-	moduletest.Both(t, moduletest.Suite{Module: mount.Modules()[0], Host: itself, Snapshot: mounts(dir), Cases: []moduletest.Case{
+	moduletest.Run(t, moduletest.Suite{Module: mount.Modules()[0], Host: itself, Snapshot: mounts(dir), Cases: []moduletest.Case{
 		{Name: "new", Params: p},
 		{Name: "other options", Params: p, Setup: live("size=1m")},
 		{Name: "fewer options", Params: executor.Params{"path": dir, "device": "tmpfs", "type": "tmpfs", "options": []any{"ro"}}, Setup: live("size=1m,nodev")},
@@ -182,7 +182,7 @@ func TestRepositoryOfThisMachine(t *testing.T) {
 	h := itself(t)
 	p := executor.Params{"name": "shoal-test", "uris": []any{"file:" + repo}, "suites": []any{"./"}, "trusted": true, "priority": int64(900)}
 	moduletest.Run(t, moduletest.Suite{
-		Module: pkgrepo.Modules()[0], Host: func(*testing.T) executor.Host { return h },
+		Module: pkgrepo.Modules()[0], Host: func(*testing.T) executor.Host { return h }, NoFaults: "there is one such machine",
 		Snapshot: texts("/etc/apt/sources.list.d/shoal-test.sources", "/etc/apt/preferences.d/shoal-test"),
 		Cases:    []moduletest.Case{{Name: "new", Params: p}},
 	})
@@ -213,7 +213,7 @@ func TestRepositoryOfThisMachine(t *testing.T) {
 		{{Name: "there", Params: name, Setup: old}, {Name: "not there", Params: name, Matches: true}},
 	} {
 		moduletest.Run(t, moduletest.Suite{
-			Module: pkg.Modules()[i], Host: func(*testing.T) executor.Host { return h }, Snapshot: packages, Cases: cases,
+			Module: pkg.Modules()[i], Host: func(*testing.T) executor.Host { return h }, NoFaults: "there is one such machine", Snapshot: packages, Cases: cases,
 		})
 	}
 	// A repository that cannot be reached is an error, at once.

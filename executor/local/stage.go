@@ -1,8 +1,6 @@
 package local
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -20,11 +18,6 @@ import (
 type stages struct {
 	tag  string
 	last atomic.Uint64
-}
-
-func stageTag(dataDir string) string {
-	sum := sha256.Sum256([]byte(dataDir))
-	return ".shoal-" + hex.EncodeToString(sum[:4]) + "-"
 }
 
 // create calls make with fresh names until one was free.
@@ -143,7 +136,7 @@ func (f *Files) sweep(dir string) error {
 	}
 	var errs []error
 	for _, name := range names {
-		if strings.HasPrefix(name, f.stages.tag) {
+		if strings.HasPrefix(name, f.stages.tag) || dir == "/etc" && strings.HasPrefix(name, accountStage) {
 			errs = append(errs, f.Remove(path.Join(dir, name)))
 		}
 	}

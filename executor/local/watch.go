@@ -32,14 +32,14 @@ type Watcher struct {
 	notify   *fsnotify.Watcher // nil: the kernel gave none, and all is polled
 	warn     func(error)
 	requests chan []string
-	drift    chan string
+	drift    chan []string
 	quit     chan struct{}
 	done     sync.WaitGroup
 }
 
 // NewWatcher starts a watcher; warn is called, from its goroutine, when something has to be polled in place of watched. Close it.
 func NewWatcher(h *Host, warn func(error)) *Watcher {
-	w := &Watcher{files: h.Files, warn: warn, requests: make(chan []string), drift: make(chan string), quit: make(chan struct{})}
+	w := &Watcher{files: h.Files, warn: warn, requests: make(chan []string), drift: make(chan []string), quit: make(chan struct{})}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		warn(fmt.Errorf("no inotify, polling every %s: %w", pollTime, err))
@@ -67,8 +67,8 @@ func (w *Watcher) Watch(paths []string) {
 	}
 }
 
-// Drift gives paths that were touched, each once however often it was touched while nobody read.
-func (w *Watcher) Drift() <-chan string { return w.drift }
+// Drift gives all paths that were touched since it was read last, each once, when what touched them has settled.
+func (w *Watcher) Drift() <-chan []string { return w.drift }
 
 // Close stops the watcher; Drift gives nothing more.
 func (w *Watcher) Close() error {
@@ -88,6 +88,14 @@ type watched struct {
 	polled  bool                     // some folder is not watched
 	warned  bool
 	pending map[string]bool
+	touched []string // the pending ones, in the order in which they came
+}
+
+func (s *watched) touch(name string) {
+	if !s.pending[name] {
+		s.pending[name] = true
+		s.touched = append(s.touched, name)
+	}
 }
 
 func (w *Watcher) loop() {
@@ -104,12 +112,9 @@ func (w *Watcher) loop() {
 	defer poll.Stop()
 	ready := false // the pending ones have settled
 	for {
-		var out chan string
-		var next string
-		if ready {
-			if next = first(s.pending); next != "" {
-				out = w.drift
-			}
+		var out chan []string
+		if ready && len(s.touched) > 0 {
+			out = w.drift
 		}
 		before := len(s.pending)
 		select {
@@ -129,21 +134,15 @@ func (w *Watcher) loop() {
 			w.poll(s)
 		case <-settle.C:
 			ready = true
-		case out <- next:
-			delete(s.pending, next)
+		case out <- s.touched:
+			s.pending, s.touched = map[string]bool{}, nil
+			continue
 		}
-		if len(s.pending) > 0 && (before == 0 || !ready) && len(s.pending) != before {
+		if now := len(s.pending); now != before && (before == 0 || !ready) {
 			ready = false
 			settle.Reset(settleTime)
 		}
 	}
-}
-
-func first(set map[string]bool) string {
-	for name := range set {
-		return name
-	}
-	return ""
 }
 
 func (w *Watcher) replace(s *watched, paths []string) {
@@ -201,7 +200,7 @@ func (w *Watcher) event(s *watched, e fsnotify.Event) {
 	for _, dir := range s.folders[path.Dir(real)] {
 		name := path.Join(dir, path.Base(real))
 		if _, ok := s.paths[name]; ok {
-			s.pending[name] = true
+			s.touch(name)
 		}
 		if s.above[name] && e.Has(fsnotify.Create|fsnotify.Remove|fsnotify.Rename) {
 			w.rewatch(s, name)
@@ -214,7 +213,7 @@ func (w *Watcher) rewatch(s *watched, name string) {
 	prefix := strings.TrimSuffix(name, "/") + "/"
 	for managed := range s.paths {
 		if strings.HasPrefix(managed, prefix) {
-			s.pending[managed] = true
+			s.touch(managed)
 		}
 	}
 	for real, dirs := range s.folders {
@@ -237,7 +236,7 @@ func (w *Watcher) poll(s *watched) {
 		}
 		if st != before {
 			s.paths[name] = st
-			s.pending[name] = true
+			s.touch(name)
 		}
 	}
 }

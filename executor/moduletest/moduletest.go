@@ -25,8 +25,9 @@ type Suite struct {
 	// Snapshot reads all that the module may touch, in a form that reflect.DeepEqual compares: contents, owners, modes, times.
 	Snapshot func(t *testing.T, h executor.Host) any
 	Cases    []Case
-	// Faults: each operation of each Apply is also let fail, and the process die at it.
-	Faults bool
+	// NoFaults says why the operations of its Applies and Reverts are not let fail, as of a machine of which there is only one;
+	// empty: they are. Each of them needs a fresh host.
+	NoFaults string
 }
 
 // Case is one machine and the parameters that are asked of it.
@@ -65,68 +66,19 @@ func (ts Texts) Bytes(_ context.Context, c states.Content) ([]byte, error) {
 	return data, nil
 }
 
-// Run tries every case of the suite against the laws of executor.Module.
+// Run tries every case of the suite against the laws of executor.Module, and then lets every operation of every Apply and
+// Revert fail once in each way.
 func Run(t *testing.T, s Suite) {
+	t.Helper()
+	f := s.Module.Function()
 	for _, c := range s.Cases {
 		t.Run(c.Name, func(t *testing.T) { s.run(t, c) })
-		if s.Faults && !c.Matches && !c.Irreversible {
-			t.Run(c.Name+", with faults", func(t *testing.T) { s.faults(t, c) })
+		tried(f.FullName(), nil)
+		if c.Matches || c.Irreversible || s.NoFaults != "" {
+			continue
 		}
+		t.Run(c.Name+", with faults", func(t *testing.T) { tried(f.FullName(), s.faults(t, c)) })
 	}
-}
-
-// maxSteps bounds the operations of one Apply, so that a suite ends.
-const maxSteps = 2000
-
-// faults lets each operation of an Apply fail once, and dies before and after each: what Revert puts back is the machine
-// as it was.
-func (s Suite) faults(t *testing.T, c Case) (count int) {
-	for _, kind := range faultKinds {
-		for at := 1; ; at++ {
-			if at > maxSteps {
-				t.Fatalf("Apply takes over %d operations", maxSteps)
-			}
-			if !s.fault(t, c, kind.name, &steps{at: at, dead: kind.dead, after: kind.after}) {
-				break
-			}
-			count++
-		}
-	}
-	if count == 0 {
-		t.Error("no operation failed: the suite saw nothing")
-	}
-	return count
-}
-
-// faultKinds are how an operation ends.
-var faultKinds = []struct {
-	name        string
-	dead, after bool
-}{{"fails", false, false}, {"is the last", true, false}, {"is the last, and done", true, true}}
-
-// fault tries one; false: Apply has no such operation.
-func (s Suite) fault(t *testing.T, c Case, kind string, f *steps) bool {
-	t.Helper()
-	h := s.Host(t)
-	if c.Setup != nil {
-		c.Setup(t, h)
-	}
-	before := s.Snapshot(t, h)
-	undo := s.capture(t, h, c)
-	f.Host = h
-	_, err := s.Module.Apply(t.Context(), f, c.Contents, c.Params)
-	if f.n < f.at {
-		return false
-	}
-	name := fmt.Sprintf("operation %d (%s) %s", f.at, f.name, kind)
-	if f.dead && err == nil {
-		t.Fatalf("%s, and Apply says that it did it all", name)
-	}
-	if err := s.back(t, h, c, undo); err != nil {
-		t.Fatalf("%s: Revert: %v", name, err)
-	}
-	s.same(t, h, before, name+": Revert did not restore the machine")
-	return true
 }
 
 // stages are the paths that the engine sweeps after a crash.
@@ -197,7 +149,7 @@ func (s Suite) capture(t *testing.T, h executor.Host, c Case) executor.Undo {
 // withOld does what the engine does: Contents go to its keeping, and Revert opens them from there.
 func withOld(u executor.Undo) executor.Undo {
 	kept := u.Contents
-	u.Contents = nil
+	u.Contents, u.Rollback = nil, true
 	u.Old = func(hash string) ([]byte, error) {
 		data, ok := kept[hash]
 		if !ok {

@@ -8,43 +8,59 @@ import (
 	"shoal/executor"
 )
 
-// steps is a host whose n-th operation fails; with dead, all after it fail too, as for a process that was killed there.
-// Reads count as well: a module that cannot read must not go on.
+// steps is a host whose n-th operation ends in a fault; a dead one does nothing more. Reads count as well: a module that
+// cannot read must not go on.
 type steps struct {
 	executor.Host
-	at   int // counts from 1; 0: none fails
-	dead bool
-	// after: the operation is done, and the process dies before it hears of it.
-	after bool
-	n     int
+	at    int // counts from 1
+	fault fault
+	n     int    // operations that the fault is for
 	name  string // of the one that failed
 }
 
-var errStep = errors.New("injected fault")
+var errDead = errors.New("injected fault: the process is gone")
 
 // step says whether an operation is done, and whether it is heard of.
 func (s *steps) step(name string, do func() error) error {
-	s.n++
-	fails := s.at > 0 && (s.n == s.at || s.dead && s.n > s.at)
-	if s.n == s.at {
-		s.name = name
+	if s.fault.dead && s.n >= s.at {
+		return errDead
 	}
-	switch {
-	case !fails:
+	if s.fault.only != nil && !s.fault.only(name) {
 		return do()
-	case s.after && s.n == s.at:
+	}
+	s.n++
+	if s.n != s.at {
+		return do()
+	}
+	s.name = name
+	if s.fault.after {
 		_ = do() // the dead do not see how it ended
 	}
-	return errStep
+	return &injected{name, s.fault.err}
+}
+
+// injected is the error of a fault.
+type injected struct {
+	operation string
+	err       error
+}
+
+func (e *injected) Error() string { return e.operation + ": injected fault: " + e.err.Error() }
+func (e *injected) Unwrap() error { return e.err }
+
+// halfOf: the operation that just failed had done half of its work.
+func (s *steps) halfOf(name string) bool {
+	return s.fault.half && s.fault.only(name) && s.n == s.at
 }
 
 func value[T any](s *steps, name string, do func() (T, error)) (v T, err error) {
-	err = s.step(name, func() (err error) { v, err = do(); return err })
-	if errors.Is(err, errStep) {
-		var none T
-		return none, err
+	var got T
+	err = s.step(name, func() (err error) { got, err = do(); return err })
+	var fault *injected
+	if errors.As(err, &fault) || errors.Is(err, errDead) {
+		return v, err
 	}
-	return v, err
+	return got, err
 }
 
 func (s *steps) Lstat(path string) (executor.Stat, error) {
@@ -72,11 +88,19 @@ func (s *steps) Hash(path string, st executor.Stat) (string, error) {
 }
 
 func (s *steps) Stage(path string, data []byte, meta executor.Meta) (string, error) {
-	return value(s, "stage", func() (string, error) { return s.Host.Stage(path, data, meta) })
+	name, err := value(s, "stage", func() (string, error) { return s.Host.Stage(path, data, meta) })
+	if err != nil && s.halfOf("stage") {
+		_, _ = s.Host.Stage(path, data[:len(data)/2], meta) // it stays where it is: who ran out of space has none to clean up with
+	}
+	return name, err
 }
 
 func (s *steps) Fetch(ctx context.Context, r executor.Request, path string, meta executor.Meta) (string, error) {
-	return value(s, "fetch", func() (string, error) { return s.Host.Fetch(ctx, r, path, meta) })
+	name, err := value(s, "fetch", func() (string, error) { return s.Host.Fetch(ctx, r, path, meta) })
+	if err != nil && s.halfOf("fetch") {
+		_, _ = s.Host.Stage(path, []byte("half"), meta)
+	}
+	return name, err
 }
 
 func (s *steps) SyncFiles() error { return s.step("sync", s.Host.SyncFiles) }
@@ -115,6 +139,10 @@ func (s *steps) Run(ctx context.Context, cmd executor.Command) (executor.Exit, e
 
 func (s *steps) ChangePackages(ctx context.Context, install []executor.Package, remove []string) error {
 	return s.step("change packages", func() error { return s.Host.ChangePackages(ctx, install, remove) })
+}
+
+func (s *steps) PurgePackages(ctx context.Context, names []string) error {
+	return s.step("purge packages", func() error { return s.Host.PurgePackages(ctx, names) })
 }
 
 func (s *steps) SetHold(ctx context.Context, name string, hold bool) error {
@@ -167,4 +195,40 @@ func (s *steps) PutGroup(ctx context.Context, g executor.Group) error {
 
 func (s *steps) RemoveGroup(ctx context.Context, name string) error {
 	return s.step("remove group", func() error { return s.Host.RemoveGroup(ctx, name) })
+}
+
+func (s *steps) Unstage(paths []string) error {
+	return s.step("unstage", func() error { return s.Host.Unstage(paths) })
+}
+
+func (s *steps) Installed(ctx context.Context, names []string) ([]executor.Package, error) {
+	return value(s, "installed packages", func() ([]executor.Package, error) { return s.Host.Installed(ctx, names) })
+}
+
+func (s *steps) Leftovers(ctx context.Context, names []string) ([]string, error) {
+	return value(s, "leftovers", func() ([]string, error) { return s.Host.Leftovers(ctx, names) })
+}
+
+func (s *steps) SimulatePackages(ctx context.Context, install []executor.Package, remove []string) ([]executor.PackageChange, error) {
+	return value(s, "simulate packages", func() ([]executor.PackageChange, error) { return s.Host.SimulatePackages(ctx, install, remove) })
+}
+
+func (s *steps) Available(ctx context.Context, name, version string) (candidate string, ok bool, err error) {
+	err = s.step("available package", func() (err error) { candidate, ok, err = s.Host.Available(ctx, name, version); return err })
+	return candidate, ok, err
+}
+
+func (s *steps) LookupUser(name string) (u executor.User, ok bool, err error) {
+	err = s.step("lookup", func() (err error) { u, ok, err = s.Host.LookupUser(name); return err })
+	return u, ok, err
+}
+
+func (s *steps) LookupGroup(name string) (g executor.Group, ok bool, err error) {
+	err = s.step("lookup", func() (err error) { g, ok, err = s.Host.LookupGroup(name); return err })
+	return g, ok, err
+}
+
+func (s *steps) GroupByID(gid uint32) (g executor.Group, ok bool, err error) {
+	err = s.step("lookup", func() (err error) { g, ok, err = s.Host.GroupByID(gid); return err })
+	return g, ok, err
 }

@@ -12,10 +12,13 @@ import (
 )
 
 // Apk is the package manager of Alpine (apk(8)). A package that /etc/apk/world asks for at one version is held.
-type Apk struct{ tool *tool }
+type Apk struct {
+	spotless
+	tool *tool
+}
 
 // NewApk uses the apk of the machine on which run runs commands.
-func NewApk(run Runner, clock Clock) *Apk { return &Apk{&tool{run: run, clock: clock}} }
+func NewApk(run Runner, clock Clock) *Apk { return &Apk{tool: &tool{run: run, clock: clock}} }
 
 func (a *Apk) apk(ctx context.Context, argv ...string) (string, error) {
 	wait := fmt.Sprint(int(lockWait.Seconds()))

@@ -13,11 +13,14 @@ import (
 )
 
 // Dnf is the package manager of Fedora and its kin (dnf(8)). Holds need its plugin versionlock.
-type Dnf struct{ tool *tool }
+type Dnf struct {
+	spotless
+	tool *tool
+}
 
 // NewDnf uses the dnf of the machine on which run runs commands. waiting may be nil.
 func NewDnf(run Runner, clock Clock, waiting func(argv []string, since time.Duration)) *Dnf {
-	return &Dnf{&tool{run: run, clock: clock, waiting: waiting}} // dnf waits for its lock by itself (exit_on_lock)
+	return &Dnf{tool: &tool{run: run, clock: clock, waiting: waiting}} // dnf waits for its lock by itself (exit_on_lock)
 }
 
 // dnfOptions make dnf decide like a person who has read the plan. What a package brought with it stays when it goes.

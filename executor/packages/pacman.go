@@ -14,11 +14,14 @@ import (
 // Pacman is the package manager of Arch (pacman(8)). A repository has one version of a package, so that another can be had
 // from the machine's cache alone, which this does not use; and pacman holds what its configuration says (IgnorePkg), which is
 // for people to write.
-type Pacman struct{ tool *tool }
+type Pacman struct {
+	spotless
+	tool *tool
+}
 
 // NewPacman uses the pacman of the machine on which run runs commands. waiting may be nil.
 func NewPacman(run Runner, clock Clock, waiting func(argv []string, since time.Duration)) *Pacman {
-	return &Pacman{&tool{run: run, clock: clock, waiting: waiting,
+	return &Pacman{tool: &tool{run: run, clock: clock, waiting: waiting,
 		locked: func(output string) bool { return strings.Contains(output, "unable to lock database") }}}
 }
 

@@ -181,3 +181,13 @@ func (db database) changes(after map[string]string, install []executor.Package, 
 }
 
 var errNotInstalled = errors.New("it is not installed")
+
+// spotless is a package manager that keeps no account of what a package left: none of these has a state between installed and
+// not known. A configuration file that was edited may stay under another name (.rpmsave, .pacsave), as its manual says.
+type spotless struct{}
+
+// Leftovers implements executor.Packages.
+func (spotless) Leftovers(context.Context, []string) ([]string, error) { return nil, nil }
+
+// PurgePackages implements executor.Packages.
+func (spotless) PurgePackages(context.Context, []string) error { return nil }

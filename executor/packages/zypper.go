@@ -12,11 +12,14 @@ import (
 )
 
 // Zypper is the package manager of openSUSE and SLES (zypper(8)), read through its XML.
-type Zypper struct{ tool *tool }
+type Zypper struct {
+	spotless
+	tool *tool
+}
 
 // NewZypper uses the zypper of the machine on which run runs commands.
 func NewZypper(run Runner, clock Clock) *Zypper {
-	return &Zypper{&tool{run: run, clock: clock, env: []string{"ZYPP_LOCK_TIMEOUT=" + fmt.Sprint(int(lockWait.Seconds()))}}}
+	return &Zypper{tool: &tool{run: run, clock: clock, env: []string{"ZYPP_LOCK_TIMEOUT=" + fmt.Sprint(int(lockWait.Seconds()))}}}
 }
 
 // zypperNothingFound is the status of a search that found nothing (zypper(8), "EXIT CODES").

@@ -20,6 +20,8 @@ type Item struct {
 	Deep bool
 	// Whole: where nothing is there, whatever comes to be there is the module's own, and goes with all that is in it.
 	Whole bool
+	// Exact: of a folder that is kept deep, what comes into it goes again.
+	Exact bool
 }
 
 // set is what was at several paths, sorted: a folder comes before what is in it.
@@ -47,6 +49,8 @@ func CaptureAll(h executor.Host, items []Item) (executor.Undo, error) {
 			return executor.Undo{Why: item.Path + " is a device, pipe or socket, which is not put back"}, nil
 		case s.Kind == absent && item.Whole:
 			s.Kind = whole
+		case s.Kind == tree:
+			s.Exact = item.Exact
 		}
 		all[item.Path] = s
 		missing, err := MissingParents(h, item.Path)
@@ -66,7 +70,7 @@ func CaptureAll(h executor.Host, items []Item) (executor.Undo, error) {
 	}
 	slices.SortFunc(folders, func(a, b string) int { return strings.Compare(b, a) })
 	data, err := codec.Marshal(s)
-	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: folders}, err
+	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: folders, Stages: append(c.stages, slices.Sorted(maps.Keys(all))...)}, err
 }
 
 // RevertAll puts back what CaptureAll saw: what was not there goes, the deepest first, then the rest comes back.

@@ -34,6 +34,8 @@ type snapshot struct {
 	Target  string            `cbor:"8,keyasint,omitempty"`  // of a symlink
 	Entries []named           `cbor:"9,keyasint,omitempty"`  // of a tree
 	Missing []string          `cbor:"10,keyasint,omitempty"` // folders above it that were not there, the deepest first
+	// Exact, of a tree: what was not in it goes.
+	Exact bool `cbor:"11,keyasint,omitempty"`
 }
 
 // named is one entry of a tree. The list is flat: records do not nest as deep as folders do.
@@ -62,6 +64,7 @@ type camera struct {
 	entries  int
 	deep     bool // trees with their contents
 	bare     bool // files without their contents
+	stages   []string
 }
 
 var errTooMuch = fmt.Errorf("more than %d MiB or %d entries", MaxKept>>20, MaxKeptEntries)
@@ -84,7 +87,7 @@ func Capture(h executor.Host, name string, deep, bare bool) (executor.Undo, erro
 		return executor.Undo{Why: name + " is a device, pipe or socket, which is not put back"}, nil
 	}
 	data, err := codec.Marshal(s)
-	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: s.Missing}, err
+	return executor.Undo{Reversible: true, Data: data, Contents: c.contents, Folders: s.Missing, Stages: c.stages}, err
 }
 
 func (c *camera) take(name string) (snapshot, error) {
@@ -135,7 +138,7 @@ func (c *camera) folder(name string, s *snapshot) (err error) {
 	s.Kind = tree
 	shallow := *c
 	shallow.deep = false
-	defer func() { c.bytes, c.entries = shallow.bytes, shallow.entries }()
+	defer func() { c.bytes, c.entries, c.stages = shallow.bytes, shallow.entries, shallow.stages }()
 	return shallow.list(name, "", s)
 }
 
@@ -144,6 +147,9 @@ func (c *camera) list(root, rel string, s *snapshot) error {
 	names, err := c.h.ReadDir(path.Join(root, rel))
 	if err != nil {
 		return err
+	}
+	if len(names) > 0 { // what Revert puts back is staged beside it
+		c.stages = append(c.stages, path.Join(root, rel, names[0]))
 	}
 	for _, n := range names {
 		at := path.Join(rel, n)
@@ -341,6 +347,11 @@ func (s snapshot) restoreFolder(h executor.Host, name string, now snapshot) erro
 
 // restoreTree puts back what was in a folder, and then the times of the folders: what is put into one changes its time.
 func (s snapshot) restoreTree(h executor.Host, name string, old func(string) ([]byte, error)) error {
+	if s.Exact {
+		if err := s.removeOthers(h, name, ""); err != nil {
+			return err
+		}
+	}
 	for _, e := range s.Entries {
 		if err := e.What.restore(h, path.Join(name, e.Name), old); err != nil {
 			return err
@@ -355,6 +366,32 @@ func (s snapshot) restoreTree(h executor.Host, name string, old func(string) ([]
 		}
 	}
 	return s.restoreTime(h, name)
+}
+
+// removeOthers removes what is in the folder rel of a tree and was not there.
+func (s snapshot) removeOthers(h executor.Host, root, rel string) error {
+	names, err := h.ReadDir(path.Join(root, rel))
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		at := path.Join(rel, n)
+		st, err := Look(h, path.Join(root, at))
+		if err != nil || st == nil {
+			return err
+		}
+		known := slices.IndexFunc(s.Entries, func(e named) bool { return e.Name == at })
+		switch {
+		case known < 0 || st.Mode.IsDir() && s.Entries[known].What.Kind != folder:
+			err = RemoveTree(h, path.Join(root, at), st)
+		case st.Mode.IsDir():
+			err = s.removeOthers(h, root, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s snapshot) restoreTime(h executor.Host, name string) error {

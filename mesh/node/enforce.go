@@ -13,9 +13,13 @@ import (
 	"shoal/store"
 )
 
-// After a run that failed, a drift is looked at again after this time, doubled at each failure up to Config.FullCheck: a
-// rollback makes changes itself, and must not chase its own tail.
-const failedAgain = 10 * time.Second
+// After a run that failed, a drift is looked at again after failedAgain, doubled at each failure up to Config.FullCheck: a
+// rollback makes changes itself, and must not chase its own tail. The first failure of what was in force before is looked at
+// again after failedOnce: mostly somebody damaged a file once more, just while it was put back.
+const (
+	failedOnce  = 100 * time.Millisecond
+	failedAgain = 10 * time.Second
+)
 
 // enforcing runs the Enforcer: one run at a time, the newest revision, and never in the way of the loop. It needs no
 // network.
@@ -31,8 +35,9 @@ type enforcing struct {
 	// The rest belongs to run's goroutine.
 	now    *mesh.Converge
 	last   executor.Report
-	drift  int // things put back since the revision
-	failed int // runs of this revision in a row
+	drift  int  // things put back since the revision
+	failed int  // runs of this revision in a row
+	held   bool // this revision was in force once
 	notYet time.Time
 }
 
@@ -87,7 +92,7 @@ func (e *enforcing) run(ctx context.Context) {
 			return
 		case <-e.wake:
 			if c := e.take(); c != nil {
-				e.now, e.drift, e.failed, e.notYet = c, 0, 0, time.Time{}
+				e.now, e.drift, e.failed, e.notYet, e.held = c, 0, 0, time.Time{}, false
 			}
 			why = becauseNew
 		case <-e.roster:
@@ -128,12 +133,12 @@ func (e *enforcing) once(ctx context.Context, why reason) {
 		return // cut short: it says nothing about the machine
 	}
 	if report.Result == executor.Converged {
-		e.failed, e.notYet = 0, time.Time{}
+		e.failed, e.notYet, e.held = 0, time.Time{}, true
 		if why != becauseNew {
 			e.drift += report.Changed
 		}
 	} else {
-		e.notYet = time.Now().Add(min(failedAgain<<min(e.failed, 10), e.n.cfg.FullCheck))
+		e.notYet = time.Now().Add(e.patience())
 		e.failed++
 	}
 	same := report.Result == e.last.Result && report.Revision == e.last.Revision && report.Error == e.last.Error
@@ -147,6 +152,18 @@ func (e *enforcing) once(ctx context.Context, why reason) {
 		Env: head.Env, Version: head.Version, Revision: head.Revision, Result: string(report.Result),
 		Changed: report.Changed, Drift: e.drift, Error: report.Error,
 	}, Report: encodeReport(report)})
+}
+
+// patience is how long a drift has to wait after a failure.
+func (e *enforcing) patience() time.Duration {
+	if e.failed == 0 && e.held {
+		return failedOnce
+	}
+	failures := e.failed
+	if e.held {
+		failures-- // but for the first
+	}
+	return min(failedAgain<<min(failures, 10), e.n.cfg.FullCheck)
 }
 
 func (e *enforcing) enforce(ctx context.Context) executor.Report {

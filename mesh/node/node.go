@@ -93,8 +93,8 @@ type Ports struct {
 	Transport mesh.Transport
 	Gossip    Gossip
 	Enforcer  Enforcer
-	// Drift names something managed that has changed on the machine.
-	Drift <-chan string
+	// Drift names what is managed and has changed on the machine, all that did since it was read last.
+	Drift <-chan []string
 }
 
 // Node is one running agent. Its methods may be called from many goroutines, also before Run: they wait for it.

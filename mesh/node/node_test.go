@@ -106,7 +106,7 @@ type agent struct {
 	name    string
 	kv      store.KV
 	machine *machine
-	drift   chan string
+	drift chan []string
 	port    *meshtest.Port
 	stop    func()
 }
@@ -149,7 +149,7 @@ func (f *fleet) roster(name string) *membership.Roster {
 // start runs a node; with kv of an earlier run it needs neither ticket nor address.
 func (f *fleet) start(name, join string, kv store.KV) *agent {
 	f.t.Helper()
-	a := &agent{name: name, kv: kv, machine: &machine{}, drift: make(chan string, 1)}
+	a := &agent{name: name, kv: kv, machine: &machine{}, drift: make(chan []string, 1)}
 	cfg := node.Config{Key: keyOf(name), Seed: uint64(time.Now().UnixNano()), Addr: name, Place: ring.NewPlacement().Update}
 	if kv == nil {
 		a.kv, cfg.Roster = memory.New(), f.roster(name)
@@ -286,7 +286,7 @@ func TestWhoReadsTheFleetIsToldOfAChange(t *testing.T) {
 	if name := reader.machine.fleet()[5].Name; name != "n6" {
 		t.Errorf("the last is %s", name)
 	}
-	other.drift <- "something"
+	other.drift <- []string{"something"}
 	eventually(t, "n2 enforces once more", func() bool { return other.machine.count() > before })
 	if again := other.machine.count() - before; again != 1 {
 		t.Errorf("n2 reads nothing of the fleet, and has enforced %d times", again)
@@ -352,7 +352,7 @@ func TestACutOffNodeStagesAndKeepsEnforcing(t *testing.T) {
 	f.hub.Cut(member.ID, true)
 	eventually(t, "n5 sees nobody", func() bool { return lonely.Members()[0].Status == membership.Failed })
 	runs := lonely.machine.count()
-	lonely.drift <- "/etc/f"
+	lonely.drift <- []string{"/etc/f"}
 	eventually(t, "n5 still enforces", func() bool { return lonely.machine.count() > runs })
 	two := f.push(lonely, 2, one.Revision, map[string]string{"site.yaml": "b"})
 	if two.Status != store.Staged || two.Why == "" {
@@ -450,7 +450,7 @@ func (f *full) fill(bad bool) {
 	f.bad = bad
 }
 
-func soloOver(t *testing.T, kv store.KV, m *machine, drift chan string) (*node.Node, func() error) {
+func soloOver(t *testing.T, kv store.KV, m *machine, drift chan []string) (*node.Node, func() error) {
 	t.Helper()
 	key := keyOf("solo")
 	self := membership.Member{ID: membership.IDOf(key.Public().(ed25519.PublicKey)), Name: "solo"}
@@ -478,7 +478,7 @@ func soloOver(t *testing.T, kv store.KV, m *machine, drift chan string) (*node.N
 }
 
 func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
-	kv, m, drift := &full{KV: memory.New()}, &machine{}, make(chan string)
+	kv, m, drift := &full{KV: memory.New()}, &machine{}, make(chan []string)
 	n, stop := soloOver(t, kv, m, drift)
 	ctx := context.Background()
 	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
@@ -503,7 +503,7 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 		t.Errorf("shows a head that was not kept: %+v", n.Heads())
 	}
 	runs := m.count()
-	drift <- "/etc/f"
+	drift <- []string{"/etc/f"}
 	eventually(t, "still enforces", func() bool { return m.count() > runs })
 	if err := stop(); !errors.Is(err, store.ErrReserve) {
 		t.Errorf("run ended with %v", err)
@@ -511,7 +511,7 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 }
 
 func TestAFailedRevisionIsNotChased(t *testing.T) {
-	m, drift := &machine{fail: "the last state fails"}, make(chan string)
+	m, drift := &machine{fail: "the last state fails"}, make(chan []string)
 	n, _ := soloOver(t, memory.New(), m, drift)
 	ctx := context.Background()
 	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
@@ -528,7 +528,7 @@ func TestAFailedRevisionIsNotChased(t *testing.T) {
 	}
 	eventually(t, "the failure is told", failed)
 	for range 20 {
-		drift <- "/etc/f" // the channel has no room: each was taken
+		drift <- []string{"/etc/f"} // the channel has no room: each was taken
 	}
 	if m.count() != 1 {
 		t.Errorf("%d runs of a failed revision", m.count())

@@ -23,6 +23,10 @@ for part in kernel vm fs; do
 	cp -rn --no-preserve=all "$root/proc/sys/$part/." "$copy" 2>/dev/null || true
 	mount --bind "$copy" "$root/proc/sys/$part"
 done
+# The names are the host's own.
+for name in hostname domainname; do
+	mount --bind "/proc/sys/kernel/$name" "$root/proc/sys/kernel/$name"
+done
 
 mount -t tmpfs -o mode=755,nosuid tmpfs "$root/dev"
 for node in null zero full random urandom tty; do

@@ -14,6 +14,9 @@ import (
 	"shoal/executor/moduletest"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, cmd.Modules()) }
+
 type params = executor.Params
 
 func newLocal(t *testing.T) *local.Host {

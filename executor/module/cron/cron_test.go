@@ -11,6 +11,9 @@ import (
 	"shoal/executor/moduletest"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, cron.Modules()) }
+
 func hosts() map[string]func(t *testing.T) executor.Host {
 	return map[string]func(t *testing.T) executor.Host{
 		"fake": func(*testing.T) executor.Host { return fake.New() },
@@ -40,11 +43,11 @@ func TestJobs(t *testing.T) {
 	other := p{"name": "backup", "user": "root", "schedule": "@daily", "command": "other"}
 	for name, host := range hosts() {
 		t.Run(name, func(t *testing.T) {
-			moduletest.Run(t, moduletest.Suite{Module: cron.Modules()[0], Host: host, Snapshot: moduletest.Files, Faults: true, Cases: []moduletest.Case{
+			moduletest.Run(t, moduletest.Suite{Module: cron.Modules()[0], Host: host, Snapshot: moduletest.Files, Cases: []moduletest.Case{
 				{Name: "new", Params: job}, {Name: "changed", Params: job, Setup: present(t, other)},
 				{Name: "as it is", Params: job, Setup: present(t, job), Matches: true},
 			}})
-			moduletest.Run(t, moduletest.Suite{Module: cron.Modules()[1], Host: host, Snapshot: moduletest.Files, Faults: true, Cases: []moduletest.Case{
+			moduletest.Run(t, moduletest.Suite{Module: cron.Modules()[1], Host: host, Snapshot: moduletest.Files, Cases: []moduletest.Case{
 				{Name: "there", Params: p{"name": "backup"}, Setup: present(t, job)}, {Name: "not there", Params: p{"name": "backup"}, Matches: true},
 			}})
 			h := host(t)

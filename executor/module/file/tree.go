@@ -336,7 +336,7 @@ func (Tree) Capture(ctx context.Context, h executor.Host, p executor.Params) (ex
 		stages = append(stages, t.Path)
 	}
 	u, err := hostfile.CaptureAll(h, items)
-	u.Stages = stages
+	u.Stages = append(u.Stages, stages...)
 	return u, err
 }
 

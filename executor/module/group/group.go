@@ -84,7 +84,7 @@ func capture(h executor.Host, name string) (executor.Undo, error) {
 		return executor.Undo{}, err
 	}
 	data, err := codec.Marshal(before{Existed: ok, GID: g.GID, Members: g.Members, Shadow: g.Shadow, After: g.After})
-	return executor.Undo{Reversible: true, Data: data}, err
+	return executor.Undo{Reversible: true, Data: data, Stages: []string{"/etc/group"}}, err
 }
 
 func (present) Apply(ctx context.Context, h executor.Host, _ executor.Contents, p executor.Params) (map[string]any, error) {

@@ -10,6 +10,9 @@ import (
 	"shoal/executor/moduletest"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, hostname.Modules()) }
+
 var module = hostname.Modules()[0]
 
 func named(live, file string) func(*testing.T, executor.Host) {
@@ -21,7 +24,7 @@ func named(live, file string) func(*testing.T, executor.Host) {
 
 func TestSet(t *testing.T) {
 	p := executor.Params{"name": "web-1.example"}
-	moduletest.Both(t, moduletest.Suite{
+	moduletest.Run(t, moduletest.Suite{
 		Module: module, Host: func(*testing.T) executor.Host { return fake.New() },
 		Snapshot: func(t *testing.T, h executor.Host) any { return moduletest.Tree(t, h, "/") },
 		Cases: []moduletest.Case{

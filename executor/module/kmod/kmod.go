@@ -60,11 +60,16 @@ func Modules() []executor.Module {
 		setting.Module{
 			About: function("blacklisted",
 				"A module of the kernel is not loaded for a device by itself (/etc/modprobe.d/blacklist-NAME.conf). One that is loaded stays: kmod.absent unloads it.",
-				"The file is as before.", unowned),
+				"The file is as before.", unowned,
+				states.Param{Name: "never", Type: states.Bool, Default: false, Doc: "It is not loaded by its name either, nor because another module or a program asks for it: modprobe fails."}),
 			Paths: func(p executor.Params) []string { return []string{blacklistPath(p.String("name"))} },
 			Want: func(_ executor.Host, p executor.Params) ([]setting.Want, error) {
 				name := p.String("name")
-				return []setting.Want{{Path: blacklistPath(name), Data: fmt.Appendf(nil, "blacklist %s\n", name)}}, nil
+				text := fmt.Appendf(nil, "blacklist %s\n", name)
+				if never, _ := p.Bool("never"); never {
+					text = fmt.Appendf(text, "install %s /bin/false\n", name)
+				}
+				return []setting.Want{{Path: blacklistPath(name), Data: text}}, nil
 			},
 		},
 	}

@@ -12,6 +12,9 @@ import (
 	"shoal/internal/setting"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, kmod.Modules()) }
+
 var modules = kmod.Modules()
 
 // kernel plays modprobe and shows what is loaded in /proc/modules.
@@ -96,12 +99,18 @@ func TestStates(t *testing.T) {
 		},
 		{
 			{Name: "new", Params: zram, Setup: load("zram")},
+			{Name: "not by name either", Params: executor.Params{"name": "zram", "never": true}, Setup: func(t *testing.T, h executor.Host) {
+				moduletest.Put(t, h, "/etc/modprobe.d/blacklist-zram.conf", "blacklist zram\n")
+			}},
+			{Name: "never there", Params: executor.Params{"name": "zram", "never": true}, Matches: true, Setup: func(t *testing.T, h executor.Host) {
+				moduletest.Put(t, h, "/etc/modprobe.d/blacklist-zram.conf", "blacklist zram\ninstall zram /bin/false\n")
+			}},
 			{Name: "there", Params: zram, Matches: true, Setup: func(t *testing.T, h executor.Host) {
 				moduletest.Put(t, h, "/etc/modprobe.d/blacklist-zram.conf", "blacklist zram\n")
 			}},
 		},
 	} {
-		moduletest.Both(t, moduletest.Suite{
+		moduletest.Run(t, moduletest.Suite{
 			Module: modules[i], Host: newHost, Cases: cases,
 			Snapshot: func(t *testing.T, h executor.Host) any { return moduletest.Tree(t, h, "/") },
 		})

@@ -12,6 +12,9 @@ import (
 	"shoal/executor/moduletest"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, mount.Modules()) }
+
 var modules = mount.Modules()
 
 // kernel plays mount and umount, and shows what is mounted in mountinfo.
@@ -130,7 +133,7 @@ func TestStates(t *testing.T) {
 			{Name: "no folder", Params: executor.Params{"path": "/none"}, Matches: true},
 		},
 	} {
-		moduletest.Both(t, moduletest.Suite{
+		moduletest.Run(t, moduletest.Suite{
 			Module: modules[i], Host: newHost, Cases: cases,
 			Snapshot: func(t *testing.T, h executor.Host) any { return moduletest.Tree(t, h, "/") },
 		})

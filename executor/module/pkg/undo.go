@@ -16,6 +16,8 @@ type before struct {
 	Changes []change `cbor:"1,keyasint"`
 	Named   []string `cbor:"2,keyasint"` // the packages that the state names
 	Held    []string `cbor:"3,keyasint"` // those of them that were held
+	// Left are those that were not there but for what they had left: it stays.
+	Left []string `cbor:"4,keyasint,omitempty"`
 }
 
 type change struct {
@@ -55,6 +57,9 @@ func (g goal) Capture(ctx context.Context, h executor.Host, p executor.Params) (
 			b.Held = append(b.Held, name)
 		}
 	}
+	if b.Left, err = h.Leftovers(ctx, b.came()); err != nil {
+		return executor.Undo{}, err
+	}
 	data, err := codec.Marshal(b)
 	if err != nil || len(lost) == 0 {
 		return executor.Undo{Reversible: true, Data: data}, err
@@ -77,7 +82,37 @@ func (g goal) Revert(ctx context.Context, h executor.Host, _ executor.Params, u 
 			return err
 		}
 	}
+	if u.Rollback {
+		if err := b.purge(ctx, h); err != nil {
+			return err
+		}
+	}
 	return b.restoreHolds(ctx, h)
+}
+
+// purge takes away the configuration and data of what came with the run and is gone again. What others have come to need
+// since is installed, and is passed over.
+func (b before) purge(ctx context.Context, h executor.Host) error {
+	names := slices.DeleteFunc(b.came(), func(name string) bool { return slices.Contains(b.Left, name) })
+	if len(names) == 0 {
+		return nil
+	}
+	left, err := h.Leftovers(ctx, names)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	return h.PurgePackages(ctx, left)
+}
+
+// came are the packages that were not there before.
+func (b before) came() []string {
+	var names []string
+	for _, c := range b.Changes {
+		if c.Before == "" {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // names are all packages that Revert may touch.

@@ -74,8 +74,8 @@ func keysOf(p executor.Params) ([]key, error) {
 	if one := p.String("key"); one != "" {
 		lines = append([]string{one}, lines...)
 	}
-	if len(lines) == 0 {
-		return nil, errors.New("needs one of key and keys")
+	if exclusive, _ := p.Bool("exclusive"); len(lines) == 0 && !(exclusive && p["keys"] != nil) {
+		return nil, errors.New("needs one of key and keys; no keys at all are an empty list of keys that is exclusive")
 	}
 	if len(lines) > maxKeys {
 		return nil, fmt.Errorf("more than %d keys", maxKeys)

@@ -71,7 +71,7 @@ Example:
 	f.Params = append(f.Params,
 		states.Param{Name: "options", Type: states.Strings, Doc: "options of all the keys, such as no-pty or from=\"10.0.0.0/8\"; when not given those that stand before each key"},
 		states.Param{Name: "comment", Type: states.String, Doc: "comment of all the keys; when not given the one after each key, and where there is none what the file has"},
-		states.Param{Name: "exclusive", Type: states.Bool, Default: false, Doc: "no other key is in the file"},
+		states.Param{Name: "exclusive", Type: states.Bool, Default: false, Doc: "no other key is in the file; with an empty list of keys none at all"},
 	)
 	return f
 }

@@ -27,6 +27,7 @@ func Modules() []executor.Module {
 				Params: []states.Param{
 					nameParam,
 					{Name: "value", Type: states.Any, Required: true, Doc: "Its value: a text, a number, or true and false for 1 and 0. Several words are separated by blanks."},
+					{Name: "optional", Type: states.Bool, Default: false, Doc: "A kernel that has no such setting is not an error: the file is written, for a kernel or a module to come."},
 				},
 				Outputs: append([]states.Output{
 					{Name: "value", Type: states.String, Doc: "The value."}, {Name: "path", Type: states.Path, Doc: "The file that keeps it."},
@@ -121,6 +122,9 @@ func proc(p executor.Params) string { return "/proc/sys/" + relative(p.String("n
 func read(_ context.Context, h executor.Host, p executor.Params) (string, error) {
 	data, err := h.ReadFile(proc(p))
 	if errors.Is(err, fs.ErrNotExist) {
+		if optional, _ := p.Bool("optional"); optional {
+			return words(value(p)), nil // nothing to set, and nothing to put back
+		}
 		return "", &executor.Missing{Kind: states.ResourceKernelSetting, Name: p.String("name")} // its kernel module may be loaded yet
 	}
 	return words(string(data)), err

@@ -12,6 +12,9 @@ import (
 	"shoal/executor/moduletest"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, timer.Modules()) }
+
 func hosts() map[string]func(t *testing.T) executor.Host {
 	return map[string]func(t *testing.T) executor.Host{
 		"fake": func(*testing.T) executor.Host { return fake.New() },
@@ -58,7 +61,7 @@ func TestTimers(t *testing.T) {
 	off := p{"name": "job", "on_calendar": []any{"daily", "Mon 12:00"}, "unit": "web", "enabled": false}
 	for name, host := range hosts() {
 		t.Run(name, func(t *testing.T) {
-			moduletest.Run(t, moduletest.Suite{Module: timer.Modules()[0], Host: host, Snapshot: snapshot, Faults: true, Cases: []moduletest.Case{
+			moduletest.Run(t, moduletest.Suite{Module: timer.Modules()[0], Host: host, Snapshot: snapshot, Cases: []moduletest.Case{
 				{Name: "new", Params: job}, {Name: "new, off", Params: off},
 				{Name: "changed", Params: job, Setup: present(other)}, {Name: "on", Params: job, Setup: present(off)},
 				{Name: "off", Params: off, Setup: present(job)},
@@ -76,7 +79,7 @@ func TestTimers(t *testing.T) {
 				}},
 				{Name: "as it is", Params: job, Setup: present(job), Matches: true},
 			}})
-			moduletest.Run(t, moduletest.Suite{Module: timer.Modules()[1], Host: host, Snapshot: snapshot, Faults: true, Cases: []moduletest.Case{
+			moduletest.Run(t, moduletest.Suite{Module: timer.Modules()[1], Host: host, Snapshot: snapshot, Cases: []moduletest.Case{
 				{Name: "there", Params: p{"name": "job"}, Setup: present(job)}, {Name: "not there", Params: p{"name": "job"}, Matches: true},
 			}})
 		})

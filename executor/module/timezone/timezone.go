@@ -61,9 +61,13 @@ func wanted(h executor.Host, p executor.Params) ([]setting.Want, error) {
 	}
 	wants := []setting.Want{{Path: link, Link: target}}
 	for _, sign := range []string{named, "/etc/debian_version"} {
-		if _, err := h.Lstat(sign); err == nil {
+		_, err := h.Lstat(sign)
+		if err == nil {
 			wants = append(wants, setting.Want{Path: named, Data: []byte(name + "\n")})
 			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
 	}
 	_, err := h.Lstat(zones + name)

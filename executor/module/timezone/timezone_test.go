@@ -10,6 +10,9 @@ import (
 	"shoal/executor/moduletest"
 )
 
+// TestMain: every function of the package has a conformance suite.
+func TestMain(m *testing.M) { moduletest.Main(m, timezone.Modules()) }
+
 var module = timezone.Modules()[0]
 
 func newHost(t *testing.T) executor.Host {
@@ -34,7 +37,7 @@ func at(target, name string) func(*testing.T, executor.Host) {
 
 func TestSet(t *testing.T) {
 	p := executor.Params{"name": "Europe/Berlin"}
-	moduletest.Both(t, moduletest.Suite{
+	moduletest.Run(t, moduletest.Suite{
 		Module: module, Host: newHost, Snapshot: func(t *testing.T, h executor.Host) any { return moduletest.Tree(t, h, "/") },
 		Cases: []moduletest.Case{
 			{Name: "none", Params: p},

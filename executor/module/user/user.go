@@ -335,7 +335,7 @@ func capture(h executor.Host, name string) (executor.Undo, error) {
 		UID: u.UID, GID: u.GID, Gecos: u.Gecos, Home: u.Home, Shell: u.Shell, Groups: u.Groups, Shadow: u.Shadow,
 		After: u.After, GroupAfter: g.After, Memberships: memberships,
 	})
-	return executor.Undo{Reversible: true, Data: data}, err
+	return executor.Undo{Reversible: true, Data: data, Stages: []string{"/etc/passwd"}}, err
 }
 
 func (present) Revert(ctx context.Context, h executor.Host, p executor.Params, u executor.Undo) error {

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"shoal/executor"
+	"shoal/executor/local"
+	"shoal/executor/packages"
+	"shoal/executor/remote"
+	"shoal/executor/services"
+	"shoal/executor/ssh"
+	"shoal/states"
+)
+
+// plainWorkers is how many states are worked on at a time over one connection: more only wait for each other.
+const plainWorkers = 4
+
+// plainWorker works on another machine from here, over SFTP and commands.
+type plainWorker struct {
+	host       *ssh.Host
+	engine     *executor.Engine
+	noPackages bool
+	noServices bool
+	root       string
+	line       *boardLine
+}
+
+func (r *sshRun) plainHand(ctx context.Context, as *ssh.Machine, line *boardLine) (hand, error) {
+	root := path.Clean("/" + r.o.root)
+	host, err := ssh.Open(ctx, as, ssh.Options{Root: root, DataDir: dataDir(r.o.data, r.o.root)})
+	if err != nil {
+		return nil, err
+	}
+	w := &plainWorker{host: host, root: root, line: line}
+	w.choosePackages(line)
+	w.chooseServices()
+	w.engine = &executor.Engine{
+		Host: host, Modules: executor.Catalogue(modules()...),
+		Journal: host.Data, Ledger: host.Data, Vault: host.Data, Lock: host.Data, Clock: local.Clock{}, Workers: plainWorkers,
+	}
+	if !host.KeepsAttrs() {
+		line.tell("extended attributes and access control lists of files that are replaced will be lost: there is no getfattr (package attr)")
+	}
+	return w, nil
+}
+
+// choosePackages takes the package manager of the machine, where that is used through its commands.
+func (w *plainWorker) choosePackages(line *boardLine) {
+	tools, clock := w.host.Tools(), local.Clock{}
+	tell := tellWait
+	switch {
+	case w.root != "/":
+		w.noPackages = true
+	case w.host.Has("dnf"):
+		w.host.Packages = packages.NewDnf(tools, clock, tell)
+	case w.host.Has("zypper"):
+		w.host.Packages = packages.NewZypper(tools, clock)
+	case w.host.Has("apk"):
+		w.host.Packages = packages.NewApk(tools, clock)
+	case w.host.Has("pacman"):
+		w.host.Packages = packages.NewPacman(tools, clock, tell)
+	default:
+		w.noPackages = true
+	}
+}
+
+func (w *plainWorker) chooseServices() {
+	tools := w.host.Tools()
+	switch {
+	case w.root != "/":
+		w.noServices = true
+	case w.host.Has("systemctl"):
+		w.host.Services = services.NewSystemctl(tools)
+	case w.host.Has("rc-service"):
+		w.host.Services = services.NewOpenRC(tools)
+	case w.host.Has("update-rc.d"):
+		w.host.Services = services.NewSysV(tools)
+	default:
+		w.noServices = true
+	}
+}
+
+func (w *plainWorker) facts() map[string]string { return w.host.Facts() }
+
+// cannot says which modules need the machine itself.
+func (w *plainWorker) cannot(part states.StatePartInvocation) string {
+	switch {
+	case part.Module == "user", part.Module == "group":
+		return "accounts are not changed from elsewhere"
+	case part.Module == "download":
+		return "the machine fetches by itself"
+	case w.noPackages && (part.Module == "pkg" || part.Module == "pkgrepo"):
+		return "its package manager is not used from elsewhere"
+	case w.noServices && part.Module == "service":
+		return "it has no service manager that is used from elsewhere"
+	}
+	return ""
+}
+
+func (w *plainWorker) do(ctx context.Context, j remote.Job) (executor.Report, error) {
+	var report executor.Report
+	if j.Kind == remote.Check {
+		report = w.engine.Check(ctx, j.Plan, j.Contents, j.Meta)
+	} else {
+		if err := w.host.MakeFolders(); err != nil {
+			return report, err
+		}
+		report = w.engine.Apply(ctx, j.Plan, j.Contents, j.Meta)
+	}
+	if err := w.host.Lost(); err != nil {
+		return executor.Report{}, fmt.Errorf("%w\n    what was begun is not finished, and nobody is there to take it back: the next run does that first", err)
+	}
+	return report, nil
+}
+
+func (w *plainWorker) close() error {
+	if err := w.host.Close(); err != nil && !errors.Is(err, ssh.ErrLost) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package ssh
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"shoal/executor"
+)
+
+// stageName is a name that nobody has: the machine cannot be asked for a free one in the same step.
+func (f *Files) stageName() string {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	return f.tag + hex.EncodeToString(random[:])
+}
+
+// Stage writes a temporary file beside name, or in the nearest folder above it that is there.
+func (f *Files) Stage(name string, data []byte, meta executor.Meta) (string, error) {
+	p, err := f.folder(name)
+	if err != nil {
+		return "", pathError("stage", name, err)
+	}
+	f.changed(p)
+	staged := path.Join(p.dir, f.stageName())
+	if err := f.fill(f.real(staged), data, meta); err != nil {
+		_, removeErr := f.talk.must("rm -f -- " + quote(f.real(staged)))
+		return "", pathError("stage", name, errors.Join(err, removeErr))
+	}
+	return staged, nil
+}
+
+// fill makes a file that nobody else may read before its owner and mode are set.
+func (f *Files) fill(real string, data []byte, meta executor.Meta) error {
+	if _, err := f.talk.must("umask 077; set -C; : > " + quote(real)); err != nil {
+		return err
+	}
+	if len(data) > 0 {
+		file, err := f.sftp.OpenFile(real, os.O_WRONLY)
+		if err != nil {
+			return err
+		}
+		_, err = file.Write(data)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+	}
+	return f.setMeta(real, meta, false)
+}
+
+// setMeta sets owner, mode, xattrs and time in the order in which one does not undo another.
+func (f *Files) setMeta(real string, meta executor.Meta, link bool) error {
+	p := quote(real)
+	script := fmt.Sprintf("set -e; chown -h %d:%d %s\n", meta.UID, meta.GID, p)
+	if !link {
+		script += fmt.Sprintf("chmod %04o %s\n", bitsOf(meta.Mode), p)
+		attrs, err := f.attrScript(real, meta.Xattrs)
+		if err != nil {
+			return err
+		}
+		script += attrs
+	}
+	if !meta.Mtime.IsZero() {
+		script += fmt.Sprintf("touch -h -m -d @%d.%09d %s\n", meta.Mtime.Unix(), meta.Mtime.Nanosecond(), p)
+	}
+	_, err := f.talk.must(script)
+	return err
+}
+
+var errNoAttrs = errors.New("extended attributes and access control lists need getfattr and setfattr over there (package attr)")
+
+// attrScript makes the extended attributes exactly those of want; nil leaves them.
+func (f *Files) attrScript(real string, want map[string][]byte) (string, error) {
+	if want == nil || !f.attrs {
+		if len(want) > 0 {
+			return "", errNoAttrs
+		}
+		return "", nil
+	}
+	have, err := f.xattrs(real)
+	if err != nil {
+		return "", err
+	}
+	script := ""
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if _, ok := want[name]; !ok {
+			script += "setfattr -h -x " + quote(name) + " " + quote(real) + "\n"
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if old, ok := have[name]; !ok || string(old) != string(want[name]) {
+			script += "setfattr -h -n " + quote(name) + " -v 0x" + hex.EncodeToString(want[name]) + " " + quote(real) + "\n"
+		}
+	}
+	return script, nil
+}
+
+// Xattrs returns the extended attributes of a file or folder; nil when it has none, or is something else, or the machine has no
+// tool that tells.
+func (f *Files) Xattrs(name string) (map[string][]byte, error) {
+	p, err := f.there(name)
+	if err != nil {
+		return nil, pathError("xattrs", name, err)
+	}
+	if !f.attrs || !p.stat.Mode.IsRegular() && !p.stat.Mode.IsDir() {
+		return nil, nil
+	}
+	attrs, err := f.xattrs(f.real(p.name))
+	return attrs, pathError("xattrs", name, err)
+}
+
+func (f *Files) xattrs(real string) (map[string][]byte, error) {
+	said, status, err := f.talk.ask("getfattr -h -d -m - -e hex --absolute-names -- " + quote(real))
+	if err != nil {
+		return nil, err
+	}
+	if status != 0 {
+		if err := toolError(said); !errors.Is(err, syscall.ENOTSUP) {
+			return nil, err
+		}
+		return nil, nil
+	}
+	var attrs map[string][]byte
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, _ := strings.Cut(line, "=")
+		data, err := hex.DecodeString(strings.TrimPrefix(value, "0x"))
+		if err != nil {
+			return nil, fmt.Errorf("getfattr says %.200q", line)
+		}
+		if attrs == nil {
+			attrs = map[string][]byte{}
+		}
+		attrs[unescape(name)] = data
+	}
+	return attrs, nil
+}
+
+// unescape takes the \ooo out of a name, as getfattr(1) writes what is not plain.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// Unstage sweeps the folders where Stage would put the files of these paths.
+func (f *Files) Unstage(paths []string) error {
+	asked, swept := map[string]bool{}, map[string]bool{}
+	var errs []error
+	for _, name := range paths {
+		if asked[path.Dir(name)] {
+			continue
+		}
+		asked[path.Dir(name)] = true
+		p, err := f.folder(name)
+		if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, executor.ErrUnsafePath) {
+			continue // nothing was staged where nothing can be
+		}
+		if err != nil {
+			errs = append(errs, pathError("unstage", name, err))
+			continue
+		}
+		if !swept[p.dir] {
+			swept[p.dir] = true
+			errs = append(errs, f.sweep(p.dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (f *Files) sweep(dir string) error {
+	names, err := f.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		if strings.HasPrefix(name, f.tag) {
+			errs = append(errs, f.Remove(path.Join(dir, name)))
+		}
+	}
+	return errors.Join(errs...)
+}

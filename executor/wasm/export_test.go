@@ -1,0 +1,4 @@
+package wasm
+
+// Trim is for tests.
+var Trim = trim

@@ -1,0 +1,80 @@
+// Package datafile is the form of what a run keeps in its data folder, which is the same whoever writes there: the machine
+// itself, or another over a connection.
+package datafile
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"strings"
+)
+
+// The names in a data folder.
+const (
+	Journal = "journal" // frames, appended to
+	Ledger  = "ledger"  // one frame, replaced as a whole
+	Undo    = "undo"    // a folder of old contents, each named by the hex of its sha256
+	Lock    = "lock"    // held with flock(2) by who works on the machine
+)
+
+// A frame is length, CRC-32C and payload. One that is short or wrong ends a journal: a crash cut it off before its append
+// returned, so nothing was done on its strength.
+const (
+	frameHead = 8
+	// MaxFrame is the most bytes of one payload.
+	MaxFrame = 64 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// AppendFrame appends a payload's frame to buf.
+func AppendFrame(buf, payload []byte) []byte {
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(payload)))
+	buf = binary.LittleEndian.AppendUint32(buf, crc32.Checksum(payload, castagnoli))
+	return append(buf, payload...)
+}
+
+// Frames returns the payloads of data, and how many bytes of it they take.
+func Frames(data []byte) (frames [][]byte, valid int) {
+	for len(data)-valid >= frameHead {
+		head := data[valid:]
+		n := binary.LittleEndian.Uint32(head)
+		if n > MaxFrame || int(n) > len(head)-frameHead || n == 0 {
+			break
+		}
+		payload := head[frameHead : frameHead+int(n)]
+		if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+			break
+		}
+		frames = append(frames, payload)
+		valid += frameHead + int(n)
+	}
+	return frames, valid
+}
+
+// LedgerOf opens the frame of a ledger; what is not there has none.
+func LedgerOf(data []byte) ([]byte, error) {
+	frames, valid := Frames(data)
+	if len(frames) != 1 || valid != len(data) {
+		return nil, fmt.Errorf("the ledger is damaged")
+	}
+	return frames[0], nil
+}
+
+// UndoName is the name of an old content in its folder.
+func UndoName(hash string) (string, error) {
+	sum, ok := strings.CutPrefix(hash, "sha256:")
+	if raw, err := hex.DecodeString(sum); !ok || err != nil || len(raw) != sha256.Size {
+		return "", fmt.Errorf("%q is no hash", hash)
+	}
+	return sum, nil
+}
+
+// StageTag begins the names of the temporary files of one data folder: another shoal on the machine, with another data
+// folder, sweeps its own alone.
+func StageTag(dataDir string) string {
+	sum := sha256.Sum256([]byte(dataDir))
+	return ".shoal-" + hex.EncodeToString(sum[:4]) + "-"
+}
