@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,8 +127,8 @@ func (c *Core) recall(register string) {
 	}
 }
 
-// settleDoubt lets the acceptor vote when enough have told. Where that many are not alive a majority must do: else nobody
-// could vote after a power cut from which a minority did not come back.
+// settleDoubt lets the acceptor vote when enough have told. Where that many are not there any more a majority must do: else
+// nobody could vote after a power cut from which a minority did not come back.
 func (c *Core) settleDoubt(register string) {
 	heard, doubted := c.fence.unsure[register]
 	if !doubted {
@@ -137,8 +138,9 @@ func (c *Core) settleDoubt(register string) {
 	enough := len(heard) >= store.Recovered(len(members))
 	if !enough && c.now.Sub(c.fence.began) >= fenceAlone && len(heard)+1 >= store.Majority(len(members)) {
 		enough = true
-		for _, id := range members {
-			enough = enough && (id == c.self || heard[id] || !c.alive(id))
+		for _, s := range c.seatsAt(register) {
+			other := c.diskOf(s.Node) != 0 && c.diskOf(s.Node) != s.Disk // that disk is gone, and will not tell
+			enough = enough && (s.Node == c.self || heard[s.Node] || !c.alive(s.Node) || other)
 		}
 	}
 	if enough {
@@ -255,16 +257,23 @@ func (c *Core) onFenceTell(from membership.NodeID, m *FenceTell) {
 // seated tells whether a node has a place in the register's present configuration, with the disk that it says it has. In
 // a configuration that names no disks a record of it must do.
 func (c *Core) seated(register string, s store.Seat, installed bool) bool {
-	created, ok := c.heads.creations[strings.TrimPrefix(register, store.HeadRegister(""))]
-	if !ok {
-		return false
-	}
-	for _, seat := range created.at(c.registers.acceptors[register].Epoch) {
-		if seat.Node == s.Node {
-			return seat.Disk == s.Disk || seat.Disk == 0 && installed
+	seats := c.seatsAt(register)
+	named := slices.ContainsFunc(seats, func(s store.Seat) bool { return s.Disk != 0 })
+	for _, seat := range seats {
+		if seat.Node == s.Node { // in a seat without a disk nobody has ever voted
+			return seat.Disk == s.Disk || seat.Disk == 0 && (named || installed)
 		}
 	}
 	return false
+}
+
+// seatsAt are those of the configuration that this node's acceptor is in.
+func (c *Core) seatsAt(register string) []store.Seat {
+	created, ok := c.heads.creations[strings.TrimPrefix(register, store.HeadRegister(""))]
+	if !ok {
+		return nil
+	}
+	return created.at(c.registers.acceptors[register].Epoch)
 }
 
 // quarantine: the disk went back in time, so nothing on it says what was promised. From now on it counts as a new one: this

@@ -68,7 +68,7 @@ const wireFixture = "testdata/wire_v1.golden"
 func TestWireFormat(t *testing.T) {
 	var b strings.Builder
 	for i, m := range samples() {
-		if int(m.kind()) != i+1 {
+		if i > 0 && m.kind() <= samples()[i-1].kind() {
 			t.Errorf("sample %d is of kind %d", i+1, m.kind())
 		}
 		frame, err := Encode(m)

@@ -168,7 +168,7 @@ func (n *Node) boot() {
 		kept = append(kept, mesh.Kept{Hash: h, Size: len(data)})
 	}
 	slices.SortFunc(kept, func(a, b mesh.Kept) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
-	config := mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: n.network.place}
+	config := mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: n.network.Place}
 	n.network.Configure(n, &config)
 	core, err := mesh.New(config, roster, n.network.now, saved, kept)
 	if err != nil {
@@ -179,7 +179,8 @@ func (n *Node) boot() {
 	n.step(mesh.Start{})
 }
 
-func (w *Network) place(nodes []ring.Node) ring.Ring {
+// Place makes the ring of some nodes, as all cores of this world have it.
+func (w *Network) Place(nodes []ring.Node) ring.Ring {
 	key := fmt.Sprint(nodes)
 	if w.rings[key] == nil {
 		w.rings[key] = ring.NewPlacement().Update(nodes)
