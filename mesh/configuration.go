@@ -295,3 +295,12 @@ func (c *Core) loadSeal(name string, votes membership.Signed) error {
 	c.heads.unsealed[name[:i]] = append(c.heads.unsealed[name[:i]], votes)
 	return nil
 }
+
+// Configuration is who the acceptors of an environment's head are, and how often they changed; none when it is not known.
+func (c *Core) Configuration(env string) (epoch uint64, seats []store.Seat) {
+	created, ok := c.heads.creations[env]
+	if !ok {
+		return 0, nil
+	}
+	return created.epoch(), slices.Clone(created.seats())
+}

@@ -77,6 +77,17 @@ type modelAnswer struct {
 	accepted       *Accepted
 }
 
+// same tells whether b is a, given twice.
+func (a modelAnswer) same(b modelAnswer) bool {
+	if a.node != b.node || a.ballot != b.ballot || (a.promise == nil) != (b.promise == nil) {
+		return false
+	}
+	if a.promise != nil {
+		return a.promise.Accepted == b.promise.Accepted && slices.Equal(a.promise.Starts, b.promise.Starts)
+	}
+	return slices.Equal(a.accepted.Starts, b.accepted.Starts)
+}
+
 type model struct {
 	scope     *scope
 	nodes     []modelNode
@@ -380,7 +391,9 @@ func (m *model) answer(a modelAnswer) {
 		if p.p.ballot == a.ballot && p.p.step != Chosen && (a.promise == nil || p.p.step == Preparing && !p.p.promises.has(modelIDs[a.node])) &&
 			(a.accepted == nil || !p.p.votes.has(modelIDs[a.node])) {
 			a.proposer = i
-			m.answers = append(m.answers, a)
+			if !slices.ContainsFunc(m.answers, a.same) {
+				m.answers = append(m.answers, a)
+			}
 		}
 	}
 }
@@ -634,12 +647,14 @@ func explore(s *scope, most int) (states int, trace []string) {
 
 // modelScopes are gone through whole.
 var modelScopes = map[string]scope{
-	"two pushes":          {acceptors: "abc", pushes: "xy", rounds: []int{2, 1}},
+	"two pushes":          {acceptors: "abc", pushes: "xy", rounds: []int{2, 2}},
 	"four acceptors":      {acceptors: "abcd", pushes: "xy", rounds: []int{1, 1}},
 	"five acceptors":      {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
 	"a push and a change": {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 2}},
 	"a restart":           {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: true},
-	"a wiped acceptor":    {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
+	// The acceptor that starts again has a seat in both epochs, and the others of the second have none in the first.
+	"a restart and a change": {acceptors: "abc", next: "ade", pushes: "x!", rounds: []int{2, 2}, faulty: "a", back: true},
+	"a wiped acceptor":       {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
 }
 
 // modelBugs are where each planted bug shows.
@@ -656,6 +671,7 @@ var modelBugs = map[bug]string{
 	skipsRecovery:  "a restart",
 	recoversByOne:  "a restart",
 	ignoresStarts:  "a restart",
+	sureForGood:    "a restart and a change",
 }
 
 // modelMost ends what was meant to be small and is not.

@@ -586,3 +586,9 @@ func (e *events) Pop() any {
 
 // Saved are the records on the node's disk. The caller must not change them.
 func (n *Node) Saved() map[string][]byte { return n.saved }
+
+// Image copies the disk of a node, and Restore puts a copy back while the node is down: the disk goes back in time.
+func (n *Node) Image() (records map[string][]byte) { return maps.Clone(n.saved) }
+
+// Restore puts back what Image copied. Objects stay: they prove themselves.
+func (n *Node) Restore(records map[string][]byte) { n.saved = maps.Clone(records) }
