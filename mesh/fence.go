@@ -240,12 +240,13 @@ func (c *Core) onFenceTell(from membership.NodeID, m *FenceTell) {
 	if !unsure || m.Nonce != c.fence.own.Nonce || !c.seated(m.Register, store.Seat{Node: from, Disk: told.Disk}, m.Acceptor != nil) {
 		return
 	}
-	a := c.registers.acceptors[m.Register]
 	if m.Acceptor != nil {
-		if m.Acceptor.Epoch > a.Epoch {
-			return // is behind: the seal comes, or is asked for with the heads
+		a := c.registers.acceptors[m.Register]
+		recalled, counts := a.Recall(*m.Acceptor)
+		if !counts {
+			return // the seal comes, or is asked for with the heads
 		}
-		if recalled := a.Recall(*m.Acceptor); recalled.Promised != a.Promised || recalled.Accepted != a.Accepted {
+		if recalled.Promised != a.Promised || recalled.Accepted != a.Accepted {
 			c.registers.acceptors[m.Register] = recalled
 			c.save(keyAcceptor+m.Register, recalled)
 		}

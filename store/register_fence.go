@@ -37,12 +37,17 @@ func (i Incarnation) Outdates(o Incarnation) bool {
 // was ever part of has one of them.
 func Recovered(acceptors int) int { return min(acceptors-1, acceptors-Majority(acceptors)+1) }
 
-// Recall takes in what another acceptor of the same register and epoch tells one that starts again.
-func (a Acceptor) Recall(told Acceptor) Acceptor {
-	if a.refuses(told.Register, told.Epoch) != "" || told.Phase == Moved {
-		return a
+// Recall takes in what another acceptor tells one that starts again; counts says whether that one has now heard it. Who has
+// moved on does not count: it may know of a seal that it never accepted, and that is to be learned first. Who is not there
+// yet has taken part in nothing.
+func (a Acceptor) Recall(told Acceptor) (recalled Acceptor, counts bool) {
+	switch {
+	case told.Phase == 0 || told.Epoch < a.Epoch:
+		return a, true
+	case told.Phase == Moved || a.refuses(told.Register, told.Epoch) != "":
+		return a, false
 	}
-	return a.remember(told.Promised, told.Accepted, told.Value, told.Next)
+	return a.remember(told.Promised, told.Accepted, told.Value, told.Next), true
 }
 
 // answers are those of one half of a round, each with the start in which it was given.
