@@ -9,10 +9,10 @@ FUZZTIME   ?= 60s
 
 NFPM        = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 
-.PHONY: help build deb demo test check race bench fuzz lab sim clean
+.PHONY: help build deb demo test check race bench bench-peers fuzz lab sim clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the one static binary, bin/shoal
 	@CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o bin/shoal ./cmd/shoal
@@ -43,6 +43,9 @@ race: ## the cores under the race detector
 
 bench: build ## how fast, as ratios against a twin in the same run
 	@$(GO) run ./cmd/bench -shoal bin/shoal
+
+bench-peers: build ## the same work by Ansible, Puppet and CFEngine, installed from Debian into a throw-away root (root, Linux)
+	@$(GO) run ./cmd/bench -shoal bin/shoal -only peers
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" ./scripts/fuzz.sh

@@ -25,8 +25,9 @@ type Engine struct {
 	// Workers is how many invocations may run at a time where the order lets them; 0 and 1: one.
 	Workers int
 
-	mu      sync.Mutex
-	managed []string
+	mu       sync.Mutex
+	managed  []string
+	services []string
 
 	extensions extensions
 }
@@ -131,6 +132,13 @@ func (e *Engine) Managed() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// ManagedServices returns the services that the last run looked after, sorted.
+func (e *Engine) ManagedServices() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Compact(slices.Sorted(slices.Values(e.services)))
 }
 
 func (e *Engine) loadLedger() (*ledger, error) {

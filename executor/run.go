@@ -89,18 +89,23 @@ func (r *run) find(id string, number int) int {
 	})
 }
 
-// remember keeps which paths there are to watch.
+// remember keeps which paths and services there are to watch.
 func (r *run) remember() {
 	managed := make([]string, 0, len(r.tasks))
+	var services []string
 	for _, tasks := range r.tasks {
 		for _, t := range tasks {
-			if t.kind == states.ResourcePath && t.inv.Skip == "" {
+			switch {
+			case t.inv.Skip != "":
+			case t.kind == states.ResourcePath:
 				managed = append(managed, t.made)
+			case t.kind == states.ResourceService && !t.inv.Lazy && !t.reaction:
+				services = append(services, t.made)
 			}
 		}
 	}
 	r.e.mu.Lock()
-	r.e.managed = managed
+	r.e.managed, r.e.services = managed, services
 	r.e.mu.Unlock()
 }
 

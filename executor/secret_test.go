@@ -141,7 +141,7 @@ func TestNoReportHoldsASecret(t *testing.T) {
 		show("the plan of another machine", said(t, executor.Unseen(plan, executor.RunMeta{})))
 		meta := executor.RunMeta{Resolver: states.NewLate(fsys, plan)}
 		contents := executor.TreeContents(fsys)
-		for round := range 2 {
+		for round := range rapid.IntRange(1, 2).Draw(t, "rounds") {
 			show("a plan", said(t, w.engine.Check(t.Context(), plan, contents, meta)))
 			r := w.engine.Apply(t.Context(), plan, contents, meta)
 			show(fmt.Sprintf("run %d", round+1), said(t, r))

@@ -6,7 +6,7 @@ set -eu
 command -v go >/dev/null || { echo "prepare: Go 1.26 or newer is needed: put it into PATH" >&2; exit 1; }
 
 # command:package. A systemd of the tests' own runs in namespaces; packages of their own are built with dpkg-deb.
-wanted="git:git gcc:gcc dbus-daemon:dbus-daemon systemctl:systemd unshare:util-linux mount:mount dpkg-deb:dpkg pwck:passwd nft:nftables ip:iproute2 tc:iproute2 nsenter:util-linux make:make"
+wanted="git:git gcc:gcc dbus-daemon:dbus-daemon systemctl:systemd unshare:util-linux mount:mount dpkg-deb:dpkg pwck:passwd nft:nftables ip:iproute2 tc:iproute2 nsenter:util-linux make:make /usr/sbin/sshd:openssh-server sudo:sudo getfattr:attr openssl:openssl"
 missing=""
 for pair in $wanted; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"

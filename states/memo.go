@@ -77,6 +77,7 @@ type evaluated struct {
 // memo keeps the results of one piece of work.
 type memo[T any] struct {
 	always *result[T] // of work that reads nothing
+	own    bool       // its result is the node's own: it read the name
 	sets   []*readSet
 	kept   map[string]result[T]
 }
@@ -120,6 +121,9 @@ func recall[T any](c *compilation, m *memo[T], s *scope, work func() T) T {
 		}
 	}
 	outer, before := c.lib.noting, c.problems.calls
+	if m.own && outer.outermost {
+		return work() // nobody asks what it reads
+	}
 	did := &effects{}
 	c.lib.noting = did
 	value := work()
@@ -144,6 +148,7 @@ func (e *effects) add(o *effects) {
 
 func keepResult[T any](c *compilation, m *memo[T], s *scope, r result[T]) {
 	did := &r.effects.reads
+	m.own = did.name && len(m.kept) == 0
 	size := int64(0)
 	for _, content := range r.effects.rendered {
 		size += int64(len(content.data))

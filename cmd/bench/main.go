@@ -23,6 +23,8 @@ type options struct {
 	dir    string // of this run alone; gone afterwards
 	large  int    // the most files that are managed
 	idle   time.Duration
+	// peerFiles is how many files the peers have to make: some take a third of a second for each.
+	peerFiles int
 }
 
 // part is one thing that is measured.
@@ -40,10 +42,11 @@ func main() {
 	binary := flag.String("shoal", "bin/shoal", "the binary to measure")
 	large := flag.Int("files", 10_000, "the most managed files; also 100 and 1,000 where that is more")
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
+	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
 	only := flag.String("only", "apply,drift,compile,readers,mesh", "what is measured, of apply, drift, compile, readers, mesh and peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, strings.Split(*only, ","), *large, *idle)
+	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, peerFiles: *peerFiles})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -51,8 +54,7 @@ func main() {
 	}
 }
 
-func bench(ctx context.Context, binary string, only []string, large int, idle time.Duration) (err error) {
-	o := options{large: large, idle: idle}
+func bench(ctx context.Context, binary string, only []string, o options) (err error) {
 	if o.binary, err = filepath.Abs(binary); err != nil {
 		return err
 	}

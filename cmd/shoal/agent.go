@@ -82,6 +82,8 @@ type agent struct {
 	kv      store.KV
 	machine *machine
 	watcher *local.Watcher
+	units   *local.UnitWatcher
+	drift   <-chan []string
 	node    *node.Node
 	door    net.Listener
 	closers []func() error // run last to first
@@ -166,7 +168,41 @@ func (a *agent) openMachine() (err error) {
 	}
 	a.watcher = local.NewWatcher(a.machine.host, func(err error) { a.log.Warn("watching for drift", "error", err) })
 	a.closers = append(a.closers, a.watcher.Close)
+	a.drift = a.watcher.Drift()
+	if systemd, ok := a.machine.host.Services.(*local.Systemd); ok && (a.config.Root == "" || a.config.Root == "/") {
+		a.units = local.NewUnitWatcher(systemd, func(err error) { a.log.Warn("watching for drift", "error", err) })
+		var stop func() error
+		a.drift, stop = either(a.watcher.Drift(), a.units.Drift())
+		a.closers = append(a.closers, a.units.Close, stop)
+	}
 	return nil
+}
+
+// either gives what comes of two channels, until it is stopped.
+func either(one, other <-chan []string) (out <-chan []string, stop func() error) {
+	both, quit, ended := make(chan []string), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			var names []string
+			select {
+			case <-quit:
+				return
+			case names = <-one:
+			case names = <-other:
+			}
+			select {
+			case <-quit:
+				return
+			case both <- names:
+			}
+		}
+	}()
+	return both, func() error {
+		close(quit)
+		<-ended
+		return nil
+	}
 }
 
 func (a *agent) makeNode() error {
@@ -192,8 +228,8 @@ func (a *agent) makeNode() error {
 		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
 		Volatile: a.kv.Volatile() && !a.id.fresh,
 	}, node.Ports{
-		KV: a.kv, Drift: a.watcher.Drift(),
-		Enforcer: &enforcer{machine: a.machine, watcher: a.watcher, facts: a.facts, log: a.log},
+		KV: a.kv, Drift: a.drift,
+		Enforcer: &enforcer{machine: a.machine, watcher: a.watcher, units: a.units, facts: a.facts, log: a.log},
 	})
 	if err != nil || a.id.standing == nil {
 		return err

@@ -18,6 +18,7 @@ import (
 type enforcer struct {
 	machine *machine
 	watcher *local.Watcher
+	units   *local.UnitWatcher // nil: the machine has no systemd
 	facts   map[string]string
 	log     *slog.Logger
 
@@ -48,6 +49,9 @@ func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	report := e.machine.engine.Apply(ctx, e.plan, contents, meta)
 	e.converged = e.converged || report.Result == executor.Converged
 	e.watcher.Watch(e.machine.engine.Managed())
+	if e.units != nil {
+		e.units.Watch(e.machine.engine.ManagedServices())
+	}
 	return report
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,18 +12,32 @@ import (
 )
 
 func newReport(t *terminal) *cobra.Command {
-	var all bool
+	var all, owned bool
+	var root, data string
 	cmd := &cobra.Command{
 		Use:   "report [NAME]",
-		Short: "A node's last run (default: the node that answers)",
-		Args:  cobra.MaximumNArgs(1),
+		Short: "A node's last run (default: the node that answers), or what shoal owns on this machine",
+		Long: `A node's last run (default: the node that answers).
+
+With --owned, what this machine's ledger holds, with no agent asked: every thing that a state made or changed, which state
+has it now, and what becomes of it when that state leaves the tree.`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "also list what did not change")
+	cmd.Flags().BoolVar(&owned, "owned", false, "list what shoal owns on this machine")
+	cmd.Flags().StringVar(&root, "root", "", "with --owned: the folder that stands for the machine")
+	cmd.Flags().StringVar(&data, "data-dir", "", "with --owned: where the ledger is (default: ROOT"+defaultDataDir+")")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name := ""
 		if len(args) == 1 {
 			name = args[0]
+		}
+		if owned {
+			if name != "" {
+				return badInput("--owned reads the ledger of this machine: name no other")
+			}
+			return t.owned(root, dataDir(data, root))
 		}
 		report, err := connect().Report(cmd.Context(), name)
 		if err != nil || t.json {
@@ -32,6 +47,40 @@ func newReport(t *terminal) *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// owned prints the ledger of a machine.
+func (t *terminal) owned(root, dir string) error {
+	m, err := openMachine(root, dir)
+	if err != nil {
+		return err
+	}
+	all, err := m.engine.Owned()
+	if err := errors.Join(err, m.close()); err != nil {
+		return err
+	}
+	if t.json {
+		return t.printJSON(all)
+	}
+	if len(all) == 0 {
+		t.note("nothing on this machine is shoal's")
+		return nil
+	}
+	for _, o := range all {
+		thing := o.Function
+		if o.Kind != "" {
+			thing = o.Kind + " " + o.Name
+		}
+		t.printf("%s  %s (%s)", t.paint(bold, thing), o.State, o.Function)
+		switch {
+		case o.OnRemove == "keep":
+			t.printf("  kept when the state leaves the tree")
+		case o.Undo != "its own":
+			t.printf("  undo: %s", o.Undo)
+		}
+		t.printf("\n")
+	}
+	return nil
 }
 
 // marks stand before a state in a report.

@@ -19,7 +19,7 @@ type hand interface {
 	do(ctx context.Context, j remote.Job) (executor.Report, error)
 	// cannot says why a part of the plan cannot be done this way; empty: it can.
 	cannot(part states.StatePartInvocation) string
-	close() error
+	close()
 }
 
 // one does all for one machine.
@@ -79,7 +79,7 @@ func (r *sshRun) work(ctx context.Context, h sshHost, line *boardLine) (report e
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
+	defer conn.Close() // when the report is here, nothing is lost with the connection
 	user := ssh.NewMachine(conn.Client)
 	as := user
 	if r.o.sudo && conn.User != "root" {
@@ -91,7 +91,7 @@ func (r *sshRun) work(ctx context.Context, h sshHost, line *boardLine) (report e
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, worker.close()) }()
+	defer worker.close()
 	line.say("compiling")
 	plan, err := r.compile(h, worker.facts())
 	if err != nil {
@@ -186,4 +186,4 @@ func (w *binaryWorker) do(ctx context.Context, j remote.Job) (executor.Report, e
 	return report, err
 }
 
-func (w *binaryWorker) close() error { return w.running.Close() }
+func (w *binaryWorker) close() { _ = w.running.Close() } // it has ended, or is to

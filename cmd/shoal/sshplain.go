@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 
@@ -12,6 +11,7 @@ import (
 	"shoal/executor/remote"
 	"shoal/executor/services"
 	"shoal/executor/ssh"
+	"shoal/executor/wasm"
 	"shoal/states"
 )
 
@@ -38,7 +38,7 @@ func (r *sshRun) plainHand(ctx context.Context, as *ssh.Machine, line *boardLine
 	w.choosePackages(line)
 	w.chooseServices()
 	w.engine = &executor.Engine{
-		Host: host, Modules: executor.Catalogue(modules()...),
+		Host: host, Modules: executor.Catalogue(modules()...), Loader: &wasm.Loader{},
 		Journal: host.Data, Ledger: host.Data, Vault: host.Data, Lock: host.Data, Clock: local.Clock{}, Workers: plainWorkers,
 	}
 	if !host.KeepsAttrs() {
@@ -116,9 +116,4 @@ func (w *plainWorker) do(ctx context.Context, j remote.Job) (executor.Report, er
 	return report, nil
 }
 
-func (w *plainWorker) close() error {
-	if err := w.host.Close(); err != nil && !errors.Is(err, ssh.ErrLost) {
-		return err
-	}
-	return nil
-}
+func (w *plainWorker) close() { _ = w.host.Close() } // what counts was synced

@@ -186,6 +186,7 @@ func (s Suite) apply(t *testing.T, h executor.Host, c Case, change executor.Chan
 		t.Fatalf("Apply: %v", err)
 	}
 	s.outputs(t, "Apply", outputs)
+	s.allOutputs(t, change.Outputs, outputs)
 	if after := s.check(t, h, c); after.Needed && !change.Always {
 		t.Fatalf("after Apply, Check still wants:\n%s", after.Diff)
 	}

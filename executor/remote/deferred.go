@@ -26,9 +26,12 @@ func deferreds(plan *states.Plan) []states.Deferred {
 	return all
 }
 
-// sources are the contents that a plan names in its tree, by their hash.
+// sources are the contents that a plan names in its tree, extension modules among them, by their hash.
 func sources(plan *states.Plan) map[string]states.Content {
 	all := map[string]states.Content{}
+	for _, x := range plan.Extensions {
+		all[x.Binary.Hash] = x.Binary
+	}
 	for i := range plan.Invocations {
 		for _, part := range plan.Invocations[i].Parts {
 			walk(part.Params, func(v any) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,22 +174,52 @@ func (a *accounts) GroupByID(gid uint32) (executor.Group, bool, error) {
 	return g, ok, err
 }
 
-// PutUser implements executor.Accounts.
+// PutUser implements executor.Accounts as far as nothing has to be done: what is so already is put.
 func (a *accounts) PutUser(_ context.Context, u executor.User) error {
-	return fmt.Errorf("put user %s: %w", u.Name, ErrNeedsProgram)
+	have, ok, err := a.user(u.Name)
+	have.Shadow, have.After = u.Shadow, u.After // nobody can have changed them from here
+	if err == nil && (!ok || !reflect.DeepEqual(have, u)) {
+		err = ErrNeedsProgram
+	}
+	if err != nil {
+		return fmt.Errorf("put user %s: %w", u.Name, err)
+	}
+	return nil
 }
 
-// RemoveUser implements executor.Accounts.
+// RemoveUser implements executor.Accounts: one that is not there is removed already.
 func (a *accounts) RemoveUser(_ context.Context, name string) error {
-	return fmt.Errorf("remove user %s: %w", name, ErrNeedsProgram)
+	_, ok, err := a.user(name)
+	if err == nil && ok {
+		err = ErrNeedsProgram
+	}
+	if err != nil {
+		return fmt.Errorf("remove user %s: %w", name, err)
+	}
+	return nil
 }
 
-// PutGroup implements executor.Accounts.
+// PutGroup implements executor.Accounts as PutUser does.
 func (a *accounts) PutGroup(_ context.Context, g executor.Group) error {
-	return fmt.Errorf("put group %s: %w", g.Name, ErrNeedsProgram)
+	have, ok, err := a.LookupGroup(g.Name)
+	have.Shadow, have.After = g.Shadow, g.After
+	if err == nil && (!ok || !reflect.DeepEqual(have, g)) {
+		err = ErrNeedsProgram
+	}
+	if err != nil {
+		return fmt.Errorf("put group %s: %w", g.Name, err)
+	}
+	return nil
 }
 
-// RemoveGroup implements executor.Accounts.
+// RemoveGroup implements executor.Accounts: one that is not there is removed already.
 func (a *accounts) RemoveGroup(_ context.Context, name string) error {
-	return fmt.Errorf("remove group %s: %w", name, ErrNeedsProgram)
+	_, ok, err := a.LookupGroup(name)
+	if err == nil && ok {
+		err = ErrNeedsProgram
+	}
+	if err != nil {
+		return fmt.Errorf("remove group %s: %w", name, err)
+	}
+	return nil
 }

@@ -136,7 +136,8 @@ func (h *Host) MakeFolders() error {
 
 // Lost says whether the connection broke.
 func (h *Host) Lost() error {
-	h.talk.mu.Lock()
-	defer h.talk.mu.Unlock()
-	return h.talk.broken
+	if _, err := h.talk.must("true"); err != nil {
+		return lost(err)
+	}
+	return nil
 }

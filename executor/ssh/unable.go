@@ -15,6 +15,14 @@ func (noPackages) Installed(context.Context, []string) ([]executor.Package, erro
 	return nil, fmt.Errorf("packages: %w", ErrNeedsProgram)
 }
 
+func (noPackages) Leftovers(context.Context, []string) ([]string, error) {
+	return nil, fmt.Errorf("packages: %w", ErrNeedsProgram)
+}
+
+func (noPackages) PurgePackages(context.Context, []string) error {
+	return fmt.Errorf("packages: %w", ErrNeedsProgram)
+}
+
 func (noPackages) Available(context.Context, string, string) (string, bool, error) {
 	return "", false, fmt.Errorf("packages: %w", ErrNeedsProgram)
 }

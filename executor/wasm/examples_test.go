@@ -85,7 +85,7 @@ func TestExamplesKeepTheLaws(t *testing.T) {
 		none := []byte("\x00asm\x01\x00\x00\x00")
 		m := functionOf(t, exampleTree(t, hostsModule(t), none), "hosts.entries")
 		params := executor.Params{"entries": entries, "file": "/etc/hosts"}
-		moduletest.Both(t, moduletest.Suite{
+		moduletest.Run(t, moduletest.Suite{
 			Module: m, Host: machine, Snapshot: moduletest.Files,
 			Cases: []moduletest.Case{
 				{Name: "no file", Params: params},
@@ -102,7 +102,7 @@ func TestExamplesKeepTheLaws(t *testing.T) {
 		m := functionOf(t, exampleTree(t, hostsModule(t), bannerModule(t)), "banner.shown")
 		params := executor.Params{"path": "/etc/issue.net", "text": "Say \"hello\"\tand go", "mode": "0600"}
 		rule := strings.Repeat("-", 40) + "\n"
-		moduletest.Both(t, moduletest.Suite{
+		moduletest.Run(t, moduletest.Suite{
 			Module: m, Host: machine, Snapshot: moduletest.Files,
 			Cases: []moduletest.Case{
 				{Name: "no file", Params: params},

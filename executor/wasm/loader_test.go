@@ -136,7 +136,7 @@ func TestCompiledModulesAreLimited(t *testing.T) {
 func TestFoldersArePutBack(t *testing.T) {
 	tree := trial{}.tree(t)
 	params := executor.Params{"path": "/srv/bad/tree", "in": "never", "how": "tree"}
-	moduletest.Both(t, moduletest.Suite{
+	moduletest.Run(t, moduletest.Suite{
 		Module: functionOf(t, tree, "bad.does"), Host: machine, Snapshot: moduletest.Files,
 		Cases: []moduletest.Case{
 			{Name: "nothing there", Params: params},

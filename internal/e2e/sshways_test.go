@@ -170,12 +170,9 @@ func user(s *sshdtest.Server) string { return "shoaltest@" + s.Addr() }
 func TestSSHSudo(t *testing.T) {
 	modes(t, func(t *testing.T, mode string) {
 		w := newSSHWorld(t, motdOnly)
-		w.write("components/motd/states.yaml", "states:\n  motd:\n    file.managed: {path: /etc/motd, content: x, owner: daemon, mode: \"0600\"}\n")
+		w.write("components/motd/states.yaml", "states:\n  motd:\n    file.managed: {path: /etc/motd, content: x, mode: \"0600\"}\n")
 		s := w.server(withUser(t, "shoaltest ALL=(ALL) NOPASSWD: ALL", ""))
 		box := w.box("m")
-		if err := os.Chmod(filepath.Dir(filepath.Dir(box)), 0o755); err != nil {
-			t.Fatal(err)
-		}
 		w.run(3, "apply", w.tree, "--ssh", user(s), "--root", box, mode) // without, it may not
 		got := w.reports(0, "apply", w.tree, "--ssh", user(s), "--root", box, mode, "--sudo")
 		if got[0].Changed != 1 {

@@ -152,7 +152,8 @@ func (t *Target) compare(h executor.Host, st *executor.Stat) (hash string, fresh
 	case !st.Mode.IsRegular():
 		return "", false, fmt.Errorf("%s is %s", t.Path, KindName(st.Mode))
 	case t.Hash == "":
-		return "", false, nil
+		now, err := h.Hash(t.Path, *st) // for the outputs: what is there stays
+		return now, false, err
 	case t.Size != UnknownSize && st.Size != t.Size:
 		return t.Hash, true, nil
 	}

@@ -77,7 +77,8 @@ func Start(t testing.TB, o Options) *Server {
 	if s.HostKey, err = WriteKey(filepath.Join(s.Dir, "host_key"), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.clientKey(), os.MkdirAll("/run/sshd", 0o755)); err != nil {
+	// A server reads the keys of a user as that user.
+	if err := errors.Join(s.clientKey(), os.Chmod(filepath.Dir(s.Dir), 0o755), os.MkdirAll("/run/sshd", 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

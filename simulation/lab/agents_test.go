@@ -179,6 +179,41 @@ func TestAgents(t *testing.T) {
 	}
 }
 
+// TestServiceDrift: who stops, kills, disables or masks a managed service finds it back at once, and not only at the next full
+// check, which is an hour away; one that is to be stopped and was started is stopped again. With drift: report it is told, with what
+// would put it back, and left.
+func TestServiceDrift(t *testing.T) {
+	_, hosts := up(t, "a")
+	mesh(t, hosts, "check_every: 1h\n")
+	a := hosts[0]
+	tree := hello("one")
+	tree["components/hello/states.yaml"] += `  cron:
+    file.managed:
+      path: /etc/systemd/system/idle.service
+      content: "[Service]\nExecStart=/bin/sleep infinity\n"
+  idle:
+    service.stopped: {name: idle}
+    require: [cron]
+`
+	write(t, a, "/root/tree", tree)
+	must(t, a, "shoal push /root/tree --wait")
+	eventually(t, a, "systemctl is-active hello")
+	for _, harm := range []string{"systemctl stop hello", "systemctl kill -s KILL hello", "systemctl disable hello", "systemctl start idle"} {
+		must(t, a, harm)
+		eventually(t, a, "systemctl is-active hello && systemctl is-enabled hello && ! systemctl is-active idle")
+		reported(t, a, "converged")
+	}
+	eventually(t, a, `shoal report --json | grep -A3 '"drift"' | grep -q idle`)
+
+	tree["site.yaml"] += "policy: {drift: report}\n"
+	write(t, a, "/root/tree", tree)
+	must(t, a, "shoal push /root/tree --wait")
+	eventually(t, a, "shoal report --json | grep -q '\"version\": 2'")
+	must(t, a, "systemctl stop hello")
+	eventually(t, a, `shoal report --json | grep -q would_change && shoal report --json | grep -A3 '"drift"' | grep -q hello`)
+	must(t, a, "! systemctl is-active hello")
+}
+
 // reported reads the report of a host's last run.
 func reported(t *testing.T, h *lab.Host, want string) {
 	t.Helper()

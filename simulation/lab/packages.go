@@ -12,8 +12,8 @@ import (
 // archives is where apt looks for packages before it asks a server.
 const archives = "/var/cache/apt/archives"
 
-// Fetch puts the packages that the machine lacks into a folder, with what they depend on and recommend, so that a host can
-// install them without a network. Packages that are on the machine are on each host already, and are not fetched.
+// Fetch puts the packages that the machine lacks into a folder, with what they depend on (and not what they recommend), so
+// that a host can install them without a network. Packages that are on the machine are on each host already, and are not fetched.
 func Fetch(ctx context.Context, dir string, packages ...string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "partial"), 0o755); err != nil {
 		return err
@@ -36,7 +36,7 @@ func Fetch(ctx context.Context, dir string, packages ...string) error {
 
 func fetch(ctx context.Context, dir, name string) error {
 	// It changes nothing of the machine's, so that it need not wait for another apt.
-	args := []string{"install", "-y", "-q", "--download-only", "-o", "Dir::Cache::archives=" + dir, "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true"}
+	args := []string{"install", "-y", "-q", "--no-install-recommends", "--download-only", "-o", "Dir::Cache::archives=" + dir, "-o", "APT::Sandbox::User=root", "-o", "Debug::NoLocking=true"}
 	cmd := exec.CommandContext(ctx, "apt-get", append(args, name)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -45,7 +45,7 @@ func fetch(ctx context.Context, dir, name string) error {
 	return nil
 }
 
-// Stock copies what Fetch put into a folder to where the host's apt finds it.
+// Stock copies what Fetch put into a folder to where the host's apt finds it, and lets it ask for nothing else.
 func (h *Host) Stock(dir string) error {
 	packages, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil {
@@ -53,6 +53,9 @@ func (h *Host) Stock(dir string) error {
 	}
 	if err := os.MkdirAll(h.Path(archives), 0o755); err != nil {
 		return err
+	}
+	if err := os.WriteFile(h.Path("/etc/apt/apt.conf.d/99-lab"), []byte("APT::Install-Recommends \"false\";\n"), 0o644); err != nil {
+		return fmt.Errorf("lab: stock %s: %w", h.Name, err)
 	}
 	for _, path := range packages {
 		data, err := os.ReadFile(path)
