@@ -25,7 +25,8 @@ type scope struct {
 	pushes          string // a letter is a push, "!" seals; a proposer each
 	rounds          []int  // that each proposer may begin, in all
 	faulty          string // the node that may be struck once
-	wipe, back      bool   // by losing its disk; by going back to any earlier state of it. Always: by a restart
+	wipe            bool   // by losing its disk
+	back            int    // by going back to an earlier state of it: the first, with 2 the last too; or simply by a restart
 	bug             bug
 }
 
@@ -366,8 +367,9 @@ func (m *model) move(i int) bool {
 
 // keep changes what is on the disk of a node, and remembers what was, where the disk may go back.
 func (m *model) keep(n *modelNode, acc Acceptor) {
-	if m.scope.back && !m.struck && n == &m.nodes[strings.IndexByte("abcdef", m.scope.faulty[0])] {
-		n.before = append(slices.Clip(n.before[:min(len(n.before), 1)]), modelWas{n.acc, n.start}) // how it was first, and last
+	if m.scope.back > 0 && !m.struck && n == &m.nodes[strings.IndexByte("abcdef", m.scope.faulty[0])] {
+		n.before = append(slices.Clip(n.before[:min(len(n.before), 1)]), modelWas{n.acc, n.start})
+		n.before = n.before[:min(len(n.before), m.scope.back)]
 	}
 	n.acc = acc
 }
@@ -651,9 +653,9 @@ var modelScopes = map[string]scope{
 	"four acceptors":      {acceptors: "abcd", pushes: "xy", rounds: []int{1, 1}},
 	"five acceptors":      {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
 	"a push and a change": {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 2}},
-	"a restart":           {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: true},
+	"a restart":           {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 2},
 	// The acceptor that starts again has a seat in both epochs, and the others of the second have none in the first.
-	"a restart and a change": {acceptors: "abc", next: "ade", pushes: "x!", rounds: []int{1, 2}, faulty: "a", back: true},
+	"a restart and a change": {acceptors: "abc", next: "ade", pushes: "x!", rounds: []int{1, 2}, faulty: "a", back: 1},
 	"a wiped acceptor":       {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
 }
 
