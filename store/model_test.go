@@ -24,6 +24,7 @@ type scope struct {
 	acceptors, next string // of epochs 0 and 1, a letter each; next "": no change of acceptors
 	pushes          string // a letter is a push, "!" seals; a proposer each
 	rounds          []int  // that each proposer may begin, in all
+	sealed          bool   // epoch 0 is over, with no value, when it begins
 	faulty          string // the node that may be struck once
 	wipe            bool   // by losing its disk
 	back            int    // by going back to an earlier state of it: the first, with 2 the last too; or simply by a restart
@@ -46,6 +47,7 @@ const (
 	skipsRecovery  bug = "a node whose disk went back votes at once"
 	recoversByOne  bug = "a node whose disk went back asks one other"
 	ignoresStarts  bug = "count promises of a start that is over"
+	countsMoved    bug = "who has moved on counts as heard"
 	sureForGood    bug = "what was recovered in one epoch counts in the next"
 	halfIsEnough   bug = "half of the acceptors are a quorum"
 )
@@ -114,7 +116,7 @@ func modelSeats(letters string) (seats []Seat) {
 }
 
 func newModel(s *scope) *model {
-	m := &model{scope: s}
+	m := &model{scope: s, sealed: s.sealed}
 	for i := range max(len(s.acceptors), strings.IndexByte("abcdef", (s.acceptors + s.next)[len(s.acceptors+s.next)-1])+1) {
 		n := modelNode{disk: 1, start: 1, sure: true}
 		if strings.Contains(s.acceptors, string(modelIDs[i])) {
@@ -123,7 +125,7 @@ func newModel(s *scope) *model {
 		m.nodes = append(m.nodes, n)
 	}
 	for i := range s.pushes {
-		m.proposers = append(m.proposers, modelProposer{p: m.proposal(i, 0), rounds: s.rounds[i]})
+		m.proposers = append(m.proposers, modelProposer{p: m.proposal(i, uint64(flag(s.sealed))), rounds: s.rounds[i]})
 	}
 	return m
 }
@@ -462,7 +464,9 @@ func (m *model) strike(i int, try func(string, *model)) {
 		if j == i || other.heard || !slices.Contains(n.acc.Members, modelIDs[j]) {
 			continue
 		}
-		if _, counts := n.acc.Recall(other.acc); !counts || n.acc.Phase == Moved {
+		_, counts := n.acc.Recall(other.acc)
+		counts = counts || m.scope.bug == countsMoved && other.acc.Phase == Moved
+		if !counts || n.acc.Phase == Moved {
 			continue // is shown the seal first
 		}
 		c := m.clone()
@@ -649,14 +653,15 @@ func explore(s *scope, most int) (states int, trace []string) {
 
 // modelScopes are gone through whole.
 var modelScopes = map[string]scope{
-	"two pushes":          {acceptors: "abc", pushes: "xy", rounds: []int{2, 2}},
-	"four acceptors":      {acceptors: "abcd", pushes: "xy", rounds: []int{1, 1}},
-	"five acceptors":      {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
-	"a push and a change": {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 2}},
-	"a restart":           {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 2},
-	// The acceptor that starts again has a seat in both epochs, and the others of the second have none in the first.
-	"a restart and a change": {acceptors: "abc", next: "ade", pushes: "x!", rounds: []int{1, 2}, faulty: "a", back: 1},
-	"a wiped acceptor":       {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
+	"two pushes":            {acceptors: "abc", pushes: "xy", rounds: []int{2, 2}},
+	"four acceptors":        {acceptors: "abcd", pushes: "xy", rounds: []int{1, 1}},
+	"five acceptors":        {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
+	"a push and a change":   {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 2}},
+	"a restart":             {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 2},
+	"a restart in a change": {acceptors: "abc", next: "ad", pushes: "x!", rounds: []int{1, 1}, faulty: "a", back: 1},
+	// The seal was chosen, and not all have heard of it; the disk goes back to before it.
+	"a restart after a change": {acceptors: "abc", next: "ade", sealed: true, pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 1},
+	"a wiped acceptor":         {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
 }
 
 // modelBugs are where each planted bug shows.
@@ -673,7 +678,8 @@ var modelBugs = map[bug]string{
 	skipsRecovery:  "a restart",
 	recoversByOne:  "a restart",
 	ignoresStarts:  "a restart",
-	sureForGood:    "a restart and a change",
+	sureForGood:    "a restart after a change",
+	countsMoved:    "a restart in a change",
 }
 
 // modelMost ends what was meant to be small and is not.
