@@ -37,6 +37,15 @@ type Report struct {
 	Left []string `json:"left,omitempty" cbor:"10,keyasint,omitempty"`
 	// Error is why the run as a whole failed, in a sentence; empty when it converged.
 	Error string `json:"error,omitempty" cbor:"11,keyasint,omitempty"`
+	// Drift is what was seen to be touched before the run, and why it was made; States say what of it had to be put back, or,
+	// where the policy is to report alone, what would.
+	Drift []Drift `json:"drift,omitempty" cbor:"12,keyasint,omitempty"`
+}
+
+// Drift is something managed that was touched by somebody: a path, or a service.
+type Drift struct {
+	Name string `json:"name" cbor:"1,keyasint"`
+	Seen string `json:"seen" cbor:"2,keyasint"` // when it was noticed first, RFC 3339
 }
 
 // StateReport is one StatePartInvocation.

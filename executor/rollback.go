@@ -64,7 +64,7 @@ func (e *Engine) unwind(ctx context.Context, log logbook, stages []string, crash
 	if err := e.sweep(log.intents, stages); err != nil {
 		out = append(out, undone{left: fmt.Sprintf("temporary files: %v", err)})
 	}
-	return append(out, e.settle(ctx, log)...)
+	return append(out, e.settle(ctx, log, crashed)...)
 }
 
 func (e *Engine) takeBack(ctx context.Context, in intent, happened, crashed bool) undone {
@@ -131,12 +131,14 @@ func (e *Engine) callOf(c call) (Module, Params, error) {
 	return m, params, err
 }
 
-// settle lets services see the files that were put back.
-func (e *Engine) settle(ctx context.Context, log logbook) []undone {
+// settle lets services see the files that were put back. After a crash those count too whose change had begun: the end of it
+// may not have been written down any more.
+func (e *Engine) settle(ctx context.Context, log logbook, crashed bool) []undone {
 	var out []undone
 	asked := map[int]bool{} // one part may have been written down twice
 	for _, in := range slices.Backward(log.backwards()) {
-		if !log.finished[in.Order] || asked[in.Order] {
+		happened := log.finished[in.Order] || crashed && log.begun(in)
+		if !happened || asked[in.Order] {
 			continue
 		}
 		m, params, err := e.callOf(in.Saved.Call)

@@ -51,6 +51,9 @@ func (l *logbook) backwards() []intent {
 	return ordered
 }
 
+// begun: the intent came to its turn, as far as the journal tells.
+func (l *logbook) begun(in intent) bool { return in.Turn > 0 || l.moved[in.Order] > 0 }
+
 func (tx *transaction) changed(module string) {
 	tx.total++
 	tx.changes[module]++
@@ -264,7 +267,7 @@ func (tx *transaction) takeBack(ctx context.Context, r *run, orders map[int]bool
 			settled.intents = append(settled.intents, in)
 		}
 	}
-	for _, u := range r.e.settle(ctx, settled) {
+	for _, u := range r.e.settle(ctx, settled, false) {
 		left[u.intent.Order] = u.left
 	}
 	for _, order := range done {

@@ -142,9 +142,10 @@ func (r *run) comeToTurn(t *task) error {
 }
 
 // moved notes that an intent of the first batch comes to its turn after others were written down: a rollback takes it back
-// before them. Losing the note with the power costs no more than that order.
+// before them. Losing the note with the power costs no more than that order. Of a Settler it is told in any case: a start
+// after a crash has to know that a service may have been told of the new files.
 func (r *run) moved(t *task) error {
-	if r.tx.late == 0 {
+	if _, settles := t.module.(Settler); r.tx.late == 0 && !settles {
 		return nil
 	}
 	r.tx.late++

@@ -25,6 +25,7 @@ type options struct {
 	idle   time.Duration
 	// peerFiles is how many files the peers have to make: some take a third of a second for each.
 	peerFiles int
+	peers     string // names, with commas between
 }
 
 // part is one thing that is measured.
@@ -43,10 +44,11 @@ func main() {
 	large := flag.Int("files", 10_000, "the most managed files; also 100 and 1,000 where that is more")
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
 	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
+	peerNames := flag.String("peers", "shoal,ansible,puppet,cfengine,bare", "who is compared")
 	only := flag.String("only", "apply,drift,compile,readers,mesh", "what is measured, of apply, drift, compile, readers, mesh and peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, peerFiles: *peerFiles})
+	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, peerFiles: *peerFiles, peers: *peerNames})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -54,7 +54,7 @@ func cfenginePolicy(w peerWork) map[string]string {
 		"  package_add_command => \"/usr/bin/apt-get -y install\";\n  package_delete_command => \"/bin/false\";\n  package_list_update_ifelapsed => \"0\";\n}\n" +
 		"bundle agent main\n{\n  packages:\n    \"coreutils\" package_policy => \"add\", package_method => present;\n  users:\n    \"" + w.user() + "\" policy => \"present\";\n  files:\n    \"/etc/bench-cfengine/.\" create => \"true\";\n" +
 		w.each(func(i int) string {
-			return fmt.Sprintf("    \"%s\" create => \"true\", content => %q, perms => only(\"0640\");\n", w.path(i), w.text(i))
+			return fmt.Sprintf("    \"%s\" create => \"true\", content => \"%s\", perms => only(\"0640\");\n", w.path(i), w.text(i))
 		}) + "}\n"}
 }
 

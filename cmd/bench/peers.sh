@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the measurements in a throw-away root: an overlay of the machine's own, in mount and pid namespaces of this process.
-#   $1 a folder for the overlay   $2 this program   $3 the shoal binary   $4 how many files
+#   $1 a folder for the overlay   $2 this program   $3 the shoal binary   $4 how many files   $5 who
 set -e
 root="$1/root"
 mkdir -p "$1/upper" "$1/work" "$root"
@@ -19,5 +19,5 @@ chmod 755 "$root/usr/sbin/policy-rc.d"
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 HOME=/root
 chroot "$root" apt-get update -qq >/dev/null || true
 status=0
-chroot "$root" /opt/bench/bench -only peers -shoal /opt/bench/shoal -peer-files "$4" || status=$?
+chroot "$root" /opt/bench/bench -only peers -shoal /opt/bench/shoal -peer-files "$4" -peers "$5" || status=$?
 exit "$status"

@@ -68,7 +68,7 @@ func (w *UnitWatcher) Watch(names []string) {
 	maps.DeleteFunc(w.states, func(path dbus.ObjectPath, _ string) bool { return units[path] == "" })
 }
 
-// Drift gives services that were touched, each once however often it was touched while nobody read.
+// Drift gives all services that were touched since it was read last, each once, sorted.
 func (w *UnitWatcher) Drift() <-chan []string { return w.drift }
 
 // Close stops the watcher; Drift gives nothing more.

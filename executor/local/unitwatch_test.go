@@ -52,9 +52,9 @@ func drain(t *testing.T, w *UnitWatcher, last string) (before []string) {
 	for {
 		select {
 		case got := <-w.Drift():
-			before = append(before, got...)
-			if i := slices.Index(before, last); i >= 0 {
-				return slices.Delete(before, i, i+1)
+			before = append(before, slices.DeleteFunc(slices.Clone(got), func(name string) bool { return name == last })...)
+			if slices.Contains(got, last) {
+				return before
 			}
 		case <-time.After(patience):
 			t.Fatalf("%s: nothing was told", last)

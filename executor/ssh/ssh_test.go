@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,12 +19,17 @@ import (
 // machine connects to a server of the test's own.
 func machine(t *testing.T, s *sshdtest.Server) *ssh.Machine {
 	t.Helper()
+	return machineAt(t, s, s.Target())
+}
+
+func machineAt(t *testing.T, s *sshdtest.Server, name string) *ssh.Machine {
+	t.Helper()
 	t.Setenv("HOME", s.Home)
 	config, err := sshdial.LoadConfig("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	target, err := sshdial.ParseTarget(s.Target())
+	target, err := sshdial.ParseTarget(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +120,12 @@ func TestCancelledCommand(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	awaitGone(t, dir+"/child")
+}
+
+func kill(pids []int) {
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // one may end with another
+	}
 }
 
 const patience = 30 * time.Second

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -131,47 +130,13 @@ func TestSSHProxyJump(t *testing.T) {
 	w.run(3, "apply", w.tree, "--ssh", "inner", "--root", box)
 }
 
-// withUser is a server with a user of its own, whose home is a small file system of its own: of this mount namespace alone.
-func withUser(t *testing.T, sudoers, homeOptions string) sshdtest.Options {
-	t.Helper()
-	sshdtest.Need(t, "unshare", "sudo", "openssl")
-	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: a server with users of its own needs root")
-	}
-	hash, err := exec.Command("openssl", "passwd", "-6", "the password").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for file, add := range map[string]string{
-		"passwd": "shoaltest:x:4711:4711::/srv/shoaltest:/bin/sh\n", "group": "shoaltest:x:4711:\n",
-		"shadow": "shoaltest:" + strings.TrimSpace(string(hash)) + ":19000:0:99999:7:::\n", "sudoers": sudoers + "\n",
-	} {
-		data := []byte("root ALL=(ALL:ALL) ALL\n")
-		if file != "sudoers" {
-			if data, err = os.ReadFile("/etc/" + file); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(dir, file), append(data, add...), 0o440); err != nil {
-			t.Fatal(err)
-		}
-	}
-	setup := fmt.Sprintf(`chmod 644 %[1]s/passwd %[1]s/group
-for f in passwd group shadow sudoers; do mount --bind %[1]s/$f /etc/$f; done
-mount -t tmpfs -o mode=755 none /srv
-mkdir /srv/shoaltest
-mount -t tmpfs -o mode=700,uid=4711,gid=4711%[2]s none /srv/shoaltest`, dir, homeOptions)
-	return sshdtest.Options{Setup: setup}
-}
-
-func user(s *sshdtest.Server) string { return "shoaltest@" + s.Addr() }
+func user(s *sshdtest.Server) string { return sshdtest.User + "@" + s.Addr() }
 
 func TestSSHSudo(t *testing.T) {
 	modes(t, func(t *testing.T, mode string) {
 		w := newSSHWorld(t, motdOnly)
 		w.write("components/motd/states.yaml", "states:\n  motd:\n    file.managed: {path: /etc/motd, content: x, mode: \"0600\"}\n")
-		s := w.server(withUser(t, "shoaltest ALL=(ALL) NOPASSWD: ALL", ""))
+		s := w.server(sshdtest.WithUser(t, "shoaltest ALL=(ALL) NOPASSWD: ALL", ""))
 		box := w.box("m")
 		w.run(3, "apply", w.tree, "--ssh", user(s), "--root", box, mode) // without, it may not
 		got := w.reports(0, "apply", w.tree, "--ssh", user(s), "--root", box, mode, "--sudo")
@@ -188,7 +153,7 @@ func TestSSHSudo(t *testing.T) {
 // TestSSHSudoPassword: one that wants a password, where there is nobody to ask.
 func TestSSHSudoPassword(t *testing.T) {
 	w := newSSHWorld(t, motdOnly)
-	s := w.server(withUser(t, "shoaltest ALL=(ALL) ALL", ""))
+	s := w.server(sshdtest.WithUser(t, "shoaltest ALL=(ALL) ALL", ""))
 	_, diagnostics := w.run(5, "apply", w.tree, "--ssh", user(s), "--root", w.box("m"), "--sudo")
 	if !strings.Contains(diagnostics, "sudo wants a password, and there is no terminal") {
 		t.Errorf("%s", diagnostics)
@@ -202,7 +167,7 @@ func TestSSHFallback(t *testing.T) {
 			w := newSSHWorld(t, motdOnly)
 			w.write("components/motd/states.yaml", "states:\n  motd:\n    file.managed: {path: /etc/motd, content: x}\n  u:\n    group.present: {name: shoalgroup}\n    when: vars.accounts\n")
 			w.write("components/motd/defaults.yaml", "accounts: false\n")
-			s := w.server(withUser(t, "shoaltest ALL=(ALL) NOPASSWD: ALL", options))
+			s := w.server(sshdtest.WithUser(t, "shoaltest ALL=(ALL) NOPASSWD: ALL", options))
 			box := w.box("m")
 			apply := []string{"apply", w.tree, "--ssh", user(s), "--sudo", "--root", box}
 			_, diagnostics := w.run(3, append(apply, "--ssh-mode=binary")...)

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,12 +35,15 @@ type enforcing struct {
 	wanted *mesh.Converge
 
 	// The rest belongs to run's goroutine.
-	now    *mesh.Converge
-	last   executor.Report
-	drift  int  // things put back since the revision
-	failed int  // runs of this revision in a row
-	held   bool // this revision was in force once
-	notYet time.Time
+	now   *mesh.Converge
+	last  executor.Report
+	drift int // things that differed since the revision
+	// open are those of them that the last run left, since the policy is to report.
+	open    map[string]bool
+	touched []executor.Drift // since the last run
+	failed  int              // runs of this revision in a row
+	held    bool             // this revision was in force once
+	notYet  time.Time
 }
 
 func newEnforcing(n *Node) *enforcing {
@@ -93,6 +98,7 @@ func (e *enforcing) run(ctx context.Context) {
 		case <-e.wake:
 			if c := e.take(); c != nil {
 				e.now, e.drift, e.failed, e.notYet, e.held = c, 0, 0, time.Time{}, false
+				e.open, e.touched = nil, nil
 			}
 			why = becauseNew
 		case <-e.roster:
@@ -101,7 +107,8 @@ func (e *enforcing) run(ctx context.Context) {
 				continue
 			}
 			why = becauseNew
-		case <-e.n.ports.Drift:
+		case names := <-e.n.ports.Drift:
+			e.notice(names)
 			if wait := time.Until(e.notYet); wait > 0 {
 				if later == nil {
 					later = time.After(wait)
@@ -120,6 +127,31 @@ func (e *enforcing) run(ctx context.Context) {
 	}
 }
 
+// openOf are the parts of a report that differ and are left as they are.
+func openOf(r executor.Report) map[string]bool {
+	open := map[string]bool{}
+	for i, s := range r.States {
+		if s.Result == executor.WouldChange || s.Result == executor.Unknown {
+			open[fmt.Sprintf("%d %s %s", i, s.ID, s.Diff)] = true
+		}
+	}
+	return open
+}
+
+// maxTouched is how many of the things that were touched a report names.
+const maxTouched = 100
+
+// notice keeps what was touched, and when, for the report of the run that it leads to.
+func (e *enforcing) notice(names []string) {
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	for _, name := range names {
+		known := slices.ContainsFunc(e.touched, func(d executor.Drift) bool { return d.Name == name })
+		if !known && len(e.touched) < maxTouched {
+			e.touched = append(e.touched, executor.Drift{Name: name, Seen: now})
+		}
+	}
+}
+
 // fullCheck is jittered, so that not all machines work at the same time.
 func (e *enforcing) fullCheck() time.Duration {
 	d := e.n.cfg.FullCheck
@@ -132,19 +164,30 @@ func (e *enforcing) once(ctx context.Context, why reason) {
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
+	open, known := openOf(report), 0
+	for row := range open {
+		if e.open[row] {
+			known++
+		}
+	}
 	if report.Result == executor.Converged {
 		e.failed, e.notYet, e.held = 0, time.Time{}, true
 		if why != becauseNew {
-			e.drift += report.Changed
+			e.drift += report.Changed - known
 		}
 	} else {
 		e.notYet = time.Now().Add(e.patience())
 		e.failed++
 	}
-	same := report.Result == e.last.Result && report.Revision == e.last.Revision && report.Error == e.last.Error
-	if why == becauseDrift && same && (report.Changed == 0 || report.Result != executor.Converged) {
+	same := report.Result == e.last.Result && report.Revision == e.last.Revision && report.Error == e.last.Error && maps.Equal(open, e.open)
+	if why == becauseDrift && same && (report.Changed == len(open) || report.Result != executor.Converged) {
+		e.touched = nil
 		return // an echo of our own changes: nothing to tell
 	}
+	if why != becauseNew {
+		report.Drift = e.touched
+	}
+	e.open, e.touched = open, nil
 	e.last = report
 	e.n.log.Info("enforced", "env", head.Env, "version", head.Version, "result", report.Result, "changed", report.Changed,
 		"error", report.Error)
@@ -209,7 +252,7 @@ func encodeReport(r executor.Report) []byte {
 			r.States = states
 		},
 		func() { r.States = r.States[:min(len(r.States), 200)] },
-		func() { r.States, r.Left = nil, nil },
+		func() { r.States, r.Left, r.Drift = nil, nil, nil },
 	}
 	for _, trim := range trims {
 		trim()

@@ -34,6 +34,8 @@ type machine struct {
 	files  map[string]string
 	fail   string // a result's error
 	reads  bool   // the fleet
+	// left is what differs and is only told, as with drift: report.
+	left []executor.StateReport
 }
 
 // ReadsFleet implements node.FleetReader.
@@ -50,6 +52,10 @@ func (m *machine) Enforce(_ context.Context, w node.Wanted) executor.Report {
 	r := executor.Report{Node: w.Member.Name, Env: w.Env, Version: w.Version, Revision: w.Revision.String(), Result: executor.Converged}
 	if m.fail != "" {
 		r.Result, r.Error = executor.RolledBackRun, m.fail
+		return r
+	}
+	if m.left != nil {
+		r.States, r.Changed = m.left, len(m.left)
 		return r
 	}
 	files := map[string]string{}
@@ -106,7 +112,7 @@ type agent struct {
 	name    string
 	kv      store.KV
 	machine *machine
-	drift chan []string
+	drift   chan []string
 	port    *meshtest.Port
 	stop    func()
 }
@@ -545,4 +551,57 @@ func TestAFailedRevisionIsNotChased(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the next head supersedes", func() bool { return m.at() == 2 })
+}
+
+// What was touched, and when, is in the report of the run that it led to; what is only told counts as drift once, however often
+// it is looked at, and is told when it is first seen though nothing was changed.
+func TestDriftIsReported(t *testing.T) {
+	m, drift := &machine{}, make(chan []string)
+	n, _ := soloOver(t, memory.New(), m, drift)
+	ctx := context.Background()
+	object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{Env: "production", Version: 1, Kind: store.KindPush},
+		map[string]string{"site.yaml": "a"})
+	if err := n.Intake().Put(ctx, objects); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Push(ctx, store.HashOf(object)); err != nil {
+		t.Fatal(err)
+	}
+	drifted := func(want int) func() bool {
+		return func() bool {
+			s, err := n.Status(ctx)
+			return err == nil && s.Nodes[0].Result == string(executor.Converged) && s.Nodes[0].Drift == want
+		}
+	}
+	eventually(t, "it converges", drifted(0))
+	leave := func(ids ...string) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.left = []executor.StateReport{}
+		for _, id := range ids {
+			m.left = append(m.left, executor.StateReport{ID: id, Result: executor.WouldChange})
+		}
+	}
+	before := time.Now()
+	leave("a/b")
+	drift <- []string{"/etc/f", "nginx"}
+	eventually(t, "one thing differs", drifted(1))
+	runs := m.count()
+	for range 3 {
+		drift <- []string{"/etc/f"}
+	}
+	eventually(t, "it looks each time", func() bool { return m.count() == runs+3 })
+	leave("a/b", "a/c")
+	drift <- []string{"/etc/g"}
+	eventually(t, "another one differs too", drifted(2))
+	report, err := n.Report(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Drift) == 0 || report.Drift[len(report.Drift)-1].Name != "/etc/g" {
+		t.Fatalf("the report names %+v", report.Drift)
+	}
+	if seen, err := time.Parse(time.RFC3339Nano, report.Drift[0].Seen); err != nil || seen.Before(before) || seen.After(time.Now()) {
+		t.Errorf("seen %s, %v", report.Drift[0].Seen, err)
+	}
 }

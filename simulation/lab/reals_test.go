@@ -38,7 +38,7 @@ var reals = []real{
 		},
 	},
 	{
-		name: "hardening", fast: true, packages: []string{"libpam-pwquality", "sudo"},
+		name: "hardening", fast: true, packages: []string{"cracklib-runtime", "libpam-pwquality", "sudo"},
 		hosts: []machine{{"web-1", nil}},
 		effect: func(t *testing.T, hosts []*lab.Host) {
 			h := hosts[0]
