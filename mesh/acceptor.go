@@ -59,7 +59,7 @@ func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
 	}
 	answer.Refused, answer.Promised = promise.Refused, promise.Promised
 	answer.Accepted, answer.Value, answer.Next = promise.Accepted, promise.Value, promise.Next
-	answer.Starts = c.starts(m.Register, m.Epoch)
+	answer.Starts = c.starts(from, m.Register, m.Epoch)
 	c.send(from, answer)
 }
 
@@ -125,7 +125,7 @@ func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 		if accepted.Refused == "" {
 			c.registers.acceptors[m.Register] = kept
 			c.save(keyAcceptor+m.Register, kept)
-			answer.Vote, answer.Starts = c.vote(m), c.starts(m.Register, m.Epoch)
+			answer.Vote, answer.Starts = c.vote(m), c.starts(from, m.Register, m.Epoch)
 		}
 	}
 	c.send(from, answer)

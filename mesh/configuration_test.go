@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/codec"
+	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/meshtest"
 	"shoal/store"
@@ -188,4 +190,29 @@ func TestThreeOfFiveGoOnAfterAPowerCut(t *testing.T) {
 	}
 	w.Run(10 * time.Second)
 	commit(t, w, w.Node("n3"), 2, parent)
+}
+
+// TestAMemberCannotSealAlone: it would be the only acceptor.
+func TestAMemberCannotSealAlone(t *testing.T) {
+	w, nodes := three(t, 7)
+	one := commit(t, w, nodes[0], 1, store.Hash{})
+	_, seats := nodes[1].Core.Configuration("production")
+	votes, err := membership.Sign(membership.DomainAccepted, store.Vote{
+		Register: "head/production", Ballot: store.Ballot{Number: 99, Proposer: nodes[0].ID},
+		Value: store.HashOf(one), Next: seats[:1],
+	}, meshtest.Key("n1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	creation := &store.Creation{}
+	if err := codec.Unmarshal(nodes[0].Saved()[mesh.SavePrefix+"creation/production"], creation); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes[1:] {
+		n.Tell(nodes[0], &mesh.HeadTell{Creation: creation, Seals: []membership.Signed{votes}})
+		if epoch, _ := n.Core.Configuration("production"); epoch != 0 {
+			t.Errorf("%s is at epoch %d by the word of n1", n.Name, epoch)
+		}
+	}
+	commit(t, w, nodes[1], 2, store.HashOf(one))
 }

@@ -300,10 +300,11 @@ func (c *Core) quarantine(by membership.NodeID) {
 	}
 }
 
-// starts are those of some seats, as far as they are known here.
-func (c *Core) starts(register string, epoch uint64) []uint64 {
+// starts are those of a register's acceptors, as far as they are known here. A node of version 0.1, which does not say what disk
+// it has, would not understand a message that has them.
+func (c *Core) starts(to membership.NodeID, register string, epoch uint64) []uint64 {
 	created, ok := c.heads.creations[strings.TrimPrefix(register, store.HeadRegister(""))]
-	if !ok || !isHead(register) {
+	if !ok || !isHead(register) || to != c.self && len(c.fence.known[to]) == 0 {
 		return nil
 	}
 	var out []uint64

@@ -135,6 +135,9 @@ func (c *Core) askHeads(peer membership.NodeID) {
 		m.Heads = append(m.Heads, EnvVersion{Env: env, Version: c.heads.current[env].value.Version})
 		m.Epochs = append(m.Epochs, c.heads.creations[env].epoch())
 	}
+	if slices.Max(append(m.Epochs, 0)) == 0 {
+		m.Epochs = nil // as version 0.1 has it
+	}
 	c.send(peer, m)
 }
 
