@@ -84,7 +84,7 @@ func folder(r guest.Request) (guest.Reply, error) {
 		out.Paths = []guest.Path{{Path: path, Deep: true}}
 		return out, nil
 	}
-	out.Outputs = map[string]any{"path": path}
+	out.Outputs = map[string]any{"path": path, "seen": seen()}
 	there, err := guest.Do(guest.Operation{Op: "stat", Path: path + "/old"})
 	if err != nil {
 		return out, err
