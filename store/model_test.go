@@ -656,7 +656,7 @@ var modelScopes = map[string]scope{
 	"two pushes":            {acceptors: "abc", pushes: "xy", rounds: []int{2, 2}},
 	"four acceptors":        {acceptors: "abcd", pushes: "xy", rounds: []int{1, 1}},
 	"five acceptors":        {acceptors: "abcde", pushes: "xy", rounds: []int{1, 1}},
-	"a push and a change":   {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{2, 2}},
+	"a push and a change":   {acceptors: "abc", next: "abd", pushes: "x!", rounds: []int{1, 2}},
 	"a restart":             {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 2},
 	"a restart in a change": {acceptors: "abc", next: "ad", pushes: "x!", rounds: []int{1, 1}, faulty: "a", back: 1},
 	// The seal was chosen, and not all have heard of it; the disk goes back to before it.
