@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -620,6 +621,7 @@ func flag(b bool) byte {
 
 // explore goes through all states, and returns how many there are and the way to the first that must not be.
 func explore(s *scope, most int) (states int, trace []string) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // what is made lives for a step, and memory is there
 	seen := map[[16]byte]bool{}
 	var path []string
 	var walk func(m *model) bool
