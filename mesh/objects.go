@@ -13,8 +13,8 @@ import (
 // Limits of what is under way with one peer.
 const (
 	maxOffer      = 512              // hashes in one Offer
-	maxSending    = 32               // objects sent and not yet acknowledged
-	maxStoring    = 64 << 20         // bytes received and not yet durable
+	maxSending    = 16               // objects sent and not yet acknowledged: 4 MiB at most
+	maxStoring    = 24 << 20         // bytes received and not yet durable
 	offerTimeout  = 3 * time.Second  // until an Offer or a Put is taken for lost
 	maxBackground = 3                // times that something is sent without anybody waiting for it
 	replicateTime = 20 * time.Second // for a Put of the Store
@@ -31,6 +31,10 @@ type objects struct {
 	outbox  map[membership.NodeID]*outbox
 	jobs    []*job
 	fetches fetches
+	scrub   scrub
+	pace    pace
+
+	collecting collecting
 }
 
 // storing is an object on its way to the disk, and who waits for the word that it is there.
@@ -42,6 +46,7 @@ type storing struct {
 func newObjects() objects {
 	return objects{
 		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(),
+		collecting: newCollecting(),
 	}
 }
 
@@ -75,6 +80,7 @@ type job struct {
 	order  []store.Hash
 	done   func(error) // nil: nobody waits
 	closed bool
+	moved  time.Time // when an object last got its quorum
 }
 
 // need is an object that does not have its quorum yet.
@@ -83,9 +89,10 @@ type need struct {
 	acked  []membership.NodeID
 }
 
-// replicate begins a job; done is called once, in this Step or a later one.
+// replicate begins a job; done is called once, in this Step or a later one. limit 0: for as long as it takes.
 func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(error)) *job {
 	j := &job{needs: make(map[store.Hash]*need, len(hashes)), done: done}
+	c.touch(hashes...)
 	for _, h := range hashes {
 		if _, twice := j.needs[h]; !twice {
 			j.needs[h] = &need{}
@@ -100,9 +107,11 @@ func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(err
 	c.objects.jobs = append(c.objects.jobs, j)
 	c.assign(j)
 	c.pumpOutboxes()
-	c.after(limit, func() {
-		c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
-	})
+	if limit > 0 {
+		c.after(limit, func() {
+			c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
+		})
+	}
 	return j
 }
 
@@ -148,6 +157,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 	}
 	if have >= quorum(len(n.owners)) {
 		delete(j.needs, h)
+		j.moved = c.now
 	}
 	if len(j.needs) == 0 {
 		c.finish(j, nil)
@@ -252,6 +262,7 @@ func (c *Core) wanted(h store.Hash) bool {
 
 func (c *Core) onOffer(from membership.NodeID, m *Offer) {
 	answer := &Have{}
+	c.touch(m.Hashes...)
 	for _, h := range m.Hashes {
 		if c.objects.held.has(h) {
 			answer.Have = append(answer.Have, h)
@@ -321,6 +332,10 @@ func (c *Core) onPut(from membership.NodeID, m *Put) {
 			c.fetchFailed(from, o.Hash)
 			continue
 		}
+		if c.objects.collecting.dropping[o.Hash] {
+			continue // it will be brought again
+		}
+		c.touch(o.Hash)
 		if c.objects.held.has(o.Hash) {
 			have = append(have, o.Hash)
 			continue
@@ -355,6 +370,7 @@ func appendNew(ids []membership.NodeID, id membership.NodeID) []membership.NodeI
 // keep makes the node's own bytes durable, such as a revision that came with its head.
 func (c *Core) keep(data []byte) {
 	h := store.HashOf(data)
+	c.touch(h)
 	if _, under := c.objects.storing[h]; under || c.objects.held.has(h) {
 		return
 	}
@@ -372,6 +388,10 @@ func (c *Core) stored(ev Stored) {
 			delete(c.objects.storing, k.Hash)
 			c.objects.pending -= s.size
 		}
+		if c.objects.collecting.dropping[k.Hash] {
+			continue // it may have been deleted again
+		}
+		c.touch(k.Hash)
 		if ev.Err != nil {
 			for _, from := range s.from {
 				c.fetchFailed(from, k.Hash)

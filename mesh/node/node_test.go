@@ -105,6 +105,8 @@ type fleet struct {
 	operator ed25519.PrivateKey
 	chain    *membership.Chain
 	agents   []*agent
+	// configure may change what a node starts with.
+	configure func(*node.Config)
 }
 
 type agent struct {
@@ -115,6 +117,7 @@ type agent struct {
 	drift   chan []string
 	port    *meshtest.Port
 	stop    func()
+	halts   bool // its disk fails
 }
 
 func keyOf(word string) ed25519.PrivateKey {
@@ -155,13 +158,23 @@ func (f *fleet) roster(name string) *membership.Roster {
 // start runs a node; with kv of an earlier run it needs neither ticket nor address.
 func (f *fleet) start(name, join string, kv store.KV) *agent {
 	f.t.Helper()
+	if kv == nil {
+		return f.startWith(name, join, memory.New(), f.roster(name))
+	}
+	return f.startWith(name, join, kv, nil)
+}
+
+// startWith runs a node on a disk of the test's own; without a roster it is one that ran before.
+func (f *fleet) startWith(name, join string, kv store.KV, roster *membership.Roster) *agent {
+	f.t.Helper()
 	a := &agent{name: name, kv: kv, machine: &machine{}, drift: make(chan []string, 1)}
 	cfg := node.Config{Key: keyOf(name), Seed: uint64(time.Now().UnixNano()), Addr: name, Place: ring.NewPlacement().Update}
-	if kv == nil {
-		a.kv, cfg.Roster = memory.New(), f.roster(name)
-	}
+	cfg.Roster = roster
 	if join != "" {
 		cfg.Join = []string{join}
+	}
+	if f.configure != nil {
+		f.configure(&cfg)
 	}
 	n, err := node.New(cfg, node.Ports{KV: a.kv, Enforcer: a.machine, Drift: a.drift})
 	if err != nil {
@@ -177,7 +190,7 @@ func (f *fleet) start(name, join string, kv store.KV) *agent {
 	a.stop = sync.OnceFunc(func() {
 		_ = a.port.Close() // as a kill: the others are not told
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !a.halts {
 			f.t.Errorf("%s: %v", name, err)
 		}
 	})
