@@ -10,7 +10,8 @@ import (
 
 // Times of a proposal.
 const (
-	roundTime  = time.Second           // until a round without a majority is given up
+	roundLow   = 300 * time.Millisecond // until a first round without a majority is given up; doubled up to roundHigh
+	roundHigh  = 4 * time.Second
 	backoff    = 20 * time.Millisecond // at most, after the first round that was lost; doubled up to maxBackoff
 	maxBackoff = 2 * time.Second
 )
@@ -64,7 +65,7 @@ func (c *Core) beginRound(p *proposal) {
 	for _, to := range p.Members {
 		c.sendPrepare(p, to, m)
 	}
-	c.after(roundTime, func() {
+	c.after(min(roundLow<<min(p.rounds/2, 10), roundHigh), func() { // rounds counts the pauses too
 		if p.rounds == rounds && !p.closed {
 			c.backOff(p)
 		}
