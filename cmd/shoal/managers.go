@@ -14,12 +14,12 @@ import (
 
 // packageManager is the one that the machine has: the first of these whose command is there, and where none is, PackageKit on
 // the bus. Below a root folder it is that of Debian, which can read there.
-func packageManager(host *local.Host, root string) executor.Packages {
+func packageManager(host *local.Host, root string, tell packages.Waiting) executor.Packages {
 	if root != "" && root != "/" {
 		return packages.NewAptBelow(host.Files)
 	}
 	run, clock := local.Tools{}, local.Clock{}
-	if p := commandPackages(has, host.Files, run, clock, tellWait); p != nil {
+	if p := commandPackages(has, host.Files, run, clock, tell); p != nil {
 		return p
 	}
 	return executor.NoPackages{Why: errNoPackages}

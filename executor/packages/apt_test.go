@@ -25,7 +25,9 @@ func (f folder) Lstat(name string) (executor.Stat, error) {
 	return executor.Stat{Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()}, nil
 }
 
-func (f folder) ReadFile(name string) ([]byte, error) { return os.ReadFile(filepath.Join(string(f), name)) }
+func (f folder) ReadFile(name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(string(f), name))
+}
 
 func (f folder) ReadDir(name string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(string(f), name))
