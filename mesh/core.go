@@ -61,6 +61,7 @@ type Core struct {
 	objects   objects
 	registers registers
 	heads     heads
+	reads     reads
 	pushes    pushes
 	logs      logs
 }
@@ -93,7 +94,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	c := &Core{
 		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
 		people: newPeople(roster), objects: newObjects(), registers: newRegisters(),
-		heads: newHeads(), pushes: newPushes(), logs: newLogs(),
+		heads: newHeads(), reads: newReads(), pushes: newPushes(), logs: newLogs(),
 	}
 	c.run = c.dice.next()
 	c.people.own = membership.Member{ID: c.self}
@@ -194,6 +195,8 @@ func (c *Core) take(ev Event) {
 		c.wantFor(ev)
 	case Reported:
 		c.reported(ev)
+	case AskHead:
+		c.askHead(ev)
 	case AskStatus:
 		c.askStatus(ev)
 	case AskReport:

@@ -27,6 +27,9 @@ const (
 // ErrTooMany is returned when a node has as many pushes as it can remember.
 var ErrTooMany = errors.New("too many pushes under way or staged")
 
+// ErrNoMajority is returned when too few acceptors of a head could be reached.
+var ErrNoMajority = errors.New("a majority of its acceptors cannot be reached")
+
 var errTreeDepth = errors.New("it names more and more objects")
 
 // pushes are the revisions that this node tries to make heads.
@@ -337,12 +340,8 @@ func (c *Core) proposeHead(p *push) {
 	if c.registers.proposals[store.HeadRegister(env)] != nil {
 		return // one at a time; nextProposal comes back to this
 	}
-	record := c.heads.creations[env].record
-	p.proposal = &proposal{Proposal: store.Proposal{
-		Register: store.HeadRegister(env), Members: c.heads.creations[env].acceptors,
-		Change: store.AdvanceHead(p.revision, p.object),
-	}}
-	p.proposal.told = func() Message { return &HeadTell{Creation: &record} }
+	c.reads.last[env] = false
+	p.proposal = c.headProposal(env, store.AdvanceHead(p.revision, p.object))
 	p.proposal.chosen = func(cert store.Certificate) {
 		c.headChosen(p, cert)
 		c.nextProposal(env)
@@ -353,6 +352,16 @@ func (c *Core) proposeHead(p *push) {
 		c.nextProposal(env)
 	}
 	c.propose(p.proposal)
+}
+
+// headProposal proposes to the acceptors of a head.
+func (c *Core) headProposal(env string, change store.Transition) *proposal {
+	record := c.heads.creations[env].record
+	p := &proposal{Proposal: store.Proposal{
+		Register: store.HeadRegister(env), Members: c.heads.creations[env].acceptors, Change: change,
+	}}
+	p.told = func() Message { return &HeadTell{Creation: &record} }
+	return p
 }
 
 // headChosen: some revision is certified now, this one or the one that stood in its way.
@@ -381,8 +390,12 @@ func (c *Core) headMoved(env string) {
 	}
 }
 
-// nextProposal gives the register to the next push that waits for it.
+// nextProposal gives the register to the next that waits for it; reads and pushes take turns.
 func (c *Core) nextProposal(env string) {
+	if !c.reads.last[env] && c.readHead(env) {
+		return
+	}
+	defer c.readHead(env)
 	for _, h := range sortedHashes(c.pushes.open) {
 		p := c.pushes.open[h]
 		if p == nil || p.attempt == 0 || p.revision.Env != env || p.job == nil || !p.job.closed || len(p.job.needs) > 0 {

@@ -103,6 +103,7 @@ var kinds = []struct {
 	{store.ErrBroken, Unavailable},
 	{mesh.ErrUnavailable, Unavailable},
 	{mesh.ErrUnobtainable, Unavailable},
+	{mesh.ErrNoMajority, Unavailable},
 	{mesh.ErrTooMany, Unavailable},
 }
 

@@ -44,6 +44,10 @@ func (n *fakeNode) Log(_ context.Context, env string) ([]mesh.RevisionInfo, erro
 	return []mesh.RevisionInfo{{Env: env, Version: 1}}, nil
 }
 func (n *fakeNode) Staged() []mesh.RevisionInfo { return nil }
+
+func (n *fakeNode) ConfirmedHead(ctx context.Context, env string) (store.Head, error) {
+	return n.Store().Head(ctx, env)
+}
 func (n *fakeNode) Report(_ context.Context, name string) (executor.Report, error) {
 	if name == "nobody" {
 		return executor.Report{}, store.ErrNotFound

@@ -76,6 +76,11 @@ func (c *Client) Head(ctx context.Context, env string) (out store.Head, err erro
 	return out, c.call(ctx, "GET", "/v1/head?env="+url.QueryEscape(env), nil, &out)
 }
 
+// ConfirmedHead is Head as a majority of the acceptors has it now; an *Error of kind Unavailable when too few of them answer.
+func (c *Client) ConfirmedHead(ctx context.Context, env string) (out store.Head, err error) {
+	return out, c.call(ctx, "GET", "/v1/head?confirmed=1&env="+url.QueryEscape(env), nil, &out)
+}
+
 // Missing returns those of hashes that the mesh does not have.
 func (c *Client) Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error) {
 	var missing []store.Hash

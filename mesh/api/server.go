@@ -29,6 +29,8 @@ type Backend interface {
 	Staged() []mesh.RevisionInfo
 	// Report returns the last run of the named node; an empty name is this node.
 	Report(ctx context.Context, name string) (executor.Report, error)
+	// ConfirmedHead is what an environment is at now, as a majority of its acceptors has it; Store().Head is what this node knows.
+	ConfirmedHead(ctx context.Context, env string) (store.Head, error)
 	Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error)
 	Push(ctx context.Context, revision store.Hash) (mesh.PushResult, error)
 	// AdoptChain gives a node without a mesh its operators; a node that has a chain ignores it.
@@ -56,6 +58,9 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 		return b.Report(r.Context(), r.URL.Query().Get("name"))
 	}))
 	mux.HandleFunc("GET /v1/head", s.get(func(r *http.Request) (any, error) {
+		if r.URL.Query().Get("confirmed") != "" {
+			return b.ConfirmedHead(r.Context(), r.URL.Query().Get("env"))
+		}
 		return b.Store().Head(r.Context(), r.URL.Query().Get("env"))
 	}))
 	mux.HandleFunc("POST /v1/missing", s.get(s.missing))

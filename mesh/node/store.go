@@ -90,6 +90,15 @@ func (s meshStore) Head(ctx context.Context, env string) (store.Head, error) {
 	return h, nil
 }
 
+// ConfirmedHead is the newest head that there is, as a majority of its acceptors has it.
+func (n *Node) ConfirmedHead(ctx context.Context, env string) (store.Head, error) {
+	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.AskHead{ID: id, Env: env} })
+	if err != nil {
+		return store.Head{}, err
+	}
+	return v.(store.Head), nil
+}
+
 // Advance implements store.Store.
 func (s meshStore) Advance(ctx context.Context, revision store.Hash) (store.Outcome, store.Head, error) {
 	p, _, err := s.n.advance(ctx, revision)
