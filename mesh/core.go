@@ -49,7 +49,7 @@ type Core struct {
 	cfg  Config
 	self membership.NodeID
 	dice dice
-	run  uint64 // tells this start's ballots from those of earlier ones
+	run  uint64 // tells a proposal's ballots from those of others and of earlier starts
 
 	now    time.Time
 	timers timers

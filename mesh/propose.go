@@ -19,7 +19,9 @@ const (
 type proposal struct {
 	store.Proposal
 	votes  ballotVotes
-	rounds int
+	run    uint64 // of its ballots
+	rounds int    // begun
+	waits  int    // ends the timer of an older round
 	closed bool
 	// chosen is called once with the certificate; declined, when the transition had nothing to write.
 	chosen   func(store.Certificate)
@@ -40,6 +42,8 @@ func (c *Core) propose(p *proposal) {
 		old.closed = true
 	}
 	c.registers.proposals[p.Register] = p
+	c.run++
+	p.run = c.run
 	c.beginRound(p)
 }
 
@@ -58,14 +62,15 @@ func (c *Core) beginRound(p *proposal) {
 		return
 	}
 	p.rounds++
-	rounds := p.rounds
-	m := p.Begin(c.self, c.run)
+	p.waits++
+	waits := p.waits
+	m := p.Begin(c.self, p.run)
 	p.votes, p.toldNow, p.differ = ballotVotes{ballot: p.Ballot()}, nil, nil
 	for _, to := range p.Members {
 		c.sendPrepare(p, to, m)
 	}
 	c.after(roundTime, func() {
-		if p.rounds == rounds && !p.closed {
+		if p.waits == waits && !p.closed {
 			c.backOff(p)
 		}
 	})
@@ -82,11 +87,11 @@ func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 
 // backOff waits for a random time, so that one of several proposers gets through.
 func (c *Core) backOff(p *proposal) {
-	p.rounds++ // ends the round's timer
-	rounds := p.rounds
-	most := min(backoff<<min(p.rounds, 10), maxBackoff)
+	p.waits++
+	waits := p.waits
+	most := min(backoff<<min(p.rounds-1, 10), maxBackoff)
 	c.after(c.dice.between(most/4, most), func() {
-		if p.rounds == rounds {
+		if p.waits == waits {
 			c.beginRound(p)
 		}
 	})

@@ -359,6 +359,7 @@ func (c *Core) headProposal(env string, change store.Transition) *proposal {
 	record := c.heads.creations[env].record
 	p := &proposal{Proposal: store.Proposal{
 		Register: store.HeadRegister(env), Members: c.heads.creations[env].acceptors, Change: change,
+		After: c.heads.current[env].record.Certificate.Number(),
 	}}
 	p.told = func() Message { return &HeadTell{Creation: &record} }
 	return p

@@ -200,6 +200,15 @@ type Certificate struct {
 	Votes membership.Signed `cbor:"2,keyasint"`
 }
 
+// Number is that of the ballot in which the value was accepted; 0 for what is no certificate.
+func (c Certificate) Number() uint64 {
+	var vote Vote
+	if len(c.Votes.Body) == 0 || codec.Unmarshal(c.Votes.Body, &vote) != nil {
+		return 0
+	}
+	return vote.Ballot.Number
+}
+
 // Verify checks that a majority of members signed that the register accepted the value in this epoch, and returns the
 // members that did.
 func (c Certificate) Verify(register string, epoch uint64, members []membership.NodeID) ([]membership.NodeID, error) {

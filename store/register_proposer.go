@@ -32,6 +32,8 @@ type Proposal struct {
 	Epoch    uint64
 	Members  []membership.NodeID
 	Change   Transition
+	// After is a number that a majority is known to have promised; the first round is above it, and need not be lost to learn it.
+	After uint64
 
 	step     ProposalStep
 	ballot   Ballot
@@ -45,9 +47,9 @@ type Proposal struct {
 }
 
 // Begin starts a round with a ballot above all that were seen, and returns what to send to all members. run is the
-// proposer's random number since its start.
+// proposer's number for this proposal, which none of its others has: two values must never stand under one ballot.
 func (p *Proposal) Begin(self membership.NodeID, run uint64) Prepare {
-	number := max(p.ballot.Number, p.inTheWay()) + 1
+	number := max(p.ballot.Number, p.After, p.inTheWay()) + 1
 	p.ballot = Ballot{Number: number, Proposer: self, Run: run}
 	p.step, p.accepted, p.current, p.value = Preparing, Ballot{}, nil, nil
 	p.promises, p.votes = map[membership.NodeID]bool{}, map[membership.NodeID]bool{}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/fleet"
 	"shoal/internal/linear"
 )
 
@@ -20,7 +21,7 @@ var (
 func TestLinearizable(t *testing.T) {
 	w := newWorld(t)
 	w.mesh(5)
-	key, err := linear.OperatorKey(filepath.Join(w.Home, "operator.key"))
+	key, err := fleet.OperatorKey(filepath.Join(w.Home, "operator.key"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (f fault) String() string {
 }
 
 // schedule draws what goes wrong when. A node is not harmed twice at a time, and there is one cut at a time; most of the time a
-// majority is whole.
+// majority is whole. Where there is time, one cut lasts until what is pushed at the smaller side is staged.
 func schedule(dice *rand.Rand, nodes int, cuts bool, length time.Duration) []fault {
 	var all []fault
 	busy := make([]time.Duration, nodes) // until then
@@ -42,6 +42,11 @@ func schedule(dice *rand.Rand, nodes int, cuts bool, length time.Duration) []fau
 	kinds := []string{"kill", "pause"}
 	if cuts {
 		kinds = append(kinds, "cut", "cut")
+	}
+	staging := fault{kind: "cut", at: length / 2, lasts: stageTime + time.Second}
+	if cuts && length > 3*staging.lasts {
+		staging.nodes = dice.Perm(nodes)[:nodes/2]
+		all = append(all, staging)
 	}
 	span := func(low, high time.Duration) time.Duration { return low + time.Duration(dice.Int64N(int64(high-low))) }
 	for at := span(0, time.Second); at < length-2*time.Second; at += span(300*time.Millisecond, 1500*time.Millisecond) {
@@ -55,7 +60,7 @@ func schedule(dice *rand.Rand, nodes int, cuts bool, length time.Duration) []fau
 			f.lasts = span(500*time.Millisecond, 5*time.Second)
 		}
 		if f.kind == "cut" {
-			if at < cut {
+			if at < cut || len(staging.nodes) > 0 && at+f.lasts > staging.at && at < staging.at+staging.lasts {
 				continue
 			}
 			cut = at + f.lasts + 500*time.Millisecond

@@ -3,12 +3,9 @@ package linear
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -50,27 +47,6 @@ const (
 	settleTime = 90 * time.Second // for what is staged to be decided, and all to know
 	checkTime  = 2 * time.Minute
 )
-
-// OperatorKey reads the key that an operator signs with.
-func OperatorKey(file string) (ed25519.PrivateKey, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, errors.New(file + " is not a PEM file")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	private, ok := key.(ed25519.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("%s holds a %T", file, key)
-	}
-	return private, nil
-}
 
 // Run drives the nodes, heals them, and checks. An error tells the seed, the faults and the history of what is wrong.
 func Run(ctx context.Context, cfg Config) (Result, error) {

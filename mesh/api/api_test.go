@@ -71,8 +71,9 @@ func (n *fakeNode) AdoptChain(s []membership.Signed) error {
 func (n *fakeNode) Submit(context.Context, []membership.Signed) error {
 	return errors.New("not signed by an operator")
 }
-func (n *fakeNode) Leave()             { n.left = true }
-func (n *fakeNode) Store() store.Store { return n }
+func (n *fakeNode) Leave()              { n.left = true }
+func (n *fakeNode) Store() store.Store  { return n }
+func (n *fakeNode) Copied() store.Store { return n }
 
 func (n *fakeNode) Put(_ context.Context, objects [][]byte) error {
 	for _, o := range objects {

@@ -39,7 +39,10 @@ type Backend interface {
 	Submit(ctx context.Context, records []membership.Signed) error
 	// Leave begins the planned departure of this node.
 	Leave()
+	// Store takes objects in on this node: a push brings them to their owners itself.
 	Store() store.Store
+	// Copied takes objects in and answers when a write quorum of their owners has them on disk.
+	Copied() store.Store
 }
 
 // NewHandler serves b.
@@ -176,7 +179,11 @@ func (s server) putObjects(r *http.Request) (any, error) {
 			return nil, badInput("more than %d objects in one request", MaxBatch)
 		}
 	}
-	return struct{}{}, s.b.Store().Put(r.Context(), objects)
+	keep := s.b.Store()
+	if r.URL.Query().Get("copies") != "" {
+		keep = s.b.Copied()
+	}
+	return struct{}{}, keep.Put(r.Context(), objects)
 }
 
 func readObject(r io.Reader) ([]byte, error) {
