@@ -299,6 +299,15 @@ func (c *Core) send(to membership.NodeID, m Message) {
 	c.emit(Send{To: to, Message: m})
 }
 
+// question sends what does not say anything that a Save of this Step is about: own and others' disks may work at the same time.
+func (c *Core) question(to membership.NodeID, m Message) {
+	if to == c.self {
+		c.local = append(c.local, m)
+		return
+	}
+	c.emit(Send{To: to, Message: m, Early: true})
+}
+
 func (c *Core) after(d time.Duration, run func()) { c.timers.add(c.now.Add(d), run) }
 
 // every runs again and again, with jitter so that nodes do not act in step.

@@ -227,7 +227,7 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 	c.heads.current[record.Env] = h
 	c.learnChosen(record)
 	c.people.changes++
-	c.save(keyHead+record.Env, record)
+	c.saveLate(keyHead+record.Env, record)
 	c.keep(h.value.Revision)
 	c.headMoved(record.Env)
 	c.follow()

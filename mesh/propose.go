@@ -82,7 +82,7 @@ func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 	if p.elsewhere != nil {
 		out.Members = p.Members
 	}
-	c.send(to, out)
+	c.question(to, out)
 }
 
 // backOff waits for a random time, so that one of several proposers gets through.
@@ -124,7 +124,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	case store.Accepting:
 		a := p.Accept()
 		for _, to := range p.Members {
-			c.send(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value})
+			c.question(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value})
 		}
 	case store.Declined:
 		c.cancelProposal(p)

@@ -36,13 +36,18 @@ func Loaded(key string) bool {
 }
 
 // save emits a Save of an encoded record.
-func (c *Core) save(key string, record any) {
+func (c *Core) save(key string, record any) { c.saveAs(key, record, false) }
+
+// saveLate is for what others know too.
+func (c *Core) saveLate(key string, record any) { c.saveAs(key, record, true) }
+
+func (c *Core) saveAs(key string, record any, late bool) {
 	data, err := codec.Marshal(record)
 	if err != nil {
 		c.note("cannot encode a record", "", "", err) // a bug: all our records have a form
 		return
 	}
-	c.emit(Save{Key: key, Value: data})
+	c.emit(Save{Key: key, Value: data, Late: late})
 }
 
 // load takes the saved records in. A record that does not decode stops the node: what it promised is not known any more.

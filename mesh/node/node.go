@@ -110,21 +110,24 @@ type Node struct {
 	self    membership.NodeID
 	objects *store.Objects
 
-	asks    chan ask
-	done    chan any // of work that actions began: a mesh.Event or a mesh.Answer
-	replies map[uint64]chan mesh.Answer
-	asked   uint64
-	shown   atomic.Pointer[snapshot]
-	changed chan struct{} // the snapshot changed; holds one
-	leaving chan struct{}
-	leave   sync.Once
-	stopped chan struct{}
-	halted  error // the disk refused a Save: the Core is not stepped any more
-	serving atomic.Int32
-	reading chan struct{} // a place for each that reads objects for others
-	work    sync.WaitGroup
-	enforce *enforcing
-	touch   touch
+	asks      chan ask
+	done      chan any // of work that actions began: a mesh.Event or a mesh.Answer
+	replies   map[uint64]chan mesh.Answer
+	asked     uint64
+	shown     atomic.Pointer[snapshot]
+	changed   chan struct{} // the snapshot changed; holds one
+	leaving   chan struct{}
+	leave     sync.Once
+	stopped   chan struct{}
+	turn      turn
+	late      []store.Change // Saves that may wait for the next
+	lateSince time.Time
+	halted    error // the disk refused a Save: the Core is not stepped any more
+	serving   atomic.Int32
+	reading   chan struct{} // a place for each that reads objects for others
+	work      sync.WaitGroup
+	enforce   *enforcing
+	touch     touch
 }
 
 // ask is an event that is to be answered: by the Core under its id, or, when told is set, as soon as the Core knows.
@@ -221,7 +224,9 @@ func (n *Node) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	frames, events := n.incoming()
-	n.step(ctx, mesh.Start{})
+	n.step(mesh.Start{})
+	n.endTurn(ctx)
+	defer n.saveLate()
 	for {
 		n.setTimer(timer)
 		select {
@@ -230,23 +235,44 @@ func (n *Node) loop(ctx context.Context) {
 		case <-n.leaving:
 			return
 		case a := <-n.asks:
-			n.ask(ctx, a)
+			n.ask(a)
 		case what := <-n.done:
-			n.finished(ctx, what)
+			n.finished(what)
 		case f, ok := <-frames:
 			if !ok {
 				frames = nil
 				continue
 			}
-			n.frame(ctx, f)
+			n.frame(f)
 		case ev, ok := <-events:
 			if !ok {
 				events = nil
 				continue
 			}
-			n.step(ctx, mesh.Gossiped{Event: ev})
+			n.step(mesh.Gossiped{Event: ev})
 		case <-timer.C:
-			n.step(ctx, mesh.Tick{})
+			n.step(mesh.Tick{})
+		}
+		n.more(frames)
+		n.endTurn(ctx)
+	}
+}
+
+// more takes what has come meanwhile into the turn: one sync serves all.
+func (n *Node) more(frames <-chan mesh.Frame) {
+	for range maxTurn - 1 {
+		select {
+		case a := <-n.asks:
+			n.ask(a)
+		case what := <-n.done:
+			n.finished(what)
+		case f, ok := <-frames:
+			if !ok {
+				return // the loop finds out
+			}
+			n.frame(f)
+		default:
+			return
 		}
 	}
 }
@@ -265,22 +291,26 @@ func (n *Node) incoming() (<-chan mesh.Frame, <-chan membership.Event) {
 
 func (n *Node) setTimer(timer *time.Timer) {
 	next := n.core.Next()
-	if next.IsZero() || n.halted != nil {
+	if next.IsZero() && len(n.late) == 0 || n.halted != nil {
 		timer.Reset(time.Hour)
 		return
 	}
-	timer.Reset(max(0, time.Until(next)))
+	wait := time.Until(next)
+	if len(n.late) > 0 {
+		wait = min(wait, time.Until(n.lateSince.Add(lateTime)))
+	}
+	timer.Reset(max(0, wait))
 }
 
 // frame hands a message to the Core. What does not decode is dropped: a newer version may have sent it.
-func (n *Node) frame(ctx context.Context, f mesh.Frame) {
+func (n *Node) frame(f mesh.Frame) {
 	m, err := mesh.Decode(f.Data)
 	if err != nil {
 		n.log.Debug("dropped a frame", "from", f.From, "error", err)
 		return
 	}
 	n.touch.heard(time.Now())
-	n.step(ctx, mesh.Received{From: f.From, Message: m})
+	n.step(mesh.Received{From: f.From, Message: m})
 }
 
 // farewell tells the others, and keeps reading meanwhile: a channel that is full would stop the gossip that is to say it.
@@ -315,7 +345,7 @@ func (n *Node) farewell() {
 }
 
 // ask gives an event to the Core and remembers who waits for its answer.
-func (n *Node) ask(ctx context.Context, a ask) {
+func (n *Node) ask(a ask) {
 	if n.halted != nil {
 		a.reply <- mesh.Answer{Err: fmt.Errorf("%w: %w", ErrStopped, n.halted)}
 		return
@@ -324,19 +354,19 @@ func (n *Node) ask(ctx context.Context, a ask) {
 	if !a.told {
 		n.replies[n.asked] = a.reply
 	}
-	n.step(ctx, a.event(n.asked))
+	n.step(a.event(n.asked))
 	if a.told {
-		a.reply <- mesh.Answer{Err: n.halted}
+		n.turn.told = append(n.turn.told, a.reply)
 	}
 }
 
 // finished takes what some work has come to.
-func (n *Node) finished(ctx context.Context, what any) {
+func (n *Node) finished(what any) {
 	switch what := what.(type) {
 	case mesh.Answer:
 		n.answer(what)
 	case mesh.Event:
-		n.step(ctx, what)
+		n.step(what)
 	}
 }
 
