@@ -51,7 +51,7 @@ type real struct {
 	end       func(leave bool)
 }
 
-func startReal(t *testing.T, name, dir, bind string, roster *membership.Roster, join ...string) *real {
+func startReal(t testing.TB, name, dir, bind string, roster *membership.Roster, join ...string) *real {
 	t.Helper()
 	kv := openBadger(t, dir)
 	reads := &reader{}
