@@ -10,8 +10,9 @@ import (
 
 // Times of a proposal.
 const (
-	roundTime  = time.Second           // until a round without a majority is given up
-	backoff    = 20 * time.Millisecond // at most, after the first round that was lost; doubled up to maxBackoff
+	roundLow   = 300 * time.Millisecond // until a round without a majority is given up
+	roundHigh  = 3 * time.Second        // the same, of the later ones: the acceptors may be slow, or far
+	backoff    = 20 * time.Millisecond  // at most, after the first round that was lost; doubled up to maxBackoff
 	maxBackoff = 2 * time.Second
 )
 
@@ -21,6 +22,7 @@ type proposal struct {
 	votes  ballotVotes
 	run    uint64 // of its ballots
 	rounds int    // begun
+	lost   int    // of them: to another proposer
 	waits  int    // ends the timer of an older round
 	closed bool
 	// chosen is called once with the certificate; declined, when the transition had nothing to write.
@@ -69,9 +71,9 @@ func (c *Core) beginRound(p *proposal) {
 	for _, to := range p.Members {
 		c.sendPrepare(p, to, m)
 	}
-	c.after(roundTime, func() {
+	c.after(min(roundLow<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
 		if p.waits == waits && !p.closed {
-			c.backOff(p)
+			c.beginRound(p) // who does not answer is not in anybody's way
 		}
 	})
 }
@@ -88,8 +90,9 @@ func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 // backOff waits for a random time, so that one of several proposers gets through.
 func (c *Core) backOff(p *proposal) {
 	p.waits++
+	p.lost++
 	waits := p.waits
-	most := min(backoff<<min(p.rounds-1, 10), maxBackoff)
+	most := min(backoff<<min(p.lost-1, 10), maxBackoff)
 	c.after(c.dice.between(most/4, most), func() {
 		if p.waits == waits {
 			c.beginRound(p)
@@ -106,7 +109,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		return
 	}
 	switch {
-	case m.Refused == store.RefusedUnknown && p.told != nil && !slices.Contains(p.toldNow, from):
+	case (m.Refused == store.RefusedUnknown || m.Refused == store.RefusedEpoch) && p.told != nil && !slices.Contains(p.toldNow, from):
 		p.toldNow = append(p.toldNow, from)
 		c.send(from, p.told())
 		c.sendPrepare(p, from, p.Prepare())
@@ -117,6 +120,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	}
 	if !p.Promised(from, store.Promise{
 		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Accepted: m.Accepted, Value: m.Value,
+		Next: m.Next, Starts: m.Starts,
 	}) {
 		return
 	}
@@ -124,7 +128,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	case store.Accepting:
 		a := p.Accept()
 		for _, to := range p.Members {
-			c.question(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value})
+			c.question(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value, Next: a.Next})
 		}
 	case store.Declined:
 		c.cancelProposal(p)
@@ -154,10 +158,12 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 	if p == nil || m.Ballot != p.Ballot() || !slices.Contains(p.Members, from) || p.Step() != store.Accepting {
 		return
 	}
-	if m.Refused == "" && !p.votes.add(from, p.Value(), p.Register, p.Epoch, m.Vote) {
+	if m.Refused == "" && !p.votes.add(from, p.Accept(), m.Vote) {
 		return
 	}
-	if !p.Accepted(from, store.Accepted{Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised}) {
+	if !p.Accepted(from, store.Accepted{
+		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Starts: m.Starts,
+	}) {
 		return
 	}
 	if p.Step() == store.Lost {
@@ -165,5 +171,8 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 		return
 	}
 	c.cancelProposal(p)
+	p.votes.record.Signatures = slices.DeleteFunc(p.votes.record.Signatures, func(s membership.Signature) bool {
+		return !p.Voted(membership.IDOf(s.Key))
+	})
 	p.chosen(store.Certificate{Value: p.Value(), Votes: p.votes.record})
 }

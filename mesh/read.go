@@ -48,20 +48,36 @@ func (c *Core) askHead(ev AskHead) {
 
 // readHead begins a round for all that wait, when the register is free. It returns whether it has.
 func (c *Core) readHead(env string) bool {
+	if r := c.reads.serving[env]; r != nil && r.proposal.closed { // the acceptors changed under it
+		c.askAgainFor(env, r)
+	}
 	if len(c.reads.waiting[env]) == 0 || c.registers.proposals[store.HeadRegister(env)] != nil {
 		return false
 	}
 	r := &reading{asks: c.reads.waiting[env]}
 	delete(c.reads.waiting, env)
 	r.proposal = c.headProposal(env, func(current []byte) []byte { return current })
-	r.proposal.chosen = func(cert store.Certificate) { c.headRead(env, r, cert) }
+	r.proposal.chosen = func(cert store.Certificate) {
+		if c.sealChosen(env, cert) { // what the next acceptors say is what counts
+			c.askAgainFor(env, r)
+			c.nextProposal(env)
+			return
+		}
+		c.headRead(env, r, cert)
+	}
 	r.proposal.declined = func([]byte) { c.answerRead(env, r, store.Head{Env: env}, nil) }
 	c.reads.serving[env], c.reads.last[env] = r, true
 	c.propose(r.proposal)
 	return true
 }
 
+func (c *Core) askAgainFor(env string, r *reading) {
+	delete(c.reads.serving, env)
+	c.reads.waiting[env] = append(r.asks, c.reads.waiting[env]...)
+}
+
 func (c *Core) headRead(env string, r *reading, cert store.Certificate) {
+	delete(c.reads.serving, env)
 	err := c.learnHead(store.HeadRecord{Env: env, Certificate: cert})
 	var value store.HeadValue
 	if err == nil {
