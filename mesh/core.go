@@ -294,6 +294,7 @@ func (c *Core) start() {
 	c.startLogs()
 	c.startHeads()
 	c.startPushes()
+	c.storeSoon()
 	c.startConfigurations()
 }
 

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"shoal/membership"
@@ -66,16 +67,49 @@ func (c *Core) beginRound(p *proposal) {
 	p.rounds++
 	p.waits++
 	waits := p.waits
-	m := p.Begin(c.self, p.run)
-	p.votes, p.toldNow, p.differ = ballotVotes{ballot: p.Ballot()}, nil, nil
-	for _, to := range p.Members {
-		c.sendPrepare(p, to, m)
+	p.toldNow, p.differ = nil, nil
+	if p.rounds > 1 || !c.resumeRound(p) {
+		m := p.Begin(c.self, p.run)
+		p.votes = ballotVotes{ballot: p.Ballot()}
+		for _, to := range p.Members {
+			c.sendPrepare(p, to, m)
+		}
 	}
 	c.after(min(roundLow<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
 		if p.waits == waits && !p.closed {
 			c.beginRound(p) // who does not answer is not in anybody's way
 		}
 	})
+}
+
+// resumeRound leaves out the first half of a round when it was promised along with the value that is there.
+func (c *Core) resumeRound(p *proposal) bool {
+	l, ok := c.registers.leases[p.Register]
+	delete(c.registers.leases, p.Register)
+	env, isHead := strings.CutPrefix(p.Register, store.HeadRegister(""))
+	if !ok || !isHead || !l.Holds(c.heads.current[env].record.Certificate.Value) {
+		return false
+	}
+	if _, ok = p.Resume(l); !ok {
+		return false
+	}
+	p.votes = ballotVotes{ballot: p.Ballot()}
+	c.sendAccepts(p)
+	return true
+}
+
+// sendAccepts begins the second half of a round. Who knows of it is asked to promise the next ballot too.
+func (c *Core) sendAccepts(p *proposal) {
+	c.run++
+	p.Then = store.Ballot{Number: p.Ballot().Number + 1, Proposer: c.self, Run: c.run}
+	a := p.Accept()
+	for _, to := range p.Members {
+		m := &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value, Next: a.Next}
+		if isHead(p.Register) && len(a.Next) == 0 && (to == c.self || len(c.fence.known[to]) > 0) {
+			m.Then = &a.Then
+		}
+		c.question(to, m)
+	}
 }
 
 // sendPrepare asks one acceptor. Those of a directory are told who the electorate is.
@@ -126,10 +160,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	}
 	switch p.Step() {
 	case store.Accepting:
-		a := p.Accept()
-		for _, to := range p.Members {
-			c.question(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value, Next: a.Next})
-		}
+		c.sendAccepts(p)
 	case store.Declined:
 		c.cancelProposal(p)
 		p.declined(p.Current())
@@ -158,7 +189,7 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 	if p == nil || m.Ballot != p.Ballot() || !slices.Contains(p.Members, from) || p.Step() != store.Accepting {
 		return
 	}
-	if m.Refused == "" && !p.votes.add(from, p.Accept(), m.Vote) {
+	if m.Refused == "" && !p.votes.add(from, p.Accept(), m.Vote, from == c.self) {
 		return
 	}
 	if !p.Accepted(from, store.Accepted{
@@ -171,6 +202,9 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 		return
 	}
 	c.cancelProposal(p)
+	if l, ok := p.Lease(); ok {
+		c.registers.leases[p.Register] = l
+	}
 	p.votes.record.Signatures = slices.DeleteFunc(p.votes.record.Signatures, func(s membership.Signature) bool {
 		return !p.Voted(membership.IDOf(s.Key))
 	})

@@ -78,12 +78,11 @@ func (c *Core) askAgainFor(env string, r *reading) {
 
 func (c *Core) headRead(env string, r *reading, cert store.Certificate) {
 	delete(c.reads.serving, env)
-	err := c.learnHead(store.HeadRecord{Env: env, Certificate: cert})
-	var value store.HeadValue
+	own, err := c.ownHead(env, cert)
 	if err == nil {
-		value, _, err = store.OpenHeadValue(env, cert.Value, c.publishers())
+		err = c.takeHead(own)
 	}
-	c.answerRead(env, r, value.Head(env), err)
+	c.answerRead(env, r, own.value.Head(env), err)
 }
 
 func (c *Core) answerRead(env string, r *reading, h store.Head, err error) {

@@ -27,6 +27,7 @@ const (
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
 	keyApplied  = SavePrefix + "applied/"  // env -> appliedHead
 	keyStaged   = SavePrefix + "staged/"   // revision hash -> stagedPush
+	keyRevision = SavePrefix + "revision/" // hash -> the revision's object, until it is kept as one
 	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw
 	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; never loaded into a Core
 )
@@ -148,6 +149,12 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		return err
 	case keyStaged:
 		return c.loadStaged(name, value)
+	case keyRevision:
+		if store.HashOf(value).String() != name {
+			return store.ErrCorrupt
+		}
+		c.objects.soon.load(value)
+		return nil
 	case keyLog:
 		return c.loadLog(value)
 	}

@@ -179,10 +179,7 @@ func (h *headLoad) advance(ctx context.Context, what string, client, envs int) (
 }
 
 func (h *headLoad) push(ctx context.Context, client int, object []byte) (mesh.PushResult, error) {
-	if err := h.clients[client].Put(ctx, [][]byte{object}); err != nil {
-		return mesh.PushResult{}, err
-	}
-	return h.clients[client].Push(ctx, api.PushRequest{Revision: store.HashOf(object)})
+	return h.clients[client].Push(ctx, api.PushRequest{Revision: store.HashOf(object), Object: object})
 }
 
 func (h *headLoad) put(ctx context.Context, client, batch int) error {

@@ -29,10 +29,13 @@ func BenchmarkHeads(b *testing.B) {
 		object, objects := meshtest.SignRevision(keyOf("operator"), store.Revision{
 			Env: env, Version: head.Version + 1, Parent: head.Revision, Kind: store.KindPush,
 		}, map[string]string{"site.yaml": "targets: []\n"})
-		err := n.Intake().Put(context.Background(), objects)
+		var err error
+		if head.Version == 0 {
+			err = n.Intake().Put(context.Background(), objects)
+		}
 		if err == nil {
 			var res any
-			if r, e := n.Push(context.Background(), store.HashOf(object)); e != nil || r.Status != store.Committed {
+			if r, e := n.Push(context.Background(), store.HashOf(object), object); e != nil || r.Status != store.Committed {
 				err, res = e, r
 				b.Errorf("%s: %v %+v", env, err, res)
 			}

@@ -126,7 +126,7 @@ func TestFiveNodesOverTheRealNetwork(t *testing.T) {
 		if err := at.Intake().Put(t.Context(), objects); err != nil {
 			t.Fatal(err)
 		}
-		got, err := at.Push(t.Context(), store.HashOf(object))
+		got, err := at.Push(t.Context(), store.HashOf(object), nil)
 		if err != nil || got.Status != store.Committed {
 			t.Fatalf("push %d: %+v, %v", version, got, err)
 		}

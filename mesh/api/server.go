@@ -32,7 +32,8 @@ type Backend interface {
 	// ConfirmedHead is what an environment is at now, as a majority of its acceptors has it; Store().Head is what this node knows.
 	ConfirmedHead(ctx context.Context, env string) (store.Head, error)
 	Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error)
-	Push(ctx context.Context, revision store.Hash) (mesh.PushResult, error)
+	// Push makes a revision the head of its environment; object may be nil when it was put before.
+	Push(ctx context.Context, revision store.Hash, object []byte) (mesh.PushResult, error)
 	// AdoptChain gives a node without a mesh its operators; a node that has a chain ignores it.
 	AdoptChain(statements []membership.Signed) error
 	// Submit adds signed membership records, such as an eviction.
@@ -150,7 +151,10 @@ func (s server) push(r *http.Request) (any, error) {
 			return nil, &Error{Refused, err.Error()}
 		}
 	}
-	return s.b.Push(r.Context(), in.Revision)
+	if len(in.Object) > 0 && store.HashOf(in.Object) != in.Revision {
+		return nil, badInput("push: the object is not that of revision %s", in.Revision.Short())
+	}
+	return s.b.Push(r.Context(), in.Revision, in.Object)
 }
 
 func (s server) records(r *http.Request) (any, error) {
