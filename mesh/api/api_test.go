@@ -63,7 +63,9 @@ func (n *fakeNode) Missing(_ context.Context, hashes []store.Hash) ([]store.Hash
 	}
 	return missing, nil
 }
-func (n *fakeNode) Push(_ context.Context, h store.Hash, _ []byte) (mesh.PushResult, error) { return n.pushed(h) }
+func (n *fakeNode) Push(_ context.Context, h store.Hash, _ []byte) (mesh.PushResult, error) {
+	return n.pushed(h)
+}
 func (n *fakeNode) AdoptChain(s []membership.Signed) error {
 	n.adopted += len(s)
 	return nil

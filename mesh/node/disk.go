@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"shoal/mesh"
 	"shoal/store"
@@ -55,51 +54,4 @@ func scan(ctx context.Context, kv store.KV, prefix []byte, keysOnly bool, each f
 		}
 		after = page[len(page)-1].Key
 	}
-}
-
-// Late Saves wait for others to go with, for a while.
-const (
-	lateTime = 50 * time.Millisecond
-	maxLate  = 256
-)
-
-// save makes the Saves among actions durable. They come before all else that the actions say: a promise that was made must
-// not be forgotten, nor news spread that a restart would take back. If all are late, they wait for the next write.
-func (n *Node) save(actions []mesh.Action) error {
-	due := len(n.late) > 0 && time.Since(n.lateSince) >= lateTime
-	for _, a := range actions {
-		s, ok := a.(mesh.Save)
-		if !ok {
-			continue
-		}
-		if len(n.late) == 0 {
-			n.lateSince = time.Now()
-		}
-		n.late = append(n.late, store.Change{Key: store.MetaKey(s.Key), Value: s.Value})
-		due = due || !s.Late || len(n.late) >= maxLate
-	}
-	if !due {
-		return nil
-	}
-	return n.saveLate()
-}
-
-// saveLate writes what waits, in as few batches as it fits in.
-func (n *Node) saveLate() error {
-	all := n.late
-	n.late = nil
-	for from := 0; from < len(all); {
-		to, size := from, 0
-		for to < len(all) && to-from < store.MaxChanges {
-			if size += len(all[to].Key) + len(all[to].Value); to > from && size > store.MaxBatch {
-				break
-			}
-			to++
-		}
-		if err := n.ports.KV.Write(context.Background(), all[from:to]); err != nil {
-			return err
-		}
-		from = to
-	}
-	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"shoal/membership"
 	"shoal/mesh"
@@ -22,82 +21,10 @@ const (
 	readAhead  = 1 << 20
 )
 
-// maxTurn bounds the events whose Saves share a write.
-const maxTurn = 64
-
-// turn is what the Core said to some events, of which nothing is done yet.
-type turn struct {
-	actions []mesh.Action
-	starts  bool
-	told    []chan mesh.Answer // to be answered when all is durable
-}
-
-// step gives the Core an event; endTurn does what it says.
-func (n *Node) step(ev mesh.Event) {
-	if n.halted != nil {
-		return
-	}
-	if _, starts := ev.(mesh.Start); starts {
-		n.turn.starts = true
-	}
-	n.turn.actions = append(n.turn.actions, n.core.Step(time.Now(), ev)...)
-}
-
-// endTurn does what the Core said: first what is to be kept, in one durable write for all the events of the turn, then the
-// rest. Questions go out before, so that disks work side by side. When nothing can be kept any more, nothing may be said any
-// more either: the node stops taking part, and goes on enforcing.
-func (n *Node) endTurn(ctx context.Context) {
-	t := n.turn
-	n.turn = turn{}
-	if n.halted == nil {
-		for _, a := range t.actions {
-			if s, ok := a.(mesh.Send); ok && s.Early {
-				n.send(s.To, s.Message)
-			}
-		}
-		if err := n.save(t.actions); err != nil {
-			n.halt(err)
-			n.enforceAll(ctx, t)
-		} else {
-			n.publish() // whoever is answered may look at once
-			for _, a := range t.actions {
-				n.do(ctx, a)
-			}
-		}
-	}
-	for _, reply := range t.told {
-		reply <- mesh.Answer{Err: n.halted}
-	}
-}
-
-// enforceAll lets a node that starts with a disk that takes nothing enforce what an earlier start kept. What is new is not
-// enforced: after a restart it would be forgotten, and the node go back.
-func (n *Node) enforceAll(ctx context.Context, t turn) {
-	if !t.starts {
-		return
-	}
-	for _, a := range t.actions {
-		if a, ok := a.(mesh.Converge); ok {
-			n.do(ctx, a)
-		}
-	}
-}
-
-func (n *Node) halt(err error) {
-	n.halted = fmt.Errorf("the disk refused a write: %w", err)
-	n.log.Error("leaving the mesh, and enforcing what is here", "error", n.halted)
-	for id, reply := range n.replies {
-		reply <- mesh.Answer{ID: id, Err: n.halted}
-		delete(n.replies, id)
-	}
-}
-
 func (n *Node) do(ctx context.Context, a mesh.Action) {
 	switch a := a.(type) {
 	case mesh.Send:
-		if !a.Early {
-			n.send(a.To, a.Message)
-		}
+		n.send(a.To, a.Message)
 	case mesh.SendObjects:
 		n.serve(ctx, func() { n.sendObjects(ctx, a) })
 	case mesh.SendReport:

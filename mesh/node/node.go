@@ -110,24 +110,22 @@ type Node struct {
 	self    membership.NodeID
 	objects *store.Objects
 
-	asks      chan ask
-	done      chan any // of work that actions began: a mesh.Event or a mesh.Answer
-	replies   map[uint64]chan mesh.Answer
-	asked     uint64
-	shown     atomic.Pointer[snapshot]
-	changed   chan struct{} // the snapshot changed; holds one
-	leaving   chan struct{}
-	leave     sync.Once
-	stopped   chan struct{}
-	turn      turn
-	late      []store.Change // Saves that may wait for the next
-	lateSince time.Time
-	halted    error // the disk refused a Save: the Core is not stepped any more
-	serving   atomic.Int32
-	reading   chan struct{} // a place for each that reads objects for others
-	work      sync.WaitGroup
-	enforce   *enforcing
-	touch     touch
+	asks    chan ask
+	done    chan any // of work that actions began: a mesh.Event or a mesh.Answer
+	replies map[uint64]chan mesh.Answer
+	asked   uint64
+	shown   atomic.Pointer[snapshot]
+	changed chan struct{} // the snapshot changed; holds one
+	leaving chan struct{}
+	leave   sync.Once
+	stopped chan struct{}
+	turns   turns
+	halted  error // the disk refused a Save: the Core is not stepped any more
+	serving atomic.Int32
+	reading chan struct{} // a place for each that reads objects for others
+	work    sync.WaitGroup
+	enforce *enforcing
+	touch   touch
 }
 
 // ask is an event that is to be answered: by the Core under its id, or, when told is set, as soon as the Core knows.
@@ -224,12 +222,24 @@ func (n *Node) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	frames, events := n.incoming()
-	n.step(mesh.Start{})
-	n.endTurn(ctx)
-	defer n.saveLate()
+	defer n.settleTurns()
+	n.step(mesh.Start{}, nil)
+	n.turn(ctx)
 	for {
 		n.setTimer(timer)
+		if len(n.turns.said) >= maxSaid && n.turns.written != nil { // the disk first
+			select {
+			case err := <-n.turns.written:
+				n.afterWrite(ctx, err)
+				n.turn(ctx)
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
 		select {
+		case err := <-n.turns.written:
+			n.afterWrite(ctx, err)
 		case <-ctx.Done():
 			return
 		case <-n.leaving:
@@ -249,16 +259,16 @@ func (n *Node) loop(ctx context.Context) {
 				events = nil
 				continue
 			}
-			n.step(mesh.Gossiped{Event: ev})
+			n.step(mesh.Gossiped{Event: ev}, nil)
 		case <-timer.C:
-			n.step(mesh.Tick{})
+			n.step(mesh.Tick{}, nil)
 		}
 		n.more(frames)
-		n.endTurn(ctx)
+		n.turn(ctx)
 	}
 }
 
-// more takes what has come meanwhile into the turn: one sync serves all.
+// more takes what has come meanwhile: one write serves all.
 func (n *Node) more(frames <-chan mesh.Frame) {
 	for range maxTurn - 1 {
 		select {
@@ -291,13 +301,17 @@ func (n *Node) incoming() (<-chan mesh.Frame, <-chan membership.Event) {
 
 func (n *Node) setTimer(timer *time.Timer) {
 	next := n.core.Next()
-	if next.IsZero() && len(n.late) == 0 || n.halted != nil {
+	waits := len(n.turns.late) > 0 && n.turns.written == nil
+	if next.IsZero() && !waits || n.halted != nil {
 		timer.Reset(time.Hour)
 		return
 	}
-	wait := time.Until(next)
-	if len(n.late) > 0 {
-		wait = min(wait, time.Until(n.lateSince.Add(lateTime)))
+	wait := time.Hour
+	if !next.IsZero() {
+		wait = time.Until(next)
+	}
+	if waits {
+		wait = min(wait, time.Until(n.turns.since.Add(lateTime)))
 	}
 	timer.Reset(max(0, wait))
 }
@@ -310,7 +324,7 @@ func (n *Node) frame(f mesh.Frame) {
 		return
 	}
 	n.touch.heard(time.Now())
-	n.step(mesh.Received{From: f.From, Message: m})
+	n.step(mesh.Received{From: f.From, Message: m}, nil)
 }
 
 // farewell tells the others, and keeps reading meanwhile: a channel that is full would stop the gossip that is to say it.
@@ -354,10 +368,11 @@ func (n *Node) ask(a ask) {
 	if !a.told {
 		n.replies[n.asked] = a.reply
 	}
-	n.step(a.event(n.asked))
+	var told chan mesh.Answer
 	if a.told {
-		n.turn.told = append(n.turn.told, a.reply)
+		told = a.reply
 	}
+	n.step(a.event(n.asked), told)
 }
 
 // finished takes what some work has come to.
@@ -366,7 +381,7 @@ func (n *Node) finished(what any) {
 	case mesh.Answer:
 		n.answer(what)
 	case mesh.Event:
-		n.step(what)
+		n.step(what, nil)
 	}
 }
 
