@@ -25,6 +25,12 @@ type Ledger interface {
 	Store(data []byte) error
 }
 
+// Stamped is a Ledger that can tell, without reading all of it, whether it is the one that was stored last.
+type Stamped interface {
+	// Stamp differs after each Store that changes the ledger, whoever stores; empty: there is none yet.
+	Stamp() (string, error)
+}
+
 // Vault keeps old contents by their hash, for as long as journal or ledger name them.
 type Vault interface {
 	Put(hash string, data []byte) error

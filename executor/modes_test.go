@@ -54,6 +54,7 @@ func (m *memory) Records() ([][]byte, error)                { return m.journal, 
 func (m *memory) Clear() error                              { m.journal, m.synced = nil, 0; return nil }
 func (m *memory) Load() ([]byte, error)                     { return m.ledger, nil }
 func (m *memory) Store(data []byte) error                   { m.ledger = data; return nil }
+func (m *memory) Stamp() (string, error)                    { return string(m.ledger), nil }
 func (m *memory) Sync() error                               { return nil }
 func (m *memory) Lock(context.Context) (func(), error)      { return func() {}, nil }
 func (m *memory) powerCut()                                 { m.journal = m.journal[:m.synced] }

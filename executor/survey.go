@@ -27,6 +27,7 @@ type provision struct {
 
 // ask asks every part what it would change.
 func (r *run) survey(ctx context.Context) {
+	r.graph = newGraph(r.plan)
 	err := r.openExtensions(ctx)
 	if err == nil {
 		err = r.buildTasks()
@@ -36,7 +37,7 @@ func (r *run) survey(ctx context.Context) {
 		return
 	}
 	finish := r.askFiles(ctx)
-	led, err := r.e.loadLedger()
+	led, err := r.ledger()
 	finish()
 	if err != nil {
 		r.failure.err, r.tasks = err, nil
@@ -62,6 +63,14 @@ func (r *run) survey(ctx context.Context) {
 		r.surveyRemoval(ctx, rm)
 	}
 	r.remember()
+}
+
+// ledger is that of the last run where that is known to be the one on the disk.
+func (r *run) ledger() (*ledger, error) {
+	if r.part != nil {
+		return r.e.settled.ledger, nil
+	}
+	return r.e.loadLedger()
 }
 
 // backTo returns the earliest invocation that i supersedes and that is needed after all, because something between the two has

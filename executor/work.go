@@ -209,6 +209,7 @@ func (r *run) save(ctx context.Context, t *task, u Undo) (*saved, error) {
 func (r *run) keep(s *saved, u Undo) error {
 	for hash, data := range u.Contents {
 		s.Blobs = append(s.Blobs, hash)
+		r.vaulted.Store(true)
 		if err := r.e.Vault.Put(hash, data); err != nil {
 			return fmt.Errorf("keep old contents: %w", err)
 		}

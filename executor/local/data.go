@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -161,6 +162,27 @@ func (d *Data) Load() ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", d.path(datafile.Ledger), err)
 	}
 	return ledger, nil
+}
+
+// Stamp tells one stored ledger from another by its file and the head of its frame: its length and its checksum.
+func (d *Data) Stamp() (string, error) {
+	f, err := os.Open(d.path(datafile.Ledger))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	var head [datafile.FrameHead]byte
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", err
+	}
+	if _, err := io.ReadFull(f, head[:]); err != nil {
+		return "", err
+	}
+	return fmt.Sprint(st.Dev, st.Ino, st.Size, st.Ctim.Nano(), head), nil
 }
 
 // Store replaces the ledger in one step.

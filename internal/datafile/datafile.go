@@ -22,7 +22,8 @@ const (
 // A frame is length, CRC-32C and payload. One that is short or wrong ends a journal: a crash cut it off before its append
 // returned, so nothing was done on its strength.
 const (
-	frameHead = 8
+	// FrameHead is how many bytes stand before the payload.
+	FrameHead = 8
 	// MaxFrame is the most bytes of one payload.
 	MaxFrame = 64 << 20
 )
@@ -38,18 +39,18 @@ func AppendFrame(buf, payload []byte) []byte {
 
 // Frames returns the payloads of data, and how many bytes of it they take.
 func Frames(data []byte) (frames [][]byte, valid int) {
-	for len(data)-valid >= frameHead {
+	for len(data)-valid >= FrameHead {
 		head := data[valid:]
 		n := binary.LittleEndian.Uint32(head)
-		if n > MaxFrame || int(n) > len(head)-frameHead || n == 0 {
+		if n > MaxFrame || int(n) > len(head)-FrameHead || n == 0 {
 			break
 		}
-		payload := head[frameHead : frameHead+int(n)]
+		payload := head[FrameHead : FrameHead+int(n)]
 		if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
 			break
 		}
 		frames = append(frames, payload)
-		valid += frameHead + int(n)
+		valid += FrameHead + int(n)
 	}
 	return frames, valid
 }

@@ -99,7 +99,7 @@ func (s state) Function() states.Function {
 	f := states.Function{
 		Module: "service", Name: s.name, Doc: s.doc,
 		Params: []states.Param{nameParam}, Outputs: unitOutputs, Reaction: s.reaction, Example: examples[s.name],
-		CheckDoc: "Asks the service manager for the unit.", UndoDoc: undoDoc, Validate: validate,
+		CheckDoc: "Asks the service manager for the unit.", UndoDoc: undoDoc, Validate: validate, Isolated: true,
 	}
 	if s.canEnable {
 		f.Params = append(f.Params, enabledParam)
