@@ -318,3 +318,30 @@ type yes struct{}
 func (yes) Resolve(states.Deferred, map[states.OutputRef]any) (any, []byte, error) {
 	return true, nil, nil
 }
+
+// TestRunHoldsThoughTheClearWasLost: a run that wrote no ledger, since that stays as it was, is not taken back when the power
+// goes after it and takes the emptying of the journal along.
+func TestRunHoldsThoughTheClearWasLost(t *testing.T) {
+	m, e, p := garden(t, nil)
+	ledger := string(m.kept.ledger)
+	e.Journal = forgetful{m.kept} // each Clear is lost
+	for round := range 2 { // the second one writes behind what the first one left
+		if err := m.put("/d1/f3", "somebody's", 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if r := mend(t, e, p, "/d1/f3"); r.Result != executor.Converged || r.Changed != 1 {
+			t.Fatal(results(r))
+		}
+		if string(m.kept.ledger) != ledger || len(m.kept.journal) == 0 {
+			t.Fatal("the ledger was written, or the journal emptied")
+		}
+		after := m.look(t, true)
+		m.kept.powerCut()
+		if _, found, err := m.engine(1).Recover(t.Context()); found || err != nil {
+			t.Fatalf("round %d: recovered %v, %v", round, found, err)
+		}
+		if now := m.look(t, true); now != after {
+			t.Fatalf("round %d: it was taken back\n%s", round, difference(after, now))
+		}
+	}
+}
