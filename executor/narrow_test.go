@@ -325,7 +325,7 @@ func TestRunHoldsThoughTheClearWasLost(t *testing.T) {
 	m, e, p := garden(t, nil)
 	ledger := string(m.kept.ledger)
 	e.Journal = forgetful{m.kept} // each Clear is lost
-	for round := range 2 { // the second one writes behind what the first one left
+	for round := range 2 {        // the second one writes behind what the first one left
 		if err := m.put("/d1/f3", "somebody's", 0o644); err != nil {
 			t.Fatal(err)
 		}

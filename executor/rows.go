@@ -35,8 +35,8 @@ func (r *run) skipAll(i int, result Result, why string) {
 }
 
 func joinNotes(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }

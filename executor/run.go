@@ -20,11 +20,12 @@ type run struct {
 	meta     RunMeta
 	report   *reporting
 	graph    *graph
-	part     *part       // nil: it is about the whole plan
-	strayed  bool        // the part is not enough, and nothing of it was done
-	vaulted  atomic.Bool // old contents were kept
-	tasks    [][]*task   // by invocation
-	seen     []outcome   // by invocation
+	part     *part        // nil: it is about the whole plan
+	strayed  bool         // the part is not enough, and nothing of it was done
+	tick     atomic.Int64 // counts the beginnings and ends of changes
+	vaulted  atomic.Bool  // old contents were kept
+	tasks    [][]*task    // by invocation
+	seen     []outcome    // by invocation
 	answers  survey
 	values   *values
 	secrets  *secrecy
@@ -58,6 +59,7 @@ type outcome struct {
 	changed, unknown, failed bool
 	why                      string // it was skipped, or failed
 	dependent                bool   // skipped because of a requirement: its own dependents are too
+	ended                    int64  // the tick at which it changed last
 	passed                   string // a notifier that it left to the invocation that supersedes it
 }
 

@@ -124,9 +124,14 @@ func (r *run) look(ctx context.Context, i int) {
 		if t.reaction && (v.notifier == "" || r.reacted(t)) {
 			continue
 		}
+		done := v.refreshed[t]
+		if done.sure {
+			r.skip(t, done.note)
+			continue
+		}
 		r.row(t, reason(v, t))
-		t.row.Note = joinNotes(t.row.Note, v.note)
-		certain := v.certain || v.note == "" && !t.reaction && !inv.Lazy
+		t.row.Note = joinNotes(joinNotes(t.row.Note, v.note), done.note)
+		certain := done.note == "" && (v.certain || v.note == "" && !t.reaction && !inv.Lazy)
 		if !r.lookAt(ctx, t, certain) {
 			for _, later := range r.tasks[i][n+1:] {
 				if !later.reaction {
