@@ -28,12 +28,13 @@ test: ## all tests, with what they need installed first where this is root on De
 	@./scripts/prepare.sh
 	@$(GOTESTSUM) --format pkgname --hide-summary=output -- -timeout 15m ./...
 
-check: ## format, vet, lint, tidy, import rules, race tests of the cores
+check: ## format, vet, lint, tidy, import rules, the model of the registers, race tests of the cores
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: the files above are not formatted"; exit 1; }
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 	$(GO) mod tidy -diff
 	$(GO) test ./internal/arch
+	$(GO) test -count=1 -run '^TestModel' ./store
 	$(MAKE) --no-print-directory race
 
 race: ## the cores under the race detector

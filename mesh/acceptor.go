@@ -42,7 +42,12 @@ func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
 		c.send(from, answer)
 		return
 	}
-	if !c.mayDirect(from, m, answer) {
+	if !c.mayDirect(from, m, answer) || c.elsewhere(from, m.Register, m.Epoch) {
+		return
+	}
+	if c.fenced(m.Register) {
+		answer.Refused = store.RefusedFenced
+		c.send(from, answer)
 		return
 	}
 	kept, promise := c.registers.acceptors[m.Register].Prepare(store.Prepare{
@@ -53,7 +58,8 @@ func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
 		c.save(keyAcceptor+m.Register, kept)
 	}
 	answer.Refused, answer.Promised = promise.Refused, promise.Promised
-	answer.Accepted, answer.Value = promise.Accepted, promise.Value
+	answer.Accepted, answer.Value, answer.Next = promise.Accepted, promise.Value, promise.Next
+	answer.Starts = c.starts(from, m.Register, m.Epoch)
 	c.send(from, answer)
 }
 
@@ -107,17 +113,19 @@ func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 		answer.Refused = store.RefusedStranger
 	case !c.mayVote():
 		answer.Refused = store.RefusedVolatile
+	case c.fenced(m.Register):
+		answer.Refused = store.RefusedFenced
 	case !c.mayHold(m):
 		answer.Refused = store.RefusedValue
 	default:
 		kept, accepted := c.registers.acceptors[m.Register].Accept(store.Accept{
-			Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: m.Value,
+			Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: m.Value, Next: m.Next,
 		})
 		answer.Refused, answer.Promised = accepted.Refused, accepted.Promised
 		if accepted.Refused == "" {
 			c.registers.acceptors[m.Register] = kept
 			c.save(keyAcceptor+m.Register, kept)
-			answer.Vote = c.vote(m)
+			answer.Vote, answer.Starts = c.vote(m), c.starts(from, m.Register, m.Epoch)
 		}
 	}
 	c.send(from, answer)
@@ -132,12 +140,33 @@ func (c *Core) mayHold(m *Accept) bool {
 	if !ok {
 		return false
 	}
+	known, hasHead := c.heads.current[env]
+	if len(m.Next) > 0 && (!c.mayReseat(m.Next) || len(m.Value) == 0 && hasHead) {
+		return false
+	}
+	if len(m.Next) > 0 && len(m.Value) == 0 {
+		return true
+	}
 	value, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
 	if err != nil {
 		return false
 	}
-	known, ok := c.heads.current[env]
-	return !ok || value.Succeeds(known.value)
+	return !hasHead || value.Succeeds(known.value)
+}
+
+// elsewhere shows an asker that is at an older epoch what came after, and asks one that is ahead. Either way this acceptor's
+// answer, which would be a refusal, is not worth a message of its own.
+func (c *Core) elsewhere(from membership.NodeID, register string, epoch uint64) bool {
+	env, ok := strings.CutPrefix(register, store.HeadRegister(""))
+	created, known := c.heads.creations[env]
+	if !ok || !known || from == c.self || epoch == created.epoch() {
+		return false
+	}
+	if epoch < created.epoch() {
+		c.tellConfiguration(from, env, epoch)
+		return true
+	}
+	return false
 }
 
 // learnChosen brings this node's acceptor up to a head that was certified by others.
@@ -157,26 +186,12 @@ func (c *Core) learnChosen(h store.HeadRecord) {
 // vote signs that this acceptor accepted.
 func (c *Core) vote(m *Accept) membership.Signature {
 	signed, err := membership.Sign(membership.DomainAccepted, store.Vote{
-		Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: store.HashOf(m.Value),
+		Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: store.HashOf(m.Value), Next: m.Next,
 	}, c.cfg.Key)
 	if err != nil {
 		return membership.Signature{} // a vote always encodes; an empty one counts for nothing
 	}
 	return signed.Signatures[0]
-}
-
-// installHead makes this node an acceptor of an environment's head, when the creation says that it is one.
-func (c *Core) installHead(env string, acceptors []membership.NodeID) {
-	register := store.HeadRegister(env)
-	if _, installed := c.registers.acceptors[register]; installed || !c.mayVote() || !slices.Contains(acceptors, c.self) {
-		return
-	}
-	a, err := store.Install(register, 0, acceptors)
-	if err != nil || len(c.registers.acceptors) >= maxRegisters {
-		return
-	}
-	c.registers.acceptors[register] = a
-	c.save(keyAcceptor+register, a)
 }
 
 // ballotVotes gathers the votes of one round under one record.
@@ -186,11 +201,11 @@ type ballotVotes struct {
 }
 
 // add verifies a vote and keeps it; false: it is not worth anything.
-func (v *ballotVotes) add(from membership.NodeID, value []byte, register string, epoch uint64, sig membership.Signature) bool {
+func (v *ballotVotes) add(from membership.NodeID, m store.Accept, sig membership.Signature) bool {
 	if membership.IDOf(sig.Key) != from || len(sig.Key) != ed25519.PublicKeySize {
 		return false
 	}
-	vote := store.Vote{Register: register, Epoch: epoch, Ballot: v.ballot, Value: store.HashOf(value)}
+	vote := store.Vote{Register: m.Register, Epoch: m.Epoch, Ballot: v.ballot, Value: store.HashOf(m.Value), Next: m.Next}
 	body, err := membership.Sign(membership.DomainAccepted, vote)
 	if err != nil {
 		return false

@@ -50,6 +50,7 @@ type round struct {
 	id       uint64
 	begun    time.Time
 	heads    []EnvVersion
+	epochs   []uint64 // of heads
 	answered map[membership.NodeID]bool
 	reading  bool
 	needed   map[store.Hash]bool // here, whoever owns it
@@ -86,13 +87,14 @@ func (c *Core) collect() {
 	r := &round{id: k.rounds, begun: c.now, answered: map[membership.NodeID]bool{c.self: true}}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		r.heads = append(r.heads, EnvVersion{Env: env, Version: c.heads.current[env].value.Version})
+		r.epochs = append(r.epochs, c.heads.creations[env].epoch())
 	}
 	k.round = r
-	if c.isAhead(r.heads) {
+	if c.isAhead(r.heads, r.epochs) {
 		return // an acceptor of this very node has accepted what is not decided yet
 	}
 	for _, peer := range c.alivePeers() {
-		c.send(peer, &CollectAsk{Round: r.id, Heads: r.heads})
+		c.send(peer, &CollectAsk{Round: r.id, Heads: r.heads, Epochs: r.epochs})
 	}
 	c.after(collectWait, func() {
 		if k.round == r && !r.reading {
@@ -102,19 +104,30 @@ func (c *Core) collect() {
 	c.collectReady(r)
 }
 
-// isAhead tells whether this node knows, or may have a part in, something newer than the heads of another.
-func (c *Core) isAhead(theirs []EnvVersion) bool {
-	version := make(map[string]uint64, len(theirs))
-	for _, h := range theirs {
-		version[h.Env] = h.Version
+// isAhead tells whether this node knows, or may have a part in, something newer than the heads of another, or than the acceptors
+// that the other asks.
+func (c *Core) isAhead(theirs []EnvVersion, epochs []uint64) bool {
+	at := make(map[string]int, len(theirs))
+	for i, h := range theirs {
+		at[h.Env] = i
 	}
-	for env := range c.heads.creations {
-		v, known := version[env]
-		if !known || c.heads.current[env].value.Version > v || c.acceptedVersion(env) > v {
+	for env, created := range c.heads.creations {
+		i, known := at[env]
+		if !known || created.epoch() > epochs[i] {
+			return true
+		}
+		v := theirs[i].Version
+		if c.heads.current[env].value.Version > v || c.acceptedVersion(env) > v || c.isSealed(env, epochs[i]) {
 			return true
 		}
 	}
 	return false
+}
+
+// isSealed tells whether this node's acceptor has accepted a change of the acceptors of an epoch, or knows of one.
+func (c *Core) isSealed(env string, epoch uint64) bool {
+	a, ok := c.registers.acceptors[store.HeadRegister(env)]
+	return ok && (a.Epoch > epoch || a.Epoch == epoch && a.Phase != store.Active)
 }
 
 // acceptedVersion is the version that this node, as an acceptor, has accepted; 0: none.
@@ -131,7 +144,7 @@ func (c *Core) acceptedVersion(env string) uint64 {
 }
 
 func (c *Core) onCollectAsk(from membership.NodeID, m *CollectAsk) {
-	c.send(from, &CollectTell{Round: m.Round, Ahead: c.isAhead(m.Heads)})
+	c.send(from, &CollectTell{Round: m.Round, Ahead: c.isAhead(m.Heads, m.Epochs)})
 }
 
 func (c *Core) onCollectTell(from membership.NodeID, m *CollectTell) {
@@ -183,7 +196,10 @@ func (c *Core) collectReady(r *round) {
 }
 
 // acceptorsOf are those that decide an environment's head.
-func (c *Core) acceptorsOf(env string) []membership.NodeID { return c.heads.creations[env].acceptors }
+func (c *Core) acceptorsOf(env string) []membership.NodeID {
+	created := c.heads.creations[env]
+	return created.members(created.epoch())
+}
 
 func (c *Core) answers(r *round, of []membership.NodeID) bool {
 	n := 0

@@ -60,6 +60,7 @@ type Core struct {
 	placement placement
 	objects   objects
 	registers registers
+	fence     fence
 	heads     heads
 	pushes    pushes
 	logs      logs
@@ -92,7 +93,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	}
 	c := &Core{
 		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
-		people: newPeople(roster), objects: newObjects(), registers: newRegisters(),
+		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(),
 		heads: newHeads(), pushes: newPushes(), logs: newLogs(),
 	}
 	c.run = c.dice.next()
@@ -106,6 +107,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	if err := c.load(saved); err != nil {
 		return nil, fmt.Errorf("mesh: %w", err)
 	}
+	c.loadFence()
 	c.refreshMembers()
 	return c, nil
 }
@@ -235,6 +237,10 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onAccept(from, m)
 	case *Accepted:
 		c.onAccepted(from, m)
+	case *FenceAsk:
+		c.onFenceAsk(from, m)
+	case *FenceTell:
+		c.onFenceTell(from, m)
 	case *Offer:
 		c.onOffer(from, m)
 	case *Have:
@@ -277,6 +283,7 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 }
 
 func (c *Core) start() {
+	c.startFence()
 	c.startRoster()
 	c.startRepair()
 	c.startScrub()
@@ -284,6 +291,7 @@ func (c *Core) start() {
 	c.startLogs()
 	c.startHeads()
 	c.startPushes()
+	c.startConfigurations()
 }
 
 func (c *Core) emit(a Action) { c.out = append(c.out, a) }
@@ -309,6 +317,9 @@ func (c *Core) every(low, high time.Duration, run func()) {
 func (c *Core) note(what string, node membership.NodeID, env string, err error) {
 	c.emit(Note{What: what, Node: node, Env: env, Err: err})
 }
+
+// sortedKeys is sorted for names.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // sorted returns a map's keys in order: what a Core does must not depend on the order of a map.
 func sorted[V any](m map[membership.NodeID]V) []membership.NodeID {

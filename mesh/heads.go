@@ -19,26 +19,23 @@ type heads struct {
 	pursuit   *pursuit
 	restored  store.Hash // manifest of the applied revision, while its objects are looked after at a start
 
-	unopened map[string]store.Creation   // loaded, to be opened once the roster is there
-	saved    map[string]store.HeadRecord // the same
-	refused  map[string]string           // env -> a revision whose tree could not be read; not tried for treeAgain
+	unopened map[string]store.Creation      // loaded, to be opened once the roster is there
+	unsealed map[string][]membership.Signed // the same, in the order of their epochs
+	saved    map[string]store.HeadRecord    // the same
+	hinted   map[string]uint64              // env -> the version that peers are being asked for
+	refused  map[string]string              // env -> a revision whose tree could not be read; not tried for treeAgain
 }
 
 func newHeads() heads {
 	return heads{
 		creations: map[string]creation{}, current: map[string]head{}, applied: map[string]appliedHead{},
-		unopened: map[string]store.Creation{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
+		unopened: map[string]store.Creation{}, unsealed: map[string][]membership.Signed{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
+		hinted: map[string]uint64{},
 	}
 }
 
 // treeAgain is when a tree that could not be read is looked at again.
 const treeAgain = time.Minute
-
-// creation is a verified creation.
-type creation struct {
-	record    store.Creation
-	acceptors []membership.NodeID
-}
 
 // head is a verified head.
 type head struct {
@@ -92,12 +89,15 @@ func (c *Core) Applied() (h store.Head, ok bool) {
 func (c *Core) openSaved() {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.unopened)) {
 		record := c.heads.unopened[env]
-		acceptors, err := record.Open(c.granted)
+		seats, err := record.Open(c.granted)
 		if err != nil {
 			c.note("a saved creation does not hold any more", "", env, err)
 			continue
 		}
-		c.heads.creations[env] = creation{record, acceptors}
+		c.heads.creations[env] = creation{record: record, epochs: [][]store.Seat{seats}}
+		if _, err := c.learnSeals(env, c.heads.unsealed[env]); err != nil {
+			c.note("a saved change of acceptors does not hold any more", "", env, err)
+		}
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.saved)) {
 		h, err := c.openHead(c.heads.saved[env])
@@ -107,7 +107,7 @@ func (c *Core) openSaved() {
 		}
 		c.heads.current[env] = h
 	}
-	c.heads.unopened, c.heads.saved = nil, nil
+	c.heads.unopened, c.heads.unsealed, c.heads.saved = nil, nil, nil
 }
 
 func (c *Core) openHead(record store.HeadRecord) (head, error) {
@@ -115,7 +115,7 @@ func (c *Core) openHead(record store.HeadRecord) (head, error) {
 	if !ok {
 		return head{}, fmt.Errorf("head of %s: its creation is not known", record.Env)
 	}
-	value, revision, err := record.Open(created.acceptors, c.publishers())
+	value, revision, err := record.Open(created.members, c.publishers())
 	return head{record, value, revision}, err
 }
 
@@ -135,22 +135,29 @@ func (c *Core) askHeads(peer membership.NodeID) {
 	m := &HeadAsk{}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		m.Heads = append(m.Heads, EnvVersion{Env: env, Version: c.heads.current[env].value.Version})
+		m.Epochs = append(m.Epochs, c.heads.creations[env].epoch())
+	}
+	if slices.Max(append(m.Epochs, 0)) == 0 {
+		m.Epochs = nil // as version 0.1 has it
 	}
 	c.send(peer, m)
 }
 
 // onHeadAsk tells what the asker lacks, and asks in return where the asker is ahead.
 func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
-	theirs, ahead := make(map[string]uint64, len(m.Heads)), false
-	for _, h := range m.Heads {
+	theirs, epochs, ahead := make(map[string]uint64, len(m.Heads)), map[string]uint64{}, false
+	for i, h := range m.Heads {
 		theirs[h.Env] = h.Version
-		_, known := c.heads.creations[h.Env]
-		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version
+		if len(m.Epochs) > 0 {
+			epochs[h.Env] = m.Epochs[i]
+		}
+		created, known := c.heads.creations[h.Env]
+		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version || epochs[h.Env] > created.epoch()
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		version, known := theirs[env]
-		tell := &HeadTell{}
-		if !known {
+		tell := &HeadTell{Seals: c.heads.creations[env].tell(epochs[env])}
+		if !known || len(tell.Seals) > 0 { // seals do not say whose they are: the creation does
 			record := c.heads.creations[env].record
 			tell.Creation = &record
 		}
@@ -173,10 +180,24 @@ func (c *Core) onHeadTell(from membership.NodeID, m *HeadTell) {
 			return
 		}
 	}
+	moved := false
+	if m.Creation != nil {
+		var err error
+		if moved, err = c.learnSeals(m.Creation.Env, m.Seals); err != nil {
+			c.note("refused a change of acceptors", from, m.Creation.Env, err)
+		}
+	}
 	if m.Head != nil {
 		if err := c.learnHead(*m.Head); err != nil {
 			c.note("refused a head", from, m.Head.Env, err)
 		}
+	}
+	if moved {
+		c.install(m.Creation.Env)
+		c.nextProposal(m.Creation.Env)
+	}
+	if len(m.Seals) == sealsTold {
+		c.askHeads(from)
 	}
 }
 
@@ -191,13 +212,13 @@ func (c *Core) learnCreation(record store.Creation) error {
 	if len(c.heads.creations) >= maxEnvs {
 		return fmt.Errorf("more than %d environments", maxEnvs)
 	}
-	acceptors, err := record.Open(c.granted)
+	seats, err := record.Open(c.granted)
 	if err != nil {
 		return err
 	}
-	c.heads.creations[record.Env] = creation{record, acceptors}
+	c.heads.creations[record.Env] = creation{record: record, epochs: [][]store.Seat{seats}}
 	c.save(keyCreation+record.Env, record)
-	c.installHead(record.Env, acceptors)
+	c.install(record.Env)
 	c.created(record.Env)
 	return nil
 }
@@ -228,6 +249,7 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 	c.learnChosen(record)
 	c.people.changes++
 	c.save(keyHead+record.Env, record)
+	c.install(record.Env)
 	c.keep(h.value.Revision)
 	c.headMoved(record.Env)
 	c.follow()
@@ -252,7 +274,13 @@ func (c *Core) sendHint(h store.Head) {
 	}
 }
 
-// hinted asks whoever has the news, or anybody when that one cannot be reached.
+// Times of a hint.
+const (
+	hintAgain = 300 * time.Millisecond // until somebody is asked again for what a hint told of; doubled each time
+	hintTries = 4
+)
+
+// hinted asks for the news, and again while it does not come: who waits for the next regular contact waits for seconds.
 func (c *Core) hinted(ev membership.Event) {
 	var h hint
 	if len(ev.Hint) > membership.MaxHint || codec.Unmarshal(ev.Hint, &h) != nil || h.From == c.self {
@@ -261,6 +289,28 @@ func (c *Core) hinted(ev membership.Event) {
 	if h.Version <= c.heads.current[h.Env].value.Version {
 		return
 	}
+	c.askHinted(h)
+	if _, asking := c.heads.hinted[h.Env]; (asking || len(c.heads.hinted) < maxEnvs) && h.Version > c.heads.hinted[h.Env] {
+		c.heads.hinted[h.Env] = h.Version
+		c.hintedAgain(h, hintAgain, hintTries-1)
+	}
+}
+
+func (c *Core) hintedAgain(h hint, wait time.Duration, tries int) {
+	c.after(wait, func() {
+		switch {
+		case c.heads.hinted[h.Env] != h.Version: // a newer one is being asked for
+		case tries == 0 || h.Version <= c.heads.current[h.Env].value.Version:
+			delete(c.heads.hinted, h.Env)
+		default:
+			c.askHinted(h)
+			c.hintedAgain(h, 2*wait, tries-1)
+		}
+	})
+}
+
+// askHinted asks whoever has the news, or anybody when that one cannot be reached.
+func (c *Core) askHinted(h hint) {
 	if c.alive(h.From) {
 		c.askHeads(h.From)
 	} else if peers := c.alivePeers(); len(peers) > 0 {

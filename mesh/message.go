@@ -52,12 +52,15 @@ type (
 	}
 	// HeadAsk: these are the heads I know; tell me newer ones.
 	HeadAsk struct {
-		Heads []EnvVersion `cbor:"1,keyasint"`
+		Heads  []EnvVersion `cbor:"1,keyasint"`
+		Epochs []uint64     `cbor:"2,keyasint,omitempty"` // of the acceptors, for each of Heads; none: 0
 	}
 	// HeadTell brings an environment's creation, its head, or both.
 	HeadTell struct {
 		Creation *store.Creation   `cbor:"1,keyasint,omitempty"`
 		Head     *store.HeadRecord `cbor:"2,keyasint,omitempty"`
+		// Seals lead from one set of acceptors to the next, in order: the votes of their certificates.
+		Seals []membership.Signed `cbor:"3,keyasint,omitempty"`
 	}
 	// Prepare, Promise, Accept and Accepted are CASPaxos (store/register.go). Members is set for directory registers,
 	// whose acceptors install themselves when they know the same roster.
@@ -75,12 +78,15 @@ type (
 		Accepted store.Ballot        `cbor:"5,keyasint"`
 		Value    []byte              `cbor:"6,keyasint,omitempty"`
 		Members  []membership.NodeID `cbor:"7,keyasint,omitempty"` // with RefusedMembers: those that were installed
+		Next     []store.Seat        `cbor:"8,keyasint,omitempty"`
+		Starts   []uint64            `cbor:"9,keyasint,omitempty"`
 	}
 	Accept struct {
 		Register string       `cbor:"1,keyasint"`
 		Epoch    uint64       `cbor:"2,keyasint"`
 		Ballot   store.Ballot `cbor:"3,keyasint"`
 		Value    []byte       `cbor:"4,keyasint"`
+		Next     []store.Seat `cbor:"5,keyasint,omitempty"`
 	}
 	Accepted struct {
 		Register string               `cbor:"1,keyasint"`
@@ -88,6 +94,21 @@ type (
 		Refused  store.Refusal        `cbor:"3,keyasint,omitempty"`
 		Promised store.Ballot         `cbor:"4,keyasint"`
 		Vote     membership.Signature `cbor:"5,keyasint"` // of the store.Vote, when not refused
+		Starts   []uint64             `cbor:"6,keyasint,omitempty"`
+	}
+	// FenceAsk says which disk and start the sender has. With Register: I was its acceptor before I started; how far is it?
+	FenceAsk struct {
+		Incarnation membership.Signed `cbor:"1,keyasint"`
+		Register    string            `cbor:"2,keyasint,omitempty"`
+		Epoch       uint64            `cbor:"3,keyasint,omitempty"`
+	}
+	// FenceTell answers it. With Newer the asker's disk went back in time: it said that itself, before.
+	FenceTell struct {
+		Incarnation membership.Signed  `cbor:"1,keyasint"`
+		Nonce       uint64             `cbor:"2,keyasint"` // of the asker
+		Register    string             `cbor:"3,keyasint,omitempty"`
+		Acceptor    *store.Acceptor    `cbor:"4,keyasint,omitempty"`
+		Newer       *membership.Signed `cbor:"5,keyasint,omitempty"`
 	}
 	// Offer: I have these, and you own them; which do you lack?
 	Offer struct {
@@ -169,8 +190,9 @@ type (
 	}
 	// CollectAsk: I know these heads; do you know of others, or newer ones, or have you accepted one? CollectTell answers.
 	CollectAsk struct {
-		Round uint64       `cbor:"1,keyasint"`
-		Heads []EnvVersion `cbor:"2,keyasint"`
+		Round  uint64       `cbor:"1,keyasint"`
+		Heads  []EnvVersion `cbor:"2,keyasint"`
+		Epochs []uint64     `cbor:"3,keyasint"` // of the acceptors of each
 	}
 	CollectTell struct {
 		Round uint64 `cbor:"1,keyasint"`
@@ -239,6 +261,8 @@ func (*StatusAsk) kind() byte  { return 20 }
 func (*StatusTell) kind() byte { return 21 }
 func (*ReportAsk) kind() byte  { return 22 }
 func (*ReportTell) kind() byte { return 23 }
+func (*FenceAsk) kind() byte   { return 40 }
+func (*FenceTell) kind() byte  { return 41 }
 
 // 24 to 29 are for the registers.
 
@@ -265,6 +289,7 @@ var blank = map[byte]func() Message{
 	30: func() Message { return &CollectAsk{} }, 31: func() Message { return &CollectTell{} },
 	32: func() Message { return &KeepAsk{} }, 33: func() Message { return &KeepTell{} },
 	34: func() Message { return &Groups{} },
+	40: func() Message { return &FenceAsk{} }, 41: func() Message { return &FenceTell{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

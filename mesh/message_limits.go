@@ -52,6 +52,9 @@ func (m *HeadAsk) check() error {
 			return err
 		}
 	}
+	if len(m.Epochs) > 0 && len(m.Epochs) != len(m.Heads) {
+		return fmt.Errorf("%d epochs of %d heads", len(m.Epochs), len(m.Heads))
+	}
 	return atMost("environments", len(m.Heads), maxEnvs)
 }
 
@@ -62,9 +65,11 @@ func (m *HeadTell) check() error {
 		}
 	}
 	if m.Head != nil {
-		return store.CheckEnv(m.Head.Env)
+		if err := store.CheckEnv(m.Head.Env); err != nil {
+			return err
+		}
 	}
-	return nil
+	return atMost("seals", len(m.Seals), sealsTold)
 }
 
 func (m *Prepare) check() error {
@@ -73,16 +78,32 @@ func (m *Prepare) check() error {
 
 func (m *Promise) check() error {
 	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised), checkBallot(m.Accepted),
-		checkIDs(m.Members), atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
+		checkIDs(m.Members), checkSeats(m.Next), atMost("starts", len(m.Starts), store.MaxAcceptors), atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
 }
 
 func (m *Accept) check() error {
-	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot),
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkSeats(m.Next),
 		atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
 }
 
 func (m *Accepted) check() error {
-	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised))
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised),
+		atMost("starts", len(m.Starts), store.MaxAcceptors))
+}
+
+func checkSeats(seats []store.Seat) error {
+	return errors.Join(checkIDs(store.NodesOf(seats)), atMost("seats", len(seats), store.MaxSeats))
+}
+
+func (m *FenceAsk) check() error { return checkRegister(m.Register) }
+
+func (m *FenceTell) check() error {
+	if m.Acceptor == nil {
+		return checkRegister(m.Register)
+	}
+	a := m.Acceptor
+	return errors.Join(checkRegister(m.Register), checkRegister(a.Register), checkIDs(a.Members), checkBallot(a.Promised),
+		checkBallot(a.Accepted), checkSeats(a.Next), atMost("bytes of a value", len(a.Value), store.MaxRegisterValue))
 }
 
 func (m *Offer) check() error { return atMost("hashes", len(m.Hashes), maxHashes) }
@@ -157,7 +178,12 @@ func (m *ReportTell) check() error {
 	return errors.Join(atMost("bytes of a record", len(m.Record), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
 }
 
-func (m *CollectAsk) check() error  { return (&HeadAsk{Heads: m.Heads}).check() }
+func (m *CollectAsk) check() error {
+	if len(m.Epochs) != len(m.Heads) {
+		return fmt.Errorf("%d epochs of %d heads", len(m.Epochs), len(m.Heads))
+	}
+	return (&HeadAsk{Heads: m.Heads}).check()
+}
 func (m *CollectTell) check() error { return nil }
 func (m *KeepAsk) check() error     { return atMost("hashes", len(m.Hashes), maxHashes) }
 func (m *KeepTell) check() error {

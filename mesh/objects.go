@@ -12,11 +12,12 @@ import (
 
 // Limits of what is under way with one peer.
 const (
-	maxOffer      = 512              // hashes in one Offer
-	maxSending    = 16               // objects sent and not yet acknowledged: 4 MiB at most
-	maxStoring    = 24 << 20         // bytes received and not yet durable
-	offerTimeout  = 3 * time.Second  // until an Offer or a Put is taken for lost
-	maxBackground = 3                // times that something is sent without anybody waiting for it
+	maxOffer      = 512                    // hashes in one Offer
+	maxSending    = 16                     // objects sent and not yet acknowledged: 4 MiB at most
+	maxStoring    = 24 << 20               // bytes received and not yet durable
+	offerLow      = 400 * time.Millisecond // until an Offer or a Put is taken for lost; doubled each time that one is
+	offerHigh     = 3 * time.Second
+	maxBackground = 5                // times that something is sent without anybody waiting for it
 	replicateTime = 20 * time.Second // for a Put of the Store
 )
 
@@ -58,6 +59,7 @@ type outbox struct {
 	offered int
 	sending int
 	round   uint64 // tells a timeout whether its round is still on
+	wait    time.Duration
 }
 
 type entry struct {
@@ -180,7 +182,7 @@ func (c *Core) finish(j *job, err error) {
 func (c *Core) enqueue(to membership.NodeID, hashes ...store.Hash) {
 	o := c.objects.outbox[to]
 	if o == nil {
-		o = &outbox{entries: map[store.Hash]*entry{}}
+		o = &outbox{entries: map[store.Hash]*entry{}, wait: offerLow}
 		c.objects.outbox[to] = o
 	}
 	for _, h := range hashes {
@@ -229,15 +231,17 @@ func (c *Core) pumpOutbox(to membership.NodeID) {
 	}
 }
 
-// watch gives a peer offerTimeout to answer anything; then all that is under way is offered again, or given up when nobody
-// waits for it: repair will find it.
+// watch gives a peer some time to answer anything; then all that is under way is offered again, or given up when nobody
+// waits for it: repair will find it. A peer that is only slow is given more time as long as there is something for it, so that
+// the same bytes are not sent to it over and over.
 func (c *Core) watch(to membership.NodeID, o *outbox) {
 	o.round++
 	round := o.round
-	c.after(offerTimeout, func() {
+	c.after(o.wait, func() {
 		if c.objects.outbox[to] != o || o.round != round || o.offered+o.sending+len(o.lacks) == 0 {
 			return
 		}
+		o.wait = min(2*o.wait, offerHigh)
 		for _, h := range sortedHashes(o.entries) {
 			e := o.entries[h]
 			if e.state == queued {

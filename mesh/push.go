@@ -259,9 +259,14 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
 	}
 	c.cancelProposal(p.proposal)
 	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool { return c.registers.volatile[id] })
+	seats := c.seatsOf(store.ChooseAcceptors(env, within(live, electorate), electorate))
+	if !c.canDecideFirst(seats) {
+		p.stage = "enough members whose disks are known, to create the environment"
+		return
+	}
 	p.proposal = &proposal{Proposal: store.Proposal{
 		Register: store.DirectoryRegister(env), Members: electorate,
-		Change: store.CreateHead(store.ChooseAcceptors(env, within(live, electorate), electorate), p.revision.Version == 1),
+		Change: store.CreateHead(seats, p.revision.Version == 1),
 	}}
 	p.proposal.chosen = func(cert store.Certificate) {
 		if err := c.learnCreation(store.Creation{Env: env, Electorate: electorate, Certificate: cert}); err != nil {
@@ -278,6 +283,18 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
 		return c.electorateDiffers(p, from, installed)
 	}
 	c.propose(p.proposal)
+}
+
+// canDecideFirst tells whether a majority of the seats can be taken: nobody installs itself on a disk that the creation
+// does not name.
+func (c *Core) canDecideFirst(seats []store.Seat) bool {
+	named := 0
+	for _, s := range seats {
+		if s.Disk != 0 {
+			named++
+		}
+	}
+	return named >= store.Majority(len(seats))
 }
 
 // electorateDiffers: an acceptor is bound to another electorate, or too few see our roster yet. An electorate that was begun
@@ -337,14 +354,16 @@ func (c *Core) proposeHead(p *push) {
 	if c.registers.proposals[store.HeadRegister(env)] != nil {
 		return // one at a time; nextProposal comes back to this
 	}
-	record := c.heads.creations[env].record
+	created := c.heads.creations[env]
 	p.proposal = &proposal{Proposal: store.Proposal{
-		Register: store.HeadRegister(env), Members: c.heads.creations[env].acceptors,
+		Register: store.HeadRegister(env), Epoch: created.epoch(), Members: created.members(created.epoch()),
 		Change: store.AdvanceHead(p.revision, p.object),
 	}}
-	p.proposal.told = func() Message { return &HeadTell{Creation: &record} }
+	p.proposal.told = func() Message { return c.headTold(env) }
 	p.proposal.chosen = func(cert store.Certificate) {
-		c.headChosen(p, cert)
+		if !c.sealChosen(env, cert) {
+			c.headChosen(p, cert)
+		}
 		c.nextProposal(env)
 	}
 	p.proposal.declined = func([]byte) {

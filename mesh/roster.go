@@ -180,10 +180,11 @@ func (c *Core) startRoster() {
 	})
 }
 
-// contact asks a peer for what it knows and we do not: roster, creations and heads.
+// contact asks a peer for what it knows and we do not: roster, creations and heads; and which disk it has.
 func (c *Core) contact(peer membership.NodeID) {
 	c.send(peer, &RosterAsk{Digest: c.people.roster.Digest()})
 	c.askHeads(peer)
+	c.greet(peer)
 }
 
 // gossiped takes what the gossip told. Of a stranger it learns nothing: its grant comes through the transport.

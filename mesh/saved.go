@@ -21,11 +21,18 @@ const (
 	keyCreation = SavePrefix + "creation/" // env -> store.Creation
 	keyHead     = SavePrefix + "head/"     // env -> store.HeadRecord
 	keyAcceptor = SavePrefix + "acceptor/" // register -> store.Acceptor
+	keySeal     = SavePrefix + "seal/"     // env-epoch -> Signed, the votes for the end of that epoch
+	keyDisk     = SavePrefix + "disk/"     // "own" -> store.Incarnation of the last start
+	keyPeerDisk = SavePrefix + "peerdisk/" // node id-disk -> Signed store.Incarnation
+	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
 	keyApplied  = SavePrefix + "applied/"  // env -> appliedHead
 	keyStaged   = SavePrefix + "staged/"   // revision hash -> stagedPush
 	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw
 	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; never loaded into a Core
 )
+
+// savedVersion is the version of the saved records as a whole. Version 1 had none: it lacks disks and seals, and is read.
+const savedVersion = 2
 
 // ReportKey is where the last report of a node is saved.
 func ReportKey(node membership.NodeID) string { return keyReport + string(node) }
@@ -34,6 +41,8 @@ func ReportKey(node membership.NodeID) string { return keyReport + string(node) 
 func Loaded(key string) bool {
 	return strings.HasPrefix(key, SavePrefix) && !strings.HasPrefix(key, keyReport)
 }
+
+var errNewer = errors.New("a newer shoal has written here")
 
 // save emits a Save of an encoded record.
 func (c *Core) save(key string, record any) {
@@ -108,6 +117,25 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		err := codec.Unmarshal(value, &a)
 		c.registers.acceptors[name] = a
 		return err
+	case keySeal:
+		var votes membership.Signed
+		if err := codec.Unmarshal(value, &votes); err != nil {
+			return err
+		}
+		return c.loadSeal(name, votes)
+	case keyDisk:
+		return codec.Unmarshal(value, &c.fence.own)
+	case keyPeerDisk:
+		return c.loadPeerDisk(value)
+	case keyVersion:
+		var version uint64
+		if err := codec.Unmarshal(value, &version); err != nil {
+			return err
+		}
+		if version > savedVersion {
+			return fmt.Errorf("version %d of the records, this shoal knows up to %d: %w", version, savedVersion, errNewer)
+		}
+		return nil
 	case keyApplied:
 		var a appliedHead
 		err := codec.Unmarshal(value, &a)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,11 +37,11 @@ const MaxBallotStep = 1 << 20
 // Phase of an acceptor's configuration.
 type Phase uint8
 
-// The phases. Sealed and Moved belong to a change of acceptors: such an acceptor answers nothing but its phase.
+// The phases; register_config.go says how they follow each other. One that is Moved answers nothing but that.
 const (
 	Active Phase = iota + 1
-	Sealed
-	Moved
+	Sealed       // what it accepted last is a seal, which may have been chosen or not
+	Moved        // a seal was chosen, and this acceptor has no place in what comes after
 )
 
 // Refusal is why an acceptor did not do what it was asked.
@@ -55,6 +56,7 @@ const (
 	RefusedValue    Refusal = "value"    // not a value that this register may hold
 	RefusedStranger Refusal = "stranger" // the ballot names a proposer other than the sender
 	RefusedVolatile Refusal = "volatile" // this node would forget its promise at a restart
+	RefusedFenced   Refusal = "fenced"   // what this node has promised may be forgotten; see register_fence.go
 )
 
 // Acceptor is what one acceptor keeps of one register. It is made durable after each change and before the answer that
@@ -67,6 +69,9 @@ type Acceptor struct {
 	Accepted Ballot              `cbor:"5,keyasint"`
 	Value    []byte              `cbor:"6,keyasint"`
 	Phase    Phase               `cbor:"7,keyasint"`
+	// Disk is the disk that was given the place: on another one this record is a copy, and does not vote. 0 in a directory.
+	Disk uint64 `cbor:"8,keyasint,omitempty"`
+	Next []Seat `cbor:"9,keyasint,omitempty"` // with Sealed: the acceptors of the next epoch, accepted with Value
 }
 
 // Install makes the first state of an acceptor. Members are the acceptors of the register, this one among them.
@@ -107,14 +112,17 @@ type Promise struct {
 	Promised Ballot // with RefusedBallot: what stands against it
 	Accepted Ballot
 	Value    []byte
+	Next     []Seat
+	Starts   []uint64 // of each of Members, as far as the acceptor has heard; see register_fence.go
 }
 
-// Accept asks to keep a value.
+// Accept asks to keep a value. With Next it is a seal.
 type Accept struct {
 	Register string
 	Epoch    uint64
 	Ballot   Ballot
 	Value    []byte
+	Next     []Seat
 }
 
 // Accepted answers an Accept; whoever carries it adds the acceptor's signature of the Vote.
@@ -122,6 +130,7 @@ type Accepted struct {
 	Ballot   Ballot
 	Refused  Refusal
 	Promised Ballot
+	Starts   []uint64 // as Promise has it
 }
 
 // Prepare returns the record to keep and the answer to send once it is kept. A ballot equal to the promised one is refused
@@ -134,7 +143,7 @@ func (a Acceptor) Prepare(m Prepare) (Acceptor, Promise) {
 		return a, Promise{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
 	}
 	a.Promised = m.Ballot
-	return a, Promise{Ballot: m.Ballot, Accepted: a.Accepted, Value: a.Value}
+	return a, Promise{Ballot: m.Ballot, Accepted: a.Accepted, Value: a.Value, Next: a.Next}
 }
 
 // Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing.
@@ -145,11 +154,18 @@ func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if m.Ballot.Compare(a.Promised) < 0 || a.leaps(m.Ballot) {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
 	}
-	if len(m.Value) == 0 || len(m.Value) > MaxRegisterValue {
+	if len(m.Value) == 0 && len(m.Next) == 0 || len(m.Value) > MaxRegisterValue || len(m.Next) > 0 && checkSeats(m.Next) != nil {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
 	}
-	a.Promised, a.Accepted, a.Value = m.Ballot, m.Ballot, slices.Clone(m.Value)
-	return a, Accepted{Ballot: m.Ballot}
+	return a.take(m.Ballot, m.Value, m.Next), Accepted{Ballot: m.Ballot}
+}
+
+func (a Acceptor) take(b Ballot, value []byte, next []Seat) Acceptor {
+	a.Promised, a.Accepted, a.Value, a.Next, a.Phase = b, b, slices.Clone(value), slices.Clone(next), Active
+	if len(next) > 0 {
+		a.Phase = Sealed
+	}
+	return a
 }
 
 func (a Acceptor) leaps(b Ballot) bool {
@@ -163,11 +179,21 @@ func (a Acceptor) Learn(c Certificate) Acceptor {
 	if codec.Unmarshal(c.Votes.Body, &vote) != nil || a.refuses(vote.Register, vote.Epoch) != "" {
 		return a
 	}
-	if vote.Ballot.Compare(a.Accepted) > 0 {
-		a.Accepted, a.Value = vote.Ballot, slices.Clone(c.Value)
+	return a.remember(vote.Ballot, vote.Ballot, c.Value, vote.Next)
+}
+
+// remember takes in what others have promised and accepted. Whatever was proposed at a ballot may be told of by anybody: the
+// promises that it rests on were given before.
+func (a Acceptor) remember(promised, accepted Ballot, value []byte, next []Seat) Acceptor {
+	if accepted.Compare(a.Accepted) > 0 {
+		before := a.Promised
+		a = a.take(accepted, value, next)
+		if before.Compare(a.Promised) > 0 {
+			a.Promised = before
+		}
 	}
-	if vote.Ballot.Compare(a.Promised) > 0 {
-		a.Promised = vote.Ballot
+	if promised.Compare(a.Promised) > 0 {
+		a.Promised = promised
 	}
 	return a
 }
@@ -176,7 +202,7 @@ func (a Acceptor) refuses(register string, epoch uint64) Refusal {
 	switch {
 	case a.Phase == 0 || a.Register != register:
 		return RefusedUnknown
-	case a.Epoch != epoch || a.Phase != Active:
+	case a.Epoch != epoch || a.Phase == Moved:
 		return RefusedEpoch
 	}
 	return ""
@@ -192,12 +218,19 @@ type Vote struct {
 	Epoch    uint64 `cbor:"2,keyasint"`
 	Ballot   Ballot `cbor:"3,keyasint"`
 	Value    Hash   `cbor:"4,keyasint"` // hash of the value
+	Next     []Seat `cbor:"5,keyasint,omitempty"`
 }
 
 // Certificate shows that a majority of acceptors accepted a value: it is chosen, and whoever holds it needs to ask nobody.
 type Certificate struct {
 	Value []byte            `cbor:"1,keyasint"`
 	Votes membership.Signed `cbor:"2,keyasint"`
+}
+
+// Vote is what was signed, unverified.
+func (c Certificate) Vote() (vote Vote, err error) {
+	err = codec.Unmarshal(c.Votes.Body, &vote)
+	return vote, err
 }
 
 // Verify checks that a majority of members signed that the register accepted the value in this epoch, and returns the
@@ -214,6 +247,10 @@ func (c Certificate) Verify(register string, epoch uint64, members []membership.
 	if vote.Register != register || vote.Epoch != epoch || vote.Value != HashOf(c.Value) {
 		return nil, fmt.Errorf("%w of %s: the votes are for something else", ErrCertificate, register)
 	}
+	return votersAmong(register, keys, members)
+}
+
+func votersAmong(register string, keys []ed25519.PublicKey, members []membership.NodeID) ([]membership.NodeID, error) {
 	var voters []membership.NodeID
 	for _, key := range keys {
 		if id := membership.IDOf(key); slices.Contains(members, id) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 
 	"shoal/internal/codec"
 	"shoal/membership"
@@ -24,7 +25,7 @@ type Creation struct {
 
 // Open verifies the creation and returns the acceptors of the head. granted tells who ever had a grant: those who voted
 // must have been members.
-func (c Creation) Open(granted func(membership.NodeID) bool) ([]membership.NodeID, error) {
+func (c Creation) Open(granted func(membership.NodeID) bool) ([]Seat, error) {
 	if err := CheckEnv(c.Env); err != nil {
 		return nil, fmt.Errorf("creation: %w", err)
 	}
@@ -42,10 +43,11 @@ func (c Creation) Open(granted func(membership.NodeID) bool) ([]membership.NodeI
 
 type directoryValue struct {
 	Acceptors []membership.NodeID `cbor:"1,keyasint"`
+	Disks     []uint64            `cbor:"2,keyasint,omitempty"` // of each; none in creations of version 0.1
 }
 
 // OpenDirectoryValue decodes the value of a directory register: acceptors from among the electorate.
-func OpenDirectoryValue(env string, value []byte, electorate []membership.NodeID) ([]membership.NodeID, error) {
+func OpenDirectoryValue(env string, value []byte, electorate []membership.NodeID) ([]Seat, error) {
 	var v directoryValue
 	if err := codec.Unmarshal(value, &v); err != nil {
 		return nil, fmt.Errorf("creation of %s: %w", env, err)
@@ -61,18 +63,31 @@ func OpenDirectoryValue(env string, value []byte, electorate []membership.NodeID
 			return nil, fmt.Errorf("creation of %s: acceptor %s is not of the electorate", env, id.Short())
 		}
 	}
-	return v.Acceptors, nil
+	if len(v.Disks) > 0 && len(v.Disks) != len(v.Acceptors) {
+		return nil, fmt.Errorf("creation of %s: %d disks of %d acceptors", env, len(v.Disks), len(v.Acceptors))
+	}
+	seats := make([]Seat, len(v.Acceptors))
+	for i, id := range v.Acceptors {
+		if seats[i].Node = id; len(v.Disks) > 0 {
+			seats[i].Disk = v.Disks[i]
+		}
+	}
+	return seats, nil
 }
 
 // CreateHead is the transition of a directory register: the first value stays for ever. create is false for a push that
 // does not begin an environment: it reads, and creates nothing.
-func CreateHead(acceptors []membership.NodeID, create bool) Transition {
+func CreateHead(acceptors []Seat, create bool) Transition {
 	return func(current []byte) []byte {
 		if current != nil || !create {
 			return current
 		}
-		sorted := slices.Sorted(slices.Values(acceptors))
-		data, err := codec.Marshal(directoryValue{Acceptors: sorted})
+		sorted := slices.SortedFunc(slices.Values(acceptors), func(a, b Seat) int { return strings.Compare(string(a.Node), string(b.Node)) })
+		v := directoryValue{Acceptors: NodesOf(sorted)}
+		for _, s := range sorted {
+			v.Disks = append(v.Disks, s.Disk)
+		}
+		data, err := codec.Marshal(v)
 		if err != nil {
 			return nil
 		}

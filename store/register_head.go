@@ -106,9 +106,13 @@ type HeadRecord struct {
 	Certificate Certificate `cbor:"2,keyasint"`
 }
 
-// Open verifies the record against the acceptors of the environment and the publishers.
-func (h HeadRecord) Open(acceptors []membership.NodeID, who Publishers) (HeadValue, Revision, error) {
-	if _, err := h.Certificate.Verify(HeadRegister(h.Env), 0, acceptors); err != nil {
+// Open verifies the record against the acceptors of its epoch and the publishers.
+func (h HeadRecord) Open(acceptors func(epoch uint64) []membership.NodeID, who Publishers) (HeadValue, Revision, error) {
+	vote, err := h.Certificate.Vote()
+	if err != nil {
+		return HeadValue{}, Revision{}, err
+	}
+	if _, err := h.Certificate.Verify(HeadRegister(h.Env), vote.Epoch, acceptors(vote.Epoch)); err != nil {
 		return HeadValue{}, Revision{}, err
 	}
 	return OpenHeadValue(h.Env, h.Certificate.Value, who)

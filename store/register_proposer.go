@@ -32,14 +32,17 @@ type Proposal struct {
 	Epoch    uint64
 	Members  []membership.NodeID
 	Change   Transition
+	// Seal, when set, leaves the value as it is and closes the epoch: these are the acceptors of the next.
+	Seal []Seat
 
 	step     ProposalStep
 	ballot   Ballot
-	promises map[membership.NodeID]bool
+	promises answers
 	accepted Ballot // highest among the promises
 	current  []byte
 	value    []byte
-	votes    map[membership.NodeID]bool
+	next     []Seat // of current, then of value
+	votes    answers
 	refusals map[membership.NodeID]Refusal
 	promised map[membership.NodeID]uint64 // numbers of the ballots that were promised to others, in this round
 }
@@ -49,8 +52,8 @@ type Proposal struct {
 func (p *Proposal) Begin(self membership.NodeID, run uint64) Prepare {
 	number := max(p.ballot.Number, p.inTheWay()) + 1
 	p.ballot = Ballot{Number: number, Proposer: self, Run: run}
-	p.step, p.accepted, p.current, p.value = Preparing, Ballot{}, nil, nil
-	p.promises, p.votes = map[membership.NodeID]bool{}, map[membership.NodeID]bool{}
+	p.step, p.accepted, p.current, p.value, p.next = Preparing, Ballot{}, nil, nil, nil
+	p.promises, p.votes = newAnswers(p.Members), newAnswers(p.Members)
 	p.refusals, p.promised = map[membership.NodeID]Refusal{}, map[membership.NodeID]uint64{}
 	return p.Prepare()
 }
@@ -62,7 +65,7 @@ func (p *Proposal) inTheWay() uint64 {
 	for _, id := range p.Members {
 		if number, ok := p.promised[id]; ok {
 			told = append(told, number)
-		} else if p.promises[id] {
+		} else if p.promises.has(id) {
 			told = append(told, p.ballot.Number)
 		}
 	}
@@ -84,7 +87,7 @@ func (p *Proposal) Prepare() Prepare {
 
 // Accept is the message of the second half of this round.
 func (p *Proposal) Accept() Accept {
-	return Accept{Register: p.Register, Epoch: p.Epoch, Ballot: p.ballot, Value: p.value}
+	return Accept{Register: p.Register, Epoch: p.Epoch, Ballot: p.ballot, Value: p.value, Next: p.next}
 }
 
 // Step says where the proposal is.
@@ -96,12 +99,18 @@ func (p *Proposal) Ballot() Ballot { return p.ballot }
 // Value is what is proposed (Accepting) or chosen (Chosen).
 func (p *Proposal) Value() []byte { return p.value }
 
+// Next are the acceptors of the next epoch, when Value closes this one.
+func (p *Proposal) Next() []Seat { return p.next }
+
+// Voted tells whether a member's vote counts for Value.
+func (p *Proposal) Voted(id membership.NodeID) bool { return p.votes.counts(id) }
+
 // Current is what the promises told of the register, when Declined.
 func (p *Proposal) Current() []byte { return p.current }
 
 // Promised takes an answer to Prepare. It returns true when the proposal has just moved on: to Accepting, Declined or Lost.
 func (p *Proposal) Promised(from membership.NodeID, m Promise) bool {
-	if m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.promises[from] {
+	if m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.promises.has(from) {
 		return false
 	}
 	if p.step == Lost && m.Refused == RefusedBallot {
@@ -113,32 +122,38 @@ func (p *Proposal) Promised(from membership.NodeID, m Promise) bool {
 	if m.Refused != "" {
 		return p.refused(from, m.Refused, m.Promised)
 	}
-	p.promises[from] = true
+	p.promises.add(from, m.Starts)
 	if !m.Accepted.IsZero() && m.Accepted.Compare(p.accepted) > 0 {
-		p.accepted, p.current = m.Accepted, m.Value
+		p.accepted, p.current, p.next = m.Accepted, m.Value, m.Next
 	}
-	if len(p.promises) < Majority(len(p.Members)) {
+	if p.promises.count() < Majority(len(p.Members)) {
 		return false
 	}
-	if p.value = p.Change(p.current); p.value == nil {
-		p.step = Declined
-		return true
-	}
 	p.step = Accepting
+	switch {
+	case len(p.next) > 0: // sealed, perhaps by a majority: it is finished as it is
+		p.value = p.current
+	case len(p.Seal) > 0:
+		p.value, p.next = p.current, p.Seal
+	default:
+		if p.value = p.Change(p.current); p.value == nil {
+			p.step = Declined
+		}
+	}
 	return true
 }
 
 // Accepted takes an answer to Accept whose signature was checked. It returns true when the proposal has just moved on: to
 // Chosen or Lost.
 func (p *Proposal) Accepted(from membership.NodeID, m Accepted) bool {
-	if p.step != Accepting || m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.votes[from] {
+	if p.step != Accepting || m.Ballot != p.ballot || !slices.Contains(p.Members, from) || p.votes.has(from) {
 		return false
 	}
 	if m.Refused != "" {
 		return p.refused(from, m.Refused, m.Promised)
 	}
-	p.votes[from] = true
-	if len(p.votes) < Majority(len(p.Members)) {
+	p.votes.add(from, m.Starts)
+	if p.votes.count() < Majority(len(p.Members)) {
 		return false
 	}
 	p.step = Chosen
@@ -151,7 +166,7 @@ func (p *Proposal) refused(from membership.NodeID, why Refusal, promised Ballot)
 	if why == RefusedBallot {
 		p.promised[from] = promised.Number
 	}
-	if why == RefusedUnknown || why == RefusedMembers {
+	if why == RefusedUnknown || why == RefusedMembers || why == RefusedEpoch {
 		return false // may be asked again in this round, once it was told
 	}
 	p.refusals[from] = why

@@ -244,8 +244,8 @@ func TestAcceptorRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	promised, _ := active.Prepare(Prepare{Register: "head/e", Ballot: high})
-	sealed := active
-	sealed.Phase = Sealed
+	moved := active
+	moved.Phase = Moved
 	for _, c := range []struct {
 		name string
 		a    Acceptor
@@ -256,13 +256,13 @@ func TestAcceptorRefuses(t *testing.T) {
 		{"the same ballot again", promised, Prepare{"head/e", 0, high}, RefusedBallot},
 		{"another epoch", active, Prepare{"head/e", 1, high}, RefusedEpoch},
 		{"another register", active, Prepare{"head/f", 0, high}, RefusedUnknown},
-		{"when sealed", sealed, Prepare{"head/e", 0, high}, RefusedEpoch},
+		{"when moved", moved, Prepare{"head/e", 0, high}, RefusedEpoch},
 	} {
 		if _, got := c.a.Prepare(c.m); got.Refused != c.want {
 			t.Errorf("prepare %s: refused %q, want %q", c.name, got.Refused, c.want)
 		}
 	}
-	if _, got := promised.Accept(Accept{"head/e", 0, low, []byte("x")}); got.Refused != RefusedBallot || got.Promised != high {
+	if _, got := promised.Accept(Accept{"head/e", 0, low, []byte("x"), nil}); got.Refused != RefusedBallot || got.Promised != high {
 		t.Errorf("accept of a lower ballot: %+v", got)
 	}
 }
@@ -351,16 +351,17 @@ func TestHeadValueFollowsItsParent(t *testing.T) {
 func TestCreationStaysWithItsFirstAcceptors(t *testing.T) {
 	keys := []ed25519.PrivateKey{testKey(1), testKey(2), testKey(3)}
 	roster := idsOf(keys...)
-	value := CreateHead(roster, true)(nil)
-	if got := CreateHead(roster[:1], true)(value); string(got) != string(value) {
+	seats := []Seat{{Node: roster[0], Disk: 1}, {Node: roster[1], Disk: 2}, {Node: roster[2]}}
+	value := CreateHead(seats, true)(nil)
+	if got := CreateHead(seats[:1], true)(value); string(got) != string(value) {
 		t.Error("a second creation changed the acceptors")
 	}
-	if CreateHead(roster, false)(nil) != nil {
+	if CreateHead(seats, false)(nil) != nil {
 		t.Error("a reader created a head")
 	}
 	c := Creation{Env: "e", Electorate: roster, Certificate: certify(t, DirectoryRegister("e"), value, keys[0], keys[2])}
 	all := func(membership.NodeID) bool { return true }
-	if got, err := c.Open(all); err != nil || !slices.Equal(got, roster) {
+	if got, err := c.Open(all); err != nil || !slices.Equal(got, seats) {
 		t.Errorf("open: %v, %v", got, err)
 	}
 	if _, err := c.Open(func(membership.NodeID) bool { return false }); err == nil {

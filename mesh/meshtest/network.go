@@ -169,7 +169,7 @@ func (n *Node) boot() {
 		kept = append(kept, mesh.Kept{Hash: h, Size: len(data)})
 	}
 	slices.SortFunc(kept, func(a, b mesh.Kept) int { return bytes.Compare(a.Hash[:], b.Hash[:]) })
-	config := mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: n.network.place}
+	config := mesh.Config{Key: n.key, Seed: n.network.dice.Uint64(), Place: n.network.Place}
 	n.network.Configure(n, &config)
 	core, err := mesh.New(config, roster, n.network.now, saved, kept)
 	if err != nil {
@@ -180,7 +180,8 @@ func (n *Node) boot() {
 	n.step(mesh.Start{})
 }
 
-func (w *Network) place(nodes []ring.Node) ring.Ring {
+// Place makes the ring of some nodes, as all cores of this world have it.
+func (w *Network) Place(nodes []ring.Node) ring.Ring {
 	key := fmt.Sprint(nodes)
 	if w.rings[key] == nil {
 		w.rings[key] = ring.NewPlacement().Update(nodes)
@@ -621,3 +622,12 @@ func (e *events) Pop() any {
 	*e = (*e)[:len(*e)-1]
 	return last
 }
+
+// Saved are the records on the node's disk. The caller must not change them.
+func (n *Node) Saved() map[string][]byte { return n.saved }
+
+// Image copies the disk of a node, and Restore puts a copy back while the node is down: the disk goes back in time.
+func (n *Node) Image() (records map[string][]byte) { return maps.Clone(n.saved) }
+
+// Restore puts back what Image copied. Objects stay: they prove themselves.
+func (n *Node) Restore(records map[string][]byte) { n.saved = maps.Clone(records) }
