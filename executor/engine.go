@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -172,11 +173,15 @@ func (e *Engine) loadLedger() (*ledger, error) {
 }
 
 func (e *Engine) storeLedger(l *ledger) error {
-	data, err := codec.Marshal(l)
-	if err != nil {
+	size := 1 << 10
+	for i := range l.Entries {
+		size += len(l.Entries[i].Saved) + len(l.Entries[i].Key) + 128
+	}
+	data := bytes.NewBuffer(make([]byte, 0, size))
+	if err := codec.Append(data, l); err != nil {
 		return err
 	}
-	if err := e.Ledger.Store(data); err != nil {
+	if err := e.Ledger.Store(data.Bytes()); err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}
 	return nil

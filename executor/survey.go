@@ -62,7 +62,18 @@ func (r *run) survey(ctx context.Context) {
 	for _, rm := range r.movedAway() {
 		r.surveyRemoval(ctx, rm)
 	}
+	r.forgetAnswers()
 	r.remember()
+}
+
+// forgetAnswers lets go of what was said ahead of the walk, of which the rows have what they need.
+func (r *run) forgetAnswers() {
+	r.answers.early = nil
+	for _, tasks := range r.tasks {
+		for _, t := range tasks {
+			t.found.early = nil
+		}
+	}
 }
 
 // ledger is that of the last run where that is known to be the one on the disk.

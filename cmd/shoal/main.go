@@ -19,7 +19,7 @@ import (
 
 // shortLived is how much memory a command may fill before the collector runs: most end before, and their start is felt. From then
 // on it works as in any program, so that what a run of many files fills grows with what it keeps and not with what it made.
-const shortLived = 48 << 20
+const shortLived = 32 << 20
 
 // How much an agent's heap may grow between two collections, in percent of what is alive: little while it idles, which it
 // does nearly always and beside the work that the machine is there for; the runtime's own default while it compiles and applies.

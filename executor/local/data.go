@@ -88,20 +88,28 @@ func (d *Data) open() (*os.File, error) {
 	return f, nil
 }
 
+// writeSize is about how many bytes of the journal are written at a time.
+const writeSize = 256 << 10
+
 func (d *Data) write(records [][]byte) (*os.File, error) {
 	f, err := d.open()
 	if err != nil {
 		return nil, err
 	}
 	var buf []byte
-	for _, r := range records {
+	for i, r := range records {
 		if len(r) > datafile.MaxFrame {
 			return nil, fmt.Errorf("record of %d bytes is over the limit of %d", len(r), datafile.MaxFrame)
 		}
-		buf = datafile.AppendFrame(buf, r)
+		if buf = datafile.AppendFrame(buf, r); len(buf) < writeSize && i < len(records)-1 {
+			continue
+		}
+		if _, err := f.Write(buf); err != nil {
+			return nil, err
+		}
+		buf = buf[:0]
 	}
-	_, err = f.Write(buf)
-	return f, err
+	return f, nil
 }
 
 // Append writes records and syncs them.
@@ -190,15 +198,19 @@ func (d *Data) Store(data []byte) error {
 	if err := d.ensure(); err != nil {
 		return err
 	}
-	return replace(d.path(datafile.Ledger), datafile.AppendFrame(nil, data), true)
+	return replace(d.path(datafile.Ledger), true, datafile.Head(data), data)
 }
 
-func replace(name string, data []byte, sync bool) error {
+func replace(name string, sync bool, data ...[]byte) error {
 	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	for _, part := range data {
+		if err == nil {
+			_, err = f.Write(part)
+		}
+	}
 	if err == nil && sync {
 		err = f.Sync()
 	}
@@ -226,7 +238,7 @@ func (d *Data) Put(hash string, data []byte) error {
 	d.mu.Lock()
 	d.put = true
 	d.mu.Unlock()
-	return replace(name, data, false)
+	return replace(name, false, data)
 }
 
 func (d *Data) undoPath(hash string) (string, error) {

@@ -31,10 +31,14 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // AppendFrame appends a payload's frame to buf.
-func AppendFrame(buf, payload []byte) []byte {
+func AppendFrame(buf, payload []byte) []byte { return append(appendHead(buf, payload), payload...) }
+
+// Head is what stands before a payload.
+func Head(payload []byte) []byte { return appendHead(nil, payload) }
+
+func appendHead(buf, payload []byte) []byte {
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(payload)))
-	buf = binary.LittleEndian.AppendUint32(buf, crc32.Checksum(payload, castagnoli))
-	return append(buf, payload...)
+	return binary.LittleEndian.AppendUint32(buf, crc32.Checksum(payload, castagnoli))
 }
 
 // Frames returns the payloads of data, and how many bytes of it they take.
