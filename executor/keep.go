@@ -25,9 +25,9 @@ type Ledger interface {
 	Store(data []byte) error
 }
 
-// Stamped is a Ledger that can tell, without reading all of it, whether it is the one that was stored last.
+// Stamped is a Ledger that can tell, without being read, whether anybody was at work since.
 type Stamped interface {
-	// Stamp differs after each Store that changes the ledger, whoever stores; empty: there is none yet.
+	// Stamp differs after each run that changed something, whoever made it.
 	Stamp() (string, error)
 }
 

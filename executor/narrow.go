@@ -23,7 +23,7 @@ import (
 // settled is what the last run left that found or made everything as its plan wants, with nothing due.
 type settled struct {
 	plan    *states.Plan
-	stamp   string // of the ledger
+	stamp   string // as of Stamped, when it was over
 	ledger  *ledger
 	targets *targets // nil until something was touched
 }
@@ -273,7 +273,7 @@ func (e *Engine) narrow(plan *states.Plan, touched []string) *part {
 	return s.targets.about(touched)
 }
 
-// stamp tells one Store of the ledger from another, where the ledger can.
+// stamp tells whether anybody was at work, where the ledger can.
 func (e *Engine) stamp() (string, bool) {
 	s, ok := e.Ledger.(Stamped)
 	if !ok {

@@ -235,6 +235,17 @@ func TestNarrowRunIsNoneWhenItCannotBeTold(t *testing.T) {
 				t.Fatal(results(r))
 			}
 		}},
+		"a run since that left the ledger as it was": {before: func(t *testing.T, m *machine, _ *executor.Engine, p *planned) {
+			other := newPlan()
+			other.Plan = p.Plan
+			other.Invocations = slices.Clone(p.Invocations)
+			other.Invocations[7].Parts = []states.StatePartInvocation{p.Invocations[7].Parts[0]}
+			other.Invocations[7].Parts[0].Params = map[string]any{"path": "/d1/f7", "contents": other.text("another")}
+			ledger := string(m.kept.ledger)
+			if r := m.engine(1).Apply(t.Context(), &other.Plan, nil, executor.RunMeta{}); r.Changed != 1 || string(m.kept.ledger) != ledger {
+				t.Fatal(results(r))
+			}
+		}},
 		"a trigger is due": {plan: func(p *planned) {
 			p.Policy.OnFailure = "continue"
 			p.file("conf", "/d2/conf", "text")

@@ -172,9 +172,20 @@ func (d *Data) Load() ([]byte, error) {
 	return ledger, nil
 }
 
-// Stamp tells one stored ledger from another by its file and the head of its frame: its length and its checksum.
+// Stamp tells one run that changed something from another: by the file of the ledger with the head of its frame, and by that of
+// the journal, to which each such run writes.
 func (d *Data) Stamp() (string, error) {
-	f, err := os.Open(d.path(datafile.Ledger))
+	ledger, err := stampOf(d.path(datafile.Ledger), datafile.FrameHead)
+	if err != nil {
+		return "", err
+	}
+	journal, err := stampOf(d.path(datafile.Journal), 0)
+	return ledger + " " + journal, err
+}
+
+// stampOf is what tells a file from the one that was there before, and its first bytes; of none: nothing.
+func stampOf(name string, head int) (string, error) {
+	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -183,14 +194,14 @@ func (d *Data) Stamp() (string, error) {
 	}
 	defer f.Close()
 	var st unix.Stat_t
-	var head [datafile.FrameHead]byte
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return "", err
 	}
-	if _, err := io.ReadFull(f, head[:]); err != nil {
+	first := make([]byte, head)
+	if _, err := io.ReadFull(f, first); err != nil {
 		return "", err
 	}
-	return fmt.Sprint(st.Dev, st.Ino, st.Size, st.Ctim.Nano(), head), nil
+	return fmt.Sprint(st.Dev, st.Ino, st.Size, st.Ctim.Nano(), first), nil
 }
 
 // Store replaces the ledger in one step.
