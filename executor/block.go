@@ -213,7 +213,7 @@ func (r *run) concludeContainer(i int) {
 			continue
 		}
 		seen := r.seen[m]
-		o.changed, o.unknown = o.changed || seen.changed, o.unknown || seen.unknown
+		o.changed, o.unknown, o.ended = o.changed || seen.changed, o.unknown || seen.unknown, max(o.ended, seen.ended)
 		if b == nil || !b.rescued() || s != inRun {
 			o.failed, o.dependent = o.failed || seen.failed, o.dependent || seen.dependent
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"shoal/internal/codec"
 	"shoal/states"
@@ -89,6 +90,7 @@ func (r *run) commit() error {
 	if err := r.e.Host.SyncFiles(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
+	r.owned.led.at("") // its clone shares the index
 	next := r.owned.led.clone()
 	gone := map[string]bool{}
 	for key := range r.owned.forgets {
@@ -114,15 +116,45 @@ func (r *run) commit() error {
 	next.keepSecrets(r.secrets)
 	r.e.dropFolders(next)
 	next.Pending = r.pending()
-	if err := r.store(next); err != nil && !r.stored(next.Sequence) {
+	if err := r.seal(next); err != nil {
 		return err
 	}
 	// From here on the run holds. What fails now is done by the next one.
-	r.e.prune(next)
-	if err := r.e.Journal.Clear(); err == nil {
+	r.e.prune(next, r.emptied)
+	if err := r.e.Journal.Clear(); err == nil && (r.part == nil || r.vaulted.Load() || next == r.owned.led) {
 		_ = r.e.collect(next)
 	}
 	return nil
+}
+
+// seal is the moment at which the run holds: the ledger says so where it says anything new, else the journal does: an agent that
+// puts back one of ten thousand files has nothing to write of the others.
+func (r *run) seal(next *ledger) error {
+	if next.same(r.owned.led) && r.journal(record{Commit: &committed{}}) == nil {
+		return nil
+	}
+	err := r.store(next)
+	if err != nil && (r.stored(next.Sequence) || r.sealed()) {
+		return nil
+	}
+	return err
+}
+
+// sealed looks whether the journal says that the run holds though its Append failed.
+func (r *run) sealed() bool {
+	frames, err := r.e.Journal.Records()
+	if err != nil {
+		return false
+	}
+	_, log, err := decodeJournal(frames)
+	return err == nil && log.committed
+}
+
+// emptied: the run may have taken what was last in a folder. One about a part asks of no others.
+func (r *run) emptied(dir string) bool {
+	return r.part == nil || slices.ContainsFunc(slices.Concat(r.tasks...), func(t *task) bool {
+		return t.work.applied && t.kind == states.ResourcePath && strings.HasPrefix(t.made, dir+"/")
+	})
 }
 
 // byTurn lists all tasks in the order of a rollback, the other way round: what was there before one may be what another had
@@ -149,9 +181,9 @@ func (e *Engine) dropFolders(l *ledger) {
 
 // prune removes folders that were made on the way to something that is gone. It comes after the commit and before the journal
 // is cleared, so that a start after a crash does it as well.
-func (e *Engine) prune(l *ledger) {
+func (e *Engine) prune(l *ledger, emptied func(dir string) bool) {
 	for _, dir := range l.Folders {
-		if _, owned := l.at(string(states.ResourcePath) + ":" + dir); owned {
+		if _, owned := l.at(string(states.ResourcePath) + ":" + dir); owned || !emptied(dir) {
 			continue
 		}
 		if names, err := e.Host.ReadDir(dir); err == nil && len(names) == 0 {
@@ -205,6 +237,9 @@ func (r *run) rememberOutputs(next *ledger) error {
 			}
 		}
 	}
+	if r.part != nil {
+		return nil
+	}
 	next.Outputs = slices.DeleteFunc(next.Outputs, func(m remembered) bool { return !there[invocation{m.ID, m.Number}] })
 	return nil
 }
@@ -235,6 +270,9 @@ func (t *task) join(en *entry) error {
 // pending lists the reactions that are due and did not succeed.
 func (r *run) pending() []trigger {
 	var due []trigger
+	if r.part != nil {
+		due = r.dueOutside()
+	}
 	for i := range r.plan.Invocations {
 		inv := &r.plan.Invocations[i]
 		from, _ := r.notifier(i)
@@ -255,7 +293,11 @@ func (r *run) reacts(i int) bool {
 
 func (r *run) store(next *ledger) error {
 	next.Sequence = r.owned.led.Sequence + 1
-	return r.e.storeLedger(next)
+	if err := r.e.storeLedger(next); err != nil {
+		return err
+	}
+	r.owned.led = next
+	return nil
 }
 
 // collect drops old contents that nothing names any more. The journal is empty when it is called.

@@ -25,6 +25,8 @@ type verdict struct {
 	why      string // what it says of the notifier
 	note     string
 	err      error // its parameters cannot be evaluated
+	// refreshed are those of its parts that a start has made needless.
+	refreshed map[*task]refreshed
 }
 
 // decide is asked when all that an invocation comes after is over.
@@ -66,6 +68,7 @@ func (r *run) decide(ctx context.Context, i int) verdict {
 	if inv.Undo != "" {
 		r.settleUndo(inv)
 	}
+	v.refreshed = r.refreshedOf(i, v)
 	return v
 }
 
@@ -237,7 +240,7 @@ func (r *run) reacted(t *task) bool {
 		if own.reaction || own.part != t.part || own.row == nil {
 			continue
 		}
-		if started, _ := own.row.Outputs["started"].(bool); started && own.work.change.Needed {
+		if started, _ := own.row.Outputs[startedOutput].(bool); started && own.work.change.Needed {
 			return true
 		}
 		// A part that acts whenever it runs has acted already.

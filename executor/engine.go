@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,8 @@ import (
 	"shoal/states"
 )
 
-// Engine makes one machine match plans. It keeps nothing between runs but which paths the last one looked after.
+// Engine makes one machine match plans. It keeps nothing between runs but which paths the last one looked after, and what a run
+// that is told what was touched may take as known.
 type Engine struct {
 	Host    Host
 	Modules map[string]Module // by full name, such as file.managed
@@ -30,6 +32,8 @@ type Engine struct {
 	services []string
 
 	extensions extensions
+	// settled belongs to who holds the lock.
+	settled *settled
 }
 
 // Catalogue indexes modules by the names of their functions.
@@ -49,6 +53,9 @@ type RunMeta struct {
 	// Contact, unless nil, is asked before the first change. What it gives, unless nil, is asked when everything is done and
 	// before it is committed: an error rolls back. It is where a node makes sure that it still reaches whom it reached before.
 	Contact func(ctx context.Context) (confirm func(context.Context) error)
+	// Touched, unless empty, are the paths and services that somebody touched since the last run: the run looks at these and at
+	// what may follow from them, as far as that can be told beforehand; else at everything. nil: at everything.
+	Touched []string
 	// Resolver evaluates what the plan left open. One that leaves nothing open needs none.
 	Resolver Resolver
 }
@@ -87,18 +94,34 @@ func (e *Engine) Apply(ctx context.Context, plan *states.Plan, contents Contents
 		return r.broken(err)
 	} else if found {
 		r.report.Left = recovered.Left
+	} else if part := e.narrow(plan, meta.Touched); part != nil {
+		p := e.newRun(part.plan, contents, meta)
+		p.part = part
+		if p.makeSo(ctx, plan); p.enough() {
+			return p.report.Report
+		}
+		r.report.before = p.changes()
 	}
-	r.answers.acting = true
-	r.survey(ctx)
-	r.apply(ctx)
-	r.show()
+	r.makeSo(ctx, plan)
 	if f, ok := e.Host.(interface{ Flush() error }); ok {
 		if err := f.Flush(); err != nil && r.report.Error == "" {
 			r.report.Error = err.Error() // the caches: the machine is as the result says
 		}
 	}
-	r.mask()
 	return r.report.Report
+}
+
+// makeSo is the run itself, of a plan or of a part of the whole one.
+func (r *run) makeSo(ctx context.Context, whole *states.Plan) {
+	r.answers.acting = true
+	r.survey(ctx)
+	if r.strayed = r.part != nil && r.strays(); r.strayed {
+		return
+	}
+	r.apply(ctx)
+	r.show()
+	r.mask()
+	r.settleFor(whole)
 }
 
 // Recover rolls back a run that was cut short, and says whether there was one.
@@ -150,11 +173,15 @@ func (e *Engine) loadLedger() (*ledger, error) {
 }
 
 func (e *Engine) storeLedger(l *ledger) error {
-	data, err := codec.Marshal(l)
-	if err != nil {
+	size := 1 << 10
+	for i := range l.Entries {
+		size += len(l.Entries[i].Saved) + len(l.Entries[i].Key) + 128
+	}
+	data := bytes.NewBuffer(make([]byte, 0, size))
+	if err := codec.Append(data, l); err != nil {
 		return err
 	}
-	if err := e.Ledger.Store(data); err != nil {
+	if err := e.Ledger.Store(data.Bytes()); err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}
 	return nil

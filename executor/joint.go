@@ -144,7 +144,7 @@ func (r *run) alone(i int) []string {
 	var out []string
 	for _, t := range r.tasks[i] {
 		if t.kind != "" {
-			out = append(out, string(t.kind)+":"+t.made)
+			out = append(out, string(t.kind)+":"+thingName(t))
 		}
 		switch what := providedKind(t.function); what {
 		case states.ResourcePackage, states.ResourceRepository:

@@ -25,6 +25,12 @@ type Ledger interface {
 	Store(data []byte) error
 }
 
+// Stamped is a Ledger that can tell, without being read, whether anybody was at work since.
+type Stamped interface {
+	// Stamp differs after each run that changed something, whoever made it.
+	Stamp() (string, error)
+}
+
 // Vault keeps old contents by their hash, for as long as journal or ledger name them.
 type Vault interface {
 	Put(hash string, data []byte) error

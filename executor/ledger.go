@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,6 +29,7 @@ type ledger struct {
 	Secrets []string `cbor:"7,keyasint,omitempty"`
 
 	index map[string]int // by key, made when it is first asked for: a run that changes nothing does not ask
+	lent  bool           // the index is that of the ledger that this is a clone of, too
 }
 
 // entry is one thing: a path, a user, a package; or the part of a state where it provides no such thing.
@@ -69,8 +71,19 @@ func (l *ledger) clone() *ledger {
 	c := *l
 	c.Entries, c.Pending = slices.Clone(l.Entries), slices.Clone(l.Pending)
 	c.Folders, c.Outputs = slices.Clone(l.Folders), slices.Clone(l.Outputs)
-	c.index = nil
+	c.lent = c.index != nil
 	return &c
+}
+
+// same: it says what the other one says.
+func (l *ledger) same(o *ledger) bool {
+	return slices.EqualFunc(l.Entries, o.Entries, func(a, b entry) bool {
+		return a.Key == b.Key && a.ID == b.ID && a.Number == b.Number && a.Keep == b.Keep && a.Secret == b.Secret &&
+			bytes.Equal(a.Saved, b.Saved) && slices.Equal(a.Blobs, b.Blobs)
+	}) && slices.Equal(l.Pending, o.Pending) && slices.Equal(l.Folders, o.Folders) && slices.Equal(l.Secrets, o.Secrets) &&
+		slices.EqualFunc(l.Outputs, o.Outputs, func(a, b remembered) bool {
+			return a.ID == b.ID && a.Number == b.Number && bytes.Equal(a.Data, b.Data) && slices.Equal(a.Secret, b.Secret)
+		})
 }
 
 // at returns the place of a key among the entries.
@@ -97,6 +110,9 @@ func (l *ledger) own(e entry, s saved) error {
 		return err
 	}
 	e.Saved, e.Blobs = data, s.blobs()
+	if l.lent {
+		l.index, l.lent = maps.Clone(l.index), false
+	}
 	l.index[e.Key] = len(l.Entries)
 	l.Entries = append(l.Entries, e)
 	return nil
@@ -112,8 +128,11 @@ func (l *ledger) passBy(folders []string) {
 }
 
 func (l *ledger) drop(keys map[string]bool) {
+	if len(keys) == 0 {
+		return
+	}
 	l.Entries = slices.DeleteFunc(l.Entries, func(e entry) bool { return keys[e.Key] })
-	l.index = nil
+	l.index, l.lent = nil, false
 }
 
 func (e entry) saved() (saved, error) {

@@ -21,14 +21,17 @@ type memory struct {
 	mu      sync.Mutex
 	journal [][]byte
 	synced  int
-	ledger  []byte
-	vault   map[string][]byte
+	// appended is how often.
+	appended int
+	ledger   []byte
+	vault    map[string][]byte
 }
 
 func (m *memory) Append(records ...[]byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.journal = append(m.journal, records...)
+	m.appended++
 	m.synced = len(m.journal)
 	return nil
 }
@@ -44,6 +47,7 @@ func (m *memory) Records() ([][]byte, error)                { return m.journal, 
 func (m *memory) Clear() error                              { m.journal, m.synced = nil, 0; return nil }
 func (m *memory) Load() ([]byte, error)                     { return m.ledger, nil }
 func (m *memory) Store(data []byte) error                   { m.ledger = data; return nil }
+func (m *memory) Stamp() (string, error)                    { return fmt.Sprintf("%d %s", m.appended, m.ledger), nil }
 func (m *memory) Sync() error                               { return nil }
 func (m *memory) Lock(context.Context) (func(), error)      { return func() {}, nil }
 func (m *memory) powerCut()                                 { m.journal = m.journal[:m.synced] }

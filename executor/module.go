@@ -116,6 +116,12 @@ type Settler interface {
 	Settle(ctx context.Context, h Host, p Params) error
 }
 
+// Refresher is a Module that makes a running thing take up what others changed. It is not applied where the run has started that
+// thing, as the output "started" of a part tells, after all that notified it had changed.
+type Refresher interface {
+	Refreshes()
+}
+
 // Joiner is a Module whose Undo is about several things. A part that has changed once keeps the Undo of that first time, as it
 // is what was there before shoal; Join adds what a later change was the first to touch.
 type Joiner interface {

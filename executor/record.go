@@ -205,7 +205,11 @@ type record struct {
 	// Moved and Reverted are notes too.
 	Moved    *moved    `cbor:"4,keyasint,omitempty"`
 	Reverted *reverted `cbor:"5,keyasint,omitempty"`
+	// Commit, where the ledger stays as it was: the run holds.
+	Commit *committed `cbor:"6,keyasint,omitempty"`
 }
+
+type committed struct{}
 
 type begin struct {
 	// Sequence is that of the ledger when the run commits: a ledger that has it says that the run is over.
@@ -262,6 +266,8 @@ func decodeJournal(frames [][]byte) (*begin, logbook, error) {
 			return nil, logbook{}, fmt.Errorf("journal record %d: nothing was begun", i)
 		case r.Intent != nil:
 			log.intents = append(log.intents, *r.Intent)
+		case r.Commit != nil:
+			log.committed = true
 		case r.Done != nil:
 			log.finished[r.Done.Order] = true
 		case r.Moved != nil:

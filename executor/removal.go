@@ -59,6 +59,9 @@ func (r *run) findRemovals() {
 		}
 	}
 	o.forgets, o.unsure = map[string]bool{}, map[string]bool{}
+	if r.part != nil {
+		return // the run that settled the whole plan has removed what there was to remove
+	}
 	for i := len(o.led.Entries) - 1; i >= 0; i-- {
 		en := &o.led.Entries[i]
 		switch {
@@ -262,6 +265,9 @@ func (r *run) takeOut(ctx context.Context, rm *removal) error {
 func (r *run) settleLedger() {
 	r.report.Result = Converged
 	pending := r.pending() // what was due has nothing to do any more
+	if r.part != nil && len(pending) == 0 {
+		return // all else is as the run that settled the whole plan left it
+	}
 	o := &r.owned
 	next := o.led.clone()
 	next.drop(o.forgets)

@@ -40,6 +40,9 @@ type Report struct {
 	// Drift is what was seen to be touched before the run, and why it was made; States say what of it had to be put back, or,
 	// where the policy is to report alone, what would.
 	Drift []Drift `json:"drift,omitempty" cbor:"12,keyasint,omitempty"`
+	// NotLookedAt is how many states were as wanted at the last full check, and nobody touched them, so that States says nothing
+	// of them.
+	NotLookedAt int `json:"not_looked_at,omitempty" cbor:"13,keyasint,omitempty"`
 }
 
 // Drift is something managed that was touched by somebody: a path, or a service.

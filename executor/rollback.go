@@ -175,8 +175,8 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 	if err != nil {
 		return Report{}, false, err
 	}
-	if led.Sequence >= first.Sequence { // committed, and stopped before the journal was cleared
-		e.prune(led)
+	if led.Sequence >= first.Sequence || log.committed { // it holds, and stopped before the journal was cleared
+		e.prune(led, func(string) bool { return true })
 		return Report{}, false, e.Journal.Clear()
 	}
 	all := e.unwind(context.WithoutCancel(ctx), log, first.Stages, true)

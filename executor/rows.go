@@ -35,15 +35,21 @@ func (r *run) skipAll(i int, result Result, why string) {
 }
 
 func joinNotes(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }
 
 // show puts the rows together, in the order in which they ran or would run.
 func (r *run) show() {
-	r.report.States = make([]StateReport, 0, len(r.owned.removals)+len(r.tasks))
+	r.report.States = make([]StateReport, 0, len(r.report.before)+len(r.owned.removals)+len(r.tasks))
+	for i := range r.report.before {
+		r.addRow(&r.report.before[i])
+	}
+	if r.part != nil {
+		r.report.NotLookedAt = r.part.left
+	}
 	for _, rm := range r.owned.removals {
 		if rm.row != nil {
 			r.addRow(rm.row)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"shoal/states"
@@ -19,8 +20,12 @@ type run struct {
 	meta     RunMeta
 	report   *reporting
 	graph    *graph
-	tasks    [][]*task // by invocation
-	seen     []outcome // by invocation
+	part     *part        // nil: it is about the whole plan
+	strayed  bool         // the part is not enough, and nothing of it was done
+	tick     atomic.Int64 // counts the beginnings and ends of changes
+	vaulted  atomic.Bool  // old contents were kept
+	tasks    [][]*task    // by invocation
+	seen     []outcome    // by invocation
 	answers  survey
 	values   *values
 	secrets  *secrecy
@@ -44,8 +49,9 @@ type failure struct {
 type reporting struct {
 	Report
 	started time.Time
-	lapped  time.Time // when the last part of the survey ended
-	ran     []int     // invocations in the order in which their turn came
+	lapped  time.Time     // when the last part of the survey ended
+	ran     []int         // invocations in the order in which their turn came
+	before  []StateReport // what a part did before the whole plan had to follow
 }
 
 // outcome is what later states may know of an earlier one.
@@ -53,12 +59,13 @@ type outcome struct {
 	changed, unknown, failed bool
 	why                      string // it was skipped, or failed
 	dependent                bool   // skipped because of a requirement: its own dependents are too
+	ended                    int64  // the tick at which it changed last
 	passed                   string // a notifier that it left to the invocation that supersedes it
 }
 
 func (e *Engine) newRun(plan *states.Plan, contents Contents, meta RunMeta) *run {
 	r := &run{
-		e: e, host: newAccountCache(e.Host), plan: plan, meta: meta, graph: newGraph(plan),
+		e: e, host: newAccountCache(e.Host), plan: plan, meta: meta,
 		contents: &planContents{rendered: plan.Rendered, rest: contents},
 		failure:  failure{policy: plan.Policy.OnFailure, index: -1},
 		report:   &reporting{started: e.Clock.Now()}, secrets: newSecrecy(plan),
@@ -91,6 +98,9 @@ func (r *run) find(id string, number int) int {
 
 // remember keeps which paths and services there are to watch.
 func (r *run) remember() {
+	if r.part != nil {
+		return // it looks after what the whole plan does
+	}
 	managed := make([]string, 0, len(r.tasks))
 	var services []string
 	for _, tasks := range r.tasks {

@@ -237,13 +237,21 @@ func (s *schedule) end(f finishedItem) {
 		s.busy[what]--
 	}
 	for n, i := range f.members {
-		s.r.seen[i] = outcome{changed: f.changed[n]}
+		s.r.seen[i] = outcome{changed: f.changed[n], ended: lastEnd(s.r.tasks[i])}
 		if f.errs[n] != nil {
 			s.r.fail(i, f.errs[n])
 		}
 		s.r.produce(i)
 		s.release(i)
 	}
+}
+
+// lastEnd is the tick at which the last change of some tasks was done.
+func lastEnd(tasks []*task) (tick int64) {
+	for _, t := range tasks {
+		tick = max(tick, t.work.ended)
+	}
+	return tick
 }
 
 func (s *schedule) release(i int) {

@@ -27,6 +27,7 @@ type provision struct {
 
 // ask asks every part what it would change.
 func (r *run) survey(ctx context.Context) {
+	r.graph = newGraph(r.plan)
 	err := r.openExtensions(ctx)
 	if err == nil {
 		err = r.buildTasks()
@@ -36,7 +37,7 @@ func (r *run) survey(ctx context.Context) {
 		return
 	}
 	finish := r.askFiles(ctx)
-	led, err := r.e.loadLedger()
+	led, err := r.ledger()
 	finish()
 	if err != nil {
 		r.failure.err, r.tasks = err, nil
@@ -61,7 +62,26 @@ func (r *run) survey(ctx context.Context) {
 	for _, rm := range r.movedAway() {
 		r.surveyRemoval(ctx, rm)
 	}
+	r.forgetAnswers()
 	r.remember()
+}
+
+// forgetAnswers lets go of what was said ahead of the walk, of which the rows have what they need.
+func (r *run) forgetAnswers() {
+	r.answers.early = nil
+	for _, tasks := range r.tasks {
+		for _, t := range tasks {
+			t.found.early = nil
+		}
+	}
+}
+
+// ledger is that of the last run where that is known to be the one on the disk.
+func (r *run) ledger() (*ledger, error) {
+	if r.part != nil {
+		return r.e.settled.ledger, nil
+	}
+	return r.e.loadLedger()
 }
 
 // backTo returns the earliest invocation that i supersedes and that is needed after all, because something between the two has
@@ -115,9 +135,14 @@ func (r *run) look(ctx context.Context, i int) {
 		if t.reaction && (v.notifier == "" || r.reacted(t)) {
 			continue
 		}
+		done := v.refreshed[t]
+		if done.sure {
+			r.skip(t, done.note)
+			continue
+		}
 		r.row(t, reason(v, t))
-		t.row.Note = joinNotes(t.row.Note, v.note)
-		certain := v.certain || v.note == "" && !t.reaction && !inv.Lazy
+		t.row.Note = joinNotes(joinNotes(t.row.Note, v.note), done.note)
+		certain := done.note == "" && (v.certain || v.note == "" && !t.reaction && !inv.Lazy)
 		if !r.lookAt(ctx, t, certain) {
 			for _, later := range r.tasks[i][n+1:] {
 				if !later.reaction {

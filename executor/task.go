@@ -63,6 +63,8 @@ type progress struct {
 	turn    int // of the saved undo; 0: the survey captured it
 	foreign int // how many changes of other modules the saved undo has seen
 	applied bool
+	// began and ended count the steps of the run at which its change did.
+	began, ended int64
 }
 
 type functionName struct{ module, name string }

@@ -27,6 +27,8 @@ type logbook struct {
 	finished map[int]bool // by order: what has to be told apart from "about to"
 	moved    map[int]int  // by order: the turn that an intent of the first batch came to, where others were written before it
 	reverted map[int]bool // by order: taken back within the run
+	// committed: the run holds, and left the ledger as it was.
+	committed bool
 }
 
 func newLogbook() logbook {

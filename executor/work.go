@@ -18,6 +18,10 @@ func (r *run) work(ctx context.Context, i int, v verdict) (changed bool, err err
 		if t.reaction && (v.notifier == "" || r.reacted(t)) {
 			continue
 		}
+		if done, ok := v.refreshed[t]; ok {
+			r.skip(t, done.note)
+			continue
+		}
 		if ctx.Err() != nil {
 			for _, later := range r.tasks[i][n:] {
 				r.skip(later, "not run: the run was stopped")
@@ -154,6 +158,7 @@ func (r *run) moved(t *task) error {
 }
 
 func (r *run) change(ctx context.Context, t *task) (map[string]any, error) {
+	t.work.began = r.tick.Add(1)
 	if staged := t.work.staged; staged != "" {
 		t.work.staged = ""
 		return t.module.(Preparer).ApplyStaged(ctx, r.host, r.contents, t.params, staged)
@@ -163,7 +168,7 @@ func (r *run) change(ctx context.Context, t *task) (map[string]any, error) {
 
 // finished notes a change, and what a rollback after a crash has to know: whether a thing that cannot be undone did happen.
 func (r *run) finished(t *task, outputs map[string]any) error {
-	t.work.applied = true
+	t.work.applied, t.work.ended = true, r.tick.Add(1)
 	t.row.Result, t.row.Outputs = Changed, outputs
 	r.tx.mu.Lock()
 	defer r.tx.mu.Unlock()
@@ -209,6 +214,7 @@ func (r *run) save(ctx context.Context, t *task, u Undo) (*saved, error) {
 func (r *run) keep(s *saved, u Undo) error {
 	for hash, data := range u.Contents {
 		s.Blobs = append(s.Blobs, hash)
+		r.vaulted.Store(true)
 		if err := r.e.Vault.Put(hash, data); err != nil {
 			return fmt.Errorf("keep old contents: %w", err)
 		}

@@ -88,6 +88,9 @@ type Function struct {
 	CheckDoc, UndoDoc string
 	// Example is a State or more, as under states:, for the manual. The files that it names need not be there.
 	Example string
+	// Isolated: its Check looks at nothing of the machine but the thing that it provides and, for its owner, the accounts; and
+	// says needed only when that thing is not as wanted. So a run that mends one damaged thing need not ask all the others.
+	Isolated bool
 	// Irreversible: a run of it cannot be undone unless the state names an undo.
 	Irreversible bool
 	// Validate finds what single types cannot say, such as two parameters that exclude each other; may be nil.

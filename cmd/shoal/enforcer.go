@@ -34,7 +34,7 @@ func (e *enforcer) ReadsFleet() bool { return e.plan != nil && e.plan.ReadsFleet
 // Enforce implements node.Enforcer.
 func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	defer debug.SetGCPercent(debug.SetGCPercent(busyGrowth))
-	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String(), Contact: w.Contact}
+	meta := executor.RunMeta{Env: w.Env, Version: w.Version, Revision: w.Revision.String(), Contact: w.Contact, Touched: w.Touched}
 	if err := e.compile(w); err != nil {
 		return executor.Report{
 			Node: w.Member.Name, Env: meta.Env, Version: meta.Version, Revision: meta.Revision,
@@ -48,6 +48,9 @@ func (e *enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	}
 	report := e.machine.engine.Apply(ctx, e.plan, contents, meta)
 	e.converged = e.converged || report.Result == executor.Converged
+	if report.NotLookedAt > 0 {
+		return report // what there is to watch is the same
+	}
 	e.watcher.Watch(e.machine.engine.Managed())
 	if e.units != nil {
 		e.units.Watch(e.machine.engine.ManagedServices())

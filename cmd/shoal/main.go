@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -16,8 +17,9 @@ import (
 	"shoal/store"
 )
 
-// shortLived is how much memory a command may fill before the collector runs: most end before, and their start is felt.
-const shortLived = 256 << 20
+// shortLived is how much memory a command may fill before the collector runs: most end before, and their start is felt. From then
+// on it works as in any program, so that what a run of many files fills grows with what it keeps and not with what it made.
+const shortLived = 32 << 20
 
 // How much an agent's heap may grow between two collections, in percent of what is alive: little while it idles, which it
 // does nearly always and beside the work that the machine is there for; the runtime's own default while it compiles and applies.
@@ -30,13 +32,22 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "agent" {
 		debug.SetGCPercent(idleGrowth)
 	} else {
-		debug.SetGCPercent(-1)
-		debug.SetMemoryLimit(shortLived)
+		collectFrom(shortLived)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// leastHeap is what the collector lets a heap grow to before it first runs, at a growth of 100 percent.
+const leastHeap = 4 << 20
+
+// collectFrom lets the collector begin when so many bytes are filled, and then work at busyGrowth: the cleanup runs after its first
+// round.
+func collectFrom(size int) {
+	debug.SetGCPercent(size * 100 / leastHeap)
+	runtime.AddCleanup(new([64]byte), func(growth int) { debug.SetGCPercent(growth) }, busyGrowth)
 }
 
 // run executes one command and maps its error to a message and an exit status.

@@ -123,6 +123,9 @@ func (t *terminal) printReport(r executor.Report, all bool) {
 	if many > maxDiffs {
 		t.printf("\n%d diffs are left out here; --json has them\n", many)
 	}
+	if r.NotLookedAt > 0 {
+		t.printf("\n%d states that nobody touched were not looked at\n", r.NotLookedAt)
+	}
 	if r.Error != "" {
 		t.printf("\n%s %s\n", t.paint(red, "✗"), r.Error)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,12 +93,7 @@ func (d *Data) write(records [][]byte) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	buf, err := datafile.Pack(records)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(buf)
-	return f, err
+	return f, datafile.WriteFrames(f, records)
 }
 
 // Append writes records and syncs them.
@@ -145,20 +142,56 @@ func (d *Data) Load() ([]byte, error) {
 	return datafile.LedgerOf(name, data, err)
 }
 
+// Stamp tells one run that changed something from another: by the file of the ledger with the head of its frame, and by that of
+// the journal, to which each such run writes.
+func (d *Data) Stamp() (string, error) {
+	ledger, err := stampOf(d.path(datafile.Ledger), datafile.FrameHead)
+	if err != nil {
+		return "", err
+	}
+	journal, err := stampOf(d.path(datafile.Journal), 0)
+	return ledger + " " + journal, err
+}
+
+// stampOf is what tells a file from the one that was there before, and its first bytes; of none: nothing.
+func stampOf(name string, head int) (string, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", err
+	}
+	first := make([]byte, head)
+	if _, err := io.ReadFull(f, first); err != nil {
+		return "", err
+	}
+	return fmt.Sprint(st.Dev, st.Ino, st.Size, st.Ctim.Nano(), first), nil
+}
+
 // Store replaces the ledger in one step.
 func (d *Data) Store(data []byte) error {
 	if err := d.ensure(); err != nil {
 		return err
 	}
-	return replace(d.path(datafile.Ledger), datafile.AppendFrame(nil, data), true)
+	return replace(d.path(datafile.Ledger), true, datafile.Head(data), data)
 }
 
-func replace(name string, data []byte, sync bool) error {
+func replace(name string, sync bool, data ...[]byte) error {
 	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	for _, part := range data {
+		if err == nil {
+			_, err = f.Write(part)
+		}
+	}
 	if err == nil && sync {
 		err = f.Sync()
 	}
@@ -186,7 +219,7 @@ func (d *Data) Put(hash string, data []byte) error {
 	d.mu.Lock()
 	d.put = true
 	d.mu.Unlock()
-	return replace(name, data, false)
+	return replace(name, false, data)
 }
 
 func (d *Data) undoPath(hash string) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,9 @@ type Files struct {
 	hashes *hashCache
 	dirty  *dirty
 	stages stages
+	// making is held while a folder is made and given its mode: who found it there and gave it another mode would see that one
+	// go again.
+	making sync.Mutex
 }
 
 func newFiles(o Options) (*Files, error) {
@@ -229,6 +233,8 @@ func (f *Files) Mkdir(name string, meta executor.Meta) error {
 	}
 	defer unix.Close(dir)
 	f.changed(dir)
+	f.making.Lock()
+	defer f.making.Unlock()
 	if err := unix.Mkdirat(dir, base, 0o700); err != nil {
 		return pathError("mkdir", name, err)
 	}

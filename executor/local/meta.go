@@ -96,6 +96,8 @@ func (f *Files) SetMeta(name string, meta executor.Meta) error {
 	}
 	defer unix.Close(dir)
 	f.changed(dir)
+	f.making.Lock()
+	defer f.making.Unlock()
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return pathError("setmeta", name, err)

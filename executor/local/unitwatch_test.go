@@ -191,3 +191,35 @@ func TestMoved(t *testing.T) {
 		}
 	}
 }
+
+// TestForgottenUnitIsNoDrift: systemd loads a unit that does not run when a check looks at it, and tells that it forgets it soon
+// after. Were that drift, each check would lead to the next.
+func TestForgottenUnitIsNoDrift(t *testing.T) {
+	w := &UnitWatcher{units: map[dbus.ObjectPath]string{}, states: map[dbus.ObjectPath]string{}}
+	w.Watch([]string{"web", "db"})
+	path := func(name string) dbus.ObjectPath { return dbus.ObjectPath(unitPaths + name + "_2eservice") }
+	moves := func(name, state string) *dbus.Signal {
+		return &dbus.Signal{Path: path(name), Name: propertiesChanged, Body: []any{
+			unitInterface, map[string]dbus.Variant{"ActiveState": dbus.MakeVariant(state)}, []string{},
+		}}
+	}
+	forgets := func(name string) *dbus.Signal {
+		return &dbus.Signal{Path: systemdPath, Name: unitRemoved, Body: []any{name + ".service", path(name)}}
+	}
+	for n, step := range []struct {
+		signal *dbus.Signal
+		told   string
+	}{
+		{forgets("web"), ""}, {forgets("web"), ""}, // looked at before anything was told of it
+		{moves("web", "activating"), ""}, {moves("web", "active"), "web"}, {moves("web", "active"), ""},
+		{moves("web", "inactive"), "web"}, {forgets("web"), ""}, {forgets("web"), ""}, {forgets("other"), ""},
+		{moves("web", "active"), "web"}, {forgets("web"), "web"}, // it ended, and its end was not told
+		{forgets("web"), ""}, {moves("db", "inactive"), "db"}, {forgets("db"), ""},
+	} {
+		pending := map[string]bool{}
+		w.take(step.signal, pending)
+		if got := pending[step.told]; len(pending) > 1 || step.told != "" && !got || step.told == "" && len(pending) > 0 {
+			t.Errorf("step %d: told %v, want %q", n, pending, step.told)
+		}
+	}
+}

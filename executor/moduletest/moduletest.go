@@ -123,7 +123,11 @@ func (s Suite) run(t *testing.T, c Case) {
 
 func (s Suite) check(t *testing.T, h executor.Host, c Case) executor.Change {
 	t.Helper()
-	change, err := s.Module.Check(t.Context(), h, c.Contents, c.Params)
+	o := s.onlooker(h, c)
+	change, err := s.Module.Check(t.Context(), o, c.Contents, c.Params)
+	if f := s.Module.Function(); f.Isolated && len(o.strayed) > 0 {
+		t.Errorf("Check of %s, which is isolated, looks elsewhere: %s", f.FullName(), strings.Join(o.strayed, ", "))
+	}
 	if err != nil {
 		t.Fatalf("Check: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -92,12 +93,10 @@ func (d *Data) write(records [][]byte) error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	buf, err := datafile.Pack(records)
-	if err != nil {
-		return err
-	}
-	n, err := d.journal.WriteAt(buf, d.end)
-	d.end += int64(n)
+	at := io.NewOffsetWriter(d.journal, d.end)
+	err := datafile.WriteFrames(at, records)
+	written, _ := at.Seek(0, io.SeekCurrent)
+	d.end += written
 	return err
 }
 

@@ -3,6 +3,7 @@
 package codec
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
@@ -15,7 +16,7 @@ const (
 )
 
 var (
-	encoding = must(cbor.CoreDetEncOptions().EncMode())
+	encoding = must(cbor.CoreDetEncOptions().UserBufferEncMode())
 	decoding = must(cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
@@ -34,6 +35,14 @@ func Marshal(v any) ([]byte, error) {
 		return nil, fmt.Errorf("encode %T: %w", v, err)
 	}
 	return data, nil
+}
+
+// Append encodes v behind what buf holds, with no copy of it all: for what is large.
+func Append(buf *bytes.Buffer, v any) error {
+	if err := encoding.MarshalToBuffer(v, buf); err != nil {
+		return fmt.Errorf("encode %T: %w", v, err)
+	}
+	return nil
 }
 
 // Unmarshal decodes data into v, and refuses unknown fields, duplicate keys, tags, indefinite lengths and trailing bytes.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"strings"
 )
@@ -24,7 +25,8 @@ const (
 // A frame is length, CRC-32C and payload. One that is short or wrong ends a journal: a crash cut it off before its append
 // returned, so nothing was done on its strength.
 const (
-	frameHead = 8
+	// FrameHead is how many bytes stand before the payload.
+	FrameHead = 8
 	// MaxFrame is the most bytes of one payload.
 	MaxFrame = 64 << 20
 )
@@ -32,40 +34,55 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // AppendFrame appends a payload's frame to buf.
-func AppendFrame(buf, payload []byte) []byte {
+func AppendFrame(buf, payload []byte) []byte { return append(appendHead(buf, payload), payload...) }
+
+// Head is what stands before a payload.
+func Head(payload []byte) []byte { return appendHead(nil, payload) }
+
+func appendHead(buf, payload []byte) []byte {
 	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(payload)))
-	buf = binary.LittleEndian.AppendUint32(buf, crc32.Checksum(payload, castagnoli))
-	return append(buf, payload...)
+	return binary.LittleEndian.AppendUint32(buf, crc32.Checksum(payload, castagnoli))
 }
 
 // Frames returns the payloads of data, and how many bytes of it they take.
 func Frames(data []byte) (frames [][]byte, valid int) {
-	for len(data)-valid >= frameHead {
+	for len(data)-valid >= FrameHead {
 		head := data[valid:]
 		n := binary.LittleEndian.Uint32(head)
-		if n > MaxFrame || int(n) > len(head)-frameHead || n == 0 {
+		if n > MaxFrame || int(n) > len(head)-FrameHead || n == 0 {
 			break
 		}
-		payload := head[frameHead : frameHead+int(n)]
+		payload := head[FrameHead : FrameHead+int(n)]
 		if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
 			break
 		}
 		frames = append(frames, payload)
-		valid += frameHead + int(n)
+		valid += FrameHead + int(n)
 	}
 	return frames, valid
 }
 
-// Pack makes the frames of some records.
-func Pack(records [][]byte) ([]byte, error) {
-	var buf []byte
+// writeSize is about how many bytes of frames are written at a time.
+const writeSize = 256 << 10
+
+// WriteFrames writes the frames of some records. A record over MaxFrame is an error, and then nothing is written.
+func WriteFrames(w io.Writer, records [][]byte) error {
 	for _, r := range records {
 		if len(r) > MaxFrame {
-			return nil, fmt.Errorf("record of %d bytes is over the limit of %d", len(r), MaxFrame)
+			return fmt.Errorf("record of %d bytes is over the limit of %d", len(r), MaxFrame)
 		}
-		buf = AppendFrame(buf, r)
 	}
-	return buf, nil
+	var buf []byte
+	for i, r := range records {
+		if buf = AppendFrame(buf, r); len(buf) < writeSize && i < len(records)-1 {
+			continue
+		}
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+		buf = buf[:0]
+	}
+	return nil
 }
 
 // RecordsOf are those of a journal as it was read, up to where a crash cut it off; one that is not there has none.

@@ -41,6 +41,7 @@ type enforcing struct {
 	// open are those of them that the last run left, since the policy is to report.
 	open    map[string]bool
 	touched []executor.Drift // since the last run
+	names   map[string]bool  // of all that was touched since; more than maxNames of them are all that there is
 	failed  int              // runs of this revision in a row
 	held    bool             // this revision was in force once
 	notYet  time.Time
@@ -98,7 +99,7 @@ func (e *enforcing) run(ctx context.Context) {
 		case <-e.wake:
 			if c := e.take(); c != nil {
 				e.now, e.drift, e.failed, e.notYet, e.held = c, 0, 0, time.Time{}, false
-				e.open, e.touched = nil, nil
+				e.open, e.touched, e.names = nil, nil, nil
 			}
 			why = becauseNew
 		case <-e.roster:
@@ -141,10 +142,19 @@ func openOf(r executor.Report) map[string]bool {
 // maxTouched is how many of the things that were touched a report names.
 const maxTouched = 100
 
+// maxNames is for how many things that were touched a run is narrowed.
+const maxNames = 10_000
+
 // notice keeps what was touched, and when, for the report of the run that it leads to.
 func (e *enforcing) notice(names []string) {
 	now := time.Now().UTC().Format(time.RFC3339Nano)
+	if e.names == nil {
+		e.names = map[string]bool{}
+	}
 	for _, name := range names {
+		if len(e.names) <= maxNames {
+			e.names[name] = true
+		}
 		known := slices.ContainsFunc(e.touched, func(d executor.Drift) bool { return d.Name == name })
 		if !known && len(e.touched) < maxTouched {
 			e.touched = append(e.touched, executor.Drift{Name: name, Seen: now})
@@ -160,7 +170,7 @@ func (e *enforcing) fullCheck() time.Duration {
 
 func (e *enforcing) once(ctx context.Context, why reason) {
 	head := e.now.Head
-	report := e.enforce(ctx)
+	report := e.enforce(ctx, e.about(why))
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
@@ -209,7 +219,17 @@ func (e *enforcing) patience() time.Duration {
 	return min(failedAgain<<min(failures, 10), e.n.cfg.FullCheck)
 }
 
-func (e *enforcing) enforce(ctx context.Context) executor.Report {
+// about is what a run may keep to: what was touched, where the last run left the machine as it is to be; nil: to nothing.
+func (e *enforcing) about(why reason) []string {
+	names := e.names
+	e.names = nil
+	if why != becauseDrift || !e.held || e.failed > 0 || len(names) > maxNames {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func (e *enforcing) enforce(ctx context.Context, touched []string) executor.Report {
 	member, _ := e.n.Self()
 	head := e.now.Head
 	// The tree is on this disk; what was damaged since comes from the others.
@@ -223,6 +243,7 @@ func (e *enforcing) enforce(ctx context.Context) executor.Report {
 	return e.n.ports.Enforcer.Enforce(ctx, Wanted{
 		Env: head.Env, Version: head.Version, Revision: head.Revision,
 		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member, Fleet: e.n.Members(), Contact: e.n.contact,
+		Touched: touched,
 	})
 }
 

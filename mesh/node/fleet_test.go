@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ type machine struct {
 	reads  bool   // the fleet
 	// left is what differs and is only told, as with drift: report.
 	left []executor.StateReport
+	// touched are those of each run, in one line; "all" of a run that looks at everything.
+	touched []string
 }
 
 // ReadsFleet implements node.FleetReader.
@@ -44,6 +47,11 @@ func (m *machine) Enforce(_ context.Context, w node.Wanted) executor.Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.runs++
+	about := "all"
+	if len(w.Touched) > 0 {
+		about = strings.Join(w.Touched, " ")
+	}
+	m.touched = append(m.touched, about)
 	r := executor.Report{Node: w.Member.Name, Env: w.Env, Version: w.Version, Revision: w.Revision.String(), Result: executor.Converged}
 	if m.fail != "" {
 		r.Result, r.Error = executor.RolledBackRun, m.fail

@@ -89,6 +89,9 @@ type Wanted struct {
 	// Contact is to be asked before the machine is changed. What it gives is to be asked afterwards and before the change is
 	// final: an error says that it cut the machine off from its mesh. It is nil where the node reached nobody to begin with.
 	Contact func(ctx context.Context) (confirm func(context.Context) error)
+	// Touched, unless empty, are all that somebody touched since the last run, which matched: what is not about them need not be
+	// looked at. Empty: the machine is to be looked at as a whole.
+	Touched []string
 }
 
 // Ports are what a node acts through. Transport and Gossip are nil for a node without a mesh; Drift may be nil.

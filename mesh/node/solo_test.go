@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -222,4 +223,41 @@ func TestDriftIsReported(t *testing.T) {
 	if seen, err := time.Parse(time.RFC3339Nano, report.Drift[0].Seen); err != nil || seen.Before(before) || seen.After(time.Now()) {
 		t.Errorf("seen %s, %v", report.Drift[0].Seen, err)
 	}
+}
+
+// TestRunsAreToldWhatWasTouched: a repair keeps to it, once what is in force matched. A new revision, and what follows a failure, look
+// at everything: nobody knows what the failure left.
+func TestRunsAreToldWhatWasTouched(t *testing.T) {
+	m, drift := &machine{}, make(chan []string)
+	n, _ := soloOver(t, memory.New(), m, drift)
+	runs := func(want ...string) {
+		t.Helper()
+		eventually(t, "the runs", func() bool { return m.count() >= len(want) })
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if !slices.Equal(m.touched, want) {
+			t.Fatalf("runs about %q, want %q", m.touched, want)
+		}
+	}
+	fails := func(why string) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.fail = why
+	}
+	first := pushed(t, n, bring(t, n, 1, store.Hash{}, "a"))
+	runs("all")
+	drift <- []string{"/etc/g", "/etc/f"}
+	runs("all", "/etc/f /etc/g")
+	drift <- []string{"nginx"}
+	runs("all", "/etc/f /etc/g", "nginx")
+	fails("no")
+	drift <- []string{"/etc/f"}
+	runs("all", "/etc/f /etc/g", "nginx", "/etc/f")
+	fails("")
+	drift <- []string{"/etc/f"} // has to wait, as the last run failed
+	runs("all", "/etc/f /etc/g", "nginx", "/etc/f", "all")
+	drift <- []string{"/etc/f"}
+	runs("all", "/etc/f /etc/g", "nginx", "/etc/f", "all", "/etc/f")
+	pushed(t, n, bring(t, n, 2, first, "b"))
+	runs("all", "/etc/f /etc/g", "nginx", "/etc/f", "all", "/etc/f", "all")
 }

@@ -43,7 +43,7 @@ Example:
 		},
 		CheckDoc: "The file is compared.",
 		UndoDoc:  "The file is restored as it was; one that was made is removed.",
-		Validate: validate,
+		Validate: validate, Isolated: true,
 	}
 	if !j.present {
 		return f

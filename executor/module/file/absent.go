@@ -16,8 +16,9 @@ type Absent struct{}
 func (Absent) Function() states.Function {
 	return states.Function{
 		Module: "file", Name: "absent",
-		Doc:    "Nothing at path: a file, a symlink, or a folder with all that is in it is removed.",
-		Params: []states.Param{hostfile.PathParam("what is to be gone")},
+		Doc:      "Nothing at path: a file, a symlink, or a folder with all that is in it is removed.",
+		Params:   []states.Param{hostfile.PathParam("what is to be gone")},
+		Isolated: true,
 		Outputs: []states.Output{
 			{Name: "path", Type: states.Path, Doc: "what is gone"},
 			{Name: "changed", Type: states.Bool, Doc: "whether this run removed it"},

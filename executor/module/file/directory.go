@@ -18,8 +18,9 @@ type Directory struct{}
 func (Directory) Function() states.Function {
 	return states.Function{
 		Module: "file", Name: "directory",
-		Doc:    "A folder with the given owner and mode; folders above it are made with mode 0755.",
-		Params: append([]states.Param{hostfile.PathParam("where the folder is")}, hostfile.MetaParams("0755 for a new folder, else left as it is")...),
+		Doc:      "A folder with the given owner and mode; folders above it are made with mode 0755.",
+		Params:   append([]states.Param{hostfile.PathParam("where the folder is")}, hostfile.MetaParams("0755 for a new folder, else left as it is")...),
+		Isolated: true,
 		Outputs: []states.Output{
 			{Name: "path", Type: states.Path, Doc: "where the folder is"},
 			{Name: "changed", Type: states.Bool, Doc: "whether this run changed it"},

@@ -33,7 +33,8 @@ func (Edit) Function() states.Function {
 			{Name: "create", Type: states.Bool, Default: false, Doc: "make the file when it is not there"},
 			hostfile.ValidateParam(),
 		}, hostfile.MetaParams("0644 for a new file, else left as it is")...),
-		Outputs: hostfile.Outputs(),
+		Isolated: true,
+		Outputs:  hostfile.Outputs(),
 		Example: `sshd:
   file.edit:
     path: /etc/ssh/sshd_config

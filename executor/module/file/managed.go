@@ -22,7 +22,8 @@ func (Managed) Function() states.Function {
 			hostfile.ValidateParam(),
 			{Name: "backup", Type: states.String, Default: "none", OneOf: []string{"none"}, Doc: "old contents are kept for undo alone"},
 		}, hostfile.MetaParams("0644 for a new file, else left as it is")...),
-		Outputs: hostfile.Outputs(),
+		Isolated: true,
+		Outputs:  hostfile.Outputs(),
 		Example: `nginx-conf:
   file.managed:
     path: /etc/nginx/nginx.conf

@@ -23,6 +23,7 @@ func (Symlink) Function() states.Function {
 			hostfile.PathParam("where the symlink is"),
 			{Name: "target", Type: states.String, Required: true, Doc: "what it holds: an absolute path, or one from the symlink's folder"},
 		},
+		Isolated: true,
 		Outputs: []states.Output{
 			{Name: "path", Type: states.Path, Doc: "where the symlink is"},
 			{Name: "target", Type: states.String, Doc: "what it holds"},

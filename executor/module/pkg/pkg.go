@@ -80,7 +80,7 @@ func (g goal) Function() states.Function {
 		CheckDoc: "Reads the package database; where something is to change, simulates the transaction and shows each package that it would change.",
 		UndoDoc: "All packages that the transaction changed go back to the version before, where that can still be had, and new ones are removed; " +
 			"else it is marked irreversible. Removed is not purged: configuration that was edited and data stay.",
-		Validate: validate,
+		Validate: validate, Isolated: g.name != latest.name,
 	}
 }
 

@@ -23,7 +23,7 @@ func Modules() []executor.Module {
 		state{name: "enabled", enabled: &yes, doc: "A service is started with the machine. Whether it runs now is left alone."},
 		state{name: "disabled", enabled: &no, doc: "A service is not started with the machine. Whether it runs now is left alone."},
 		state{name: "masked", active: &no, masked: true, doc: "A service is stopped and cannot be started by anything."},
-		action{name: "restarted", act: executor.Host.RestartUnit,
+		action{name: "restarted", act: executor.Host.RestartUnit, starts: true,
 			doc: "Restarts a service each time this runs; make the state lazy and notify it. One that does not run is started."},
 		action{name: "reloaded", act: reload,
 			doc: "Makes a service read its configuration again each time this runs; make the state lazy and notify it. One that does not run is started."},
@@ -51,7 +51,7 @@ var enabledParam = states.Param{Name: "enabled", Type: states.Bool,
 var unitOutputs = []states.Output{
 	{Name: "active", Type: states.Bool, Doc: "Whether it runs."},
 	{Name: "enabled", Type: states.Bool, Doc: "Whether it is started with the machine."},
-	{Name: "started", Type: states.Bool, Doc: "Whether this run started it: then it need not react to a notifier as well."},
+	{Name: "started", Type: states.Bool, Doc: "Whether this run started or restarted it: then it need not react to a notifier as well."},
 }
 
 // examples are for the manual.
@@ -99,7 +99,7 @@ func (s state) Function() states.Function {
 	f := states.Function{
 		Module: "service", Name: s.name, Doc: s.doc,
 		Params: []states.Param{nameParam}, Outputs: unitOutputs, Reaction: s.reaction, Example: examples[s.name],
-		CheckDoc: "Asks the service manager for the unit.", UndoDoc: undoDoc, Validate: validate,
+		CheckDoc: "Asks the service manager for the unit.", UndoDoc: undoDoc, Validate: validate, Isolated: true,
 	}
 	if s.canEnable {
 		f.Params = append(f.Params, enabledParam)
@@ -182,6 +182,7 @@ func (s state) Revert(ctx context.Context, h executor.Host, p executor.Params, u
 type action struct {
 	name, doc string
 	act       func(executor.Host, context.Context, string) error
+	starts    bool // also what runs
 }
 
 func (a action) Function() states.Function {
@@ -204,7 +205,7 @@ func (a action) Check(ctx context.Context, h executor.Host, _ executor.Contents,
 		return executor.Change{}, err
 	}
 	want := running.want(now, p)
-	change := executor.Change{Needed: true, Always: true, Outputs: outputs(want),
+	change := executor.Change{Needed: true, Always: true, Outputs: a.outputs(now, want),
 		Diff: fmt.Sprintf("%s: %s\n", name, a.name) + unitDiff(now, want)}
 	if !now.Exists {
 		return change, &executor.Missing{Kind: states.ResourceService, Name: name}
@@ -231,10 +232,17 @@ func (a action) Apply(ctx context.Context, h executor.Host, _ executor.Contents,
 	if err := a.act(h, ctx, name); err != nil {
 		return nil, err
 	}
-	out := outputs(want)
-	out["started"] = want.Active && !now.Active
-	return out, nil
+	return a.outputs(now, want), nil
 }
+
+func (a action) outputs(now, want executor.Unit) map[string]any {
+	out := outputs(want)
+	out["started"] = a.starts || !now.Active
+	return out
+}
+
+// Refreshes marks it as an executor.Refresher: what begins to run reads its files, and need not be told to.
+func (a action) Refreshes() {}
 
 func (a action) Revert(ctx context.Context, h executor.Host, p executor.Params, u executor.Undo) error {
 	return revert(ctx, h, p.String("name"), u)
