@@ -141,7 +141,7 @@ func wide(p *planned, text string) *planned {
 // the other looks at everything: both end with the same machine, ledger and report of what was done.
 func TestNarrowRunDoesWhatAFullOneDoes(t *testing.T) {
 	narrowed, whole, changed := 0, 0, 0
-	for seed := range seeds(120) {
+	for seed := range seeds(60) {
 		for _, order := range orders {
 			var twins [2]*vandal
 			var plans [2]*planned
