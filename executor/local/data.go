@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,26 +89,22 @@ func (d *Data) open() (*os.File, error) {
 	return f, nil
 }
 
-// writeSize is about how many bytes of the journal are written at a time.
-const writeSize = 256 << 10
+// writtenAtOnce is how many records are put together to be written.
+const writtenAtOnce = 512
 
 func (d *Data) write(records [][]byte) (*os.File, error) {
 	f, err := d.open()
 	if err != nil {
 		return nil, err
 	}
-	var buf []byte
-	for i, r := range records {
-		if len(r) > datafile.MaxFrame {
-			return nil, fmt.Errorf("record of %d bytes is over the limit of %d", len(r), datafile.MaxFrame)
-		}
-		if buf = datafile.AppendFrame(buf, r); len(buf) < writeSize && i < len(records)-1 {
-			continue
+	for some := range slices.Chunk(records, writtenAtOnce) {
+		buf, err := datafile.Pack(some)
+		if err != nil {
+			return nil, err
 		}
 		if _, err := f.Write(buf); err != nil {
 			return nil, err
 		}
-		buf = buf[:0]
 	}
 	return f, nil
 }
@@ -133,12 +130,7 @@ func (d *Data) Note(record []byte) error {
 
 // Records reads the journal up to where a crash cut it off.
 func (d *Data) Records() ([][]byte, error) {
-	data, err := os.ReadFile(d.path(datafile.Journal))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	frames, _ := datafile.Frames(data)
-	return frames, err
+	return datafile.RecordsOf(os.ReadFile(d.path(datafile.Journal)))
 }
 
 // Clear empties the journal.
@@ -158,18 +150,9 @@ func (d *Data) Clear() error {
 
 // Load reads the ledger; nil when there is none.
 func (d *Data) Load() ([]byte, error) {
-	data, err := os.ReadFile(d.path(datafile.Ledger))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := datafile.LedgerOf(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.path(datafile.Ledger), err)
-	}
-	return ledger, nil
+	name := d.path(datafile.Ledger)
+	data, err := os.ReadFile(name)
+	return datafile.LedgerOf(name, data, err)
 }
 
 // Stamp tells one run that changed something from another: by the file of the ledger with the head of its frame, and by that of
@@ -264,13 +247,7 @@ func (d *Data) Get(hash string) ([]byte, error) {
 		return nil, err
 	}
 	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if hashOf(data) != hash {
-		return nil, fmt.Errorf("kept contents %s are damaged", hash)
-	}
-	return data, nil
+	return datafile.KeptOf(hash, data, err)
 }
 
 // Sync makes what was put durable.
