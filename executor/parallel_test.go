@@ -213,7 +213,7 @@ func TestPackagesInOneTransaction(t *testing.T) {
 		if order == states.Genius && !strings.Contains(results(r), "p3 pkg.removed changed (in one transaction: c/p0, c/p1, c/p3)") {
 			t.Error(results(r))
 		}
-		if installed, _ := m.Installed(t.Context(), nil); fmt.Sprint(installed) != "[{lib 1 false} {p0 1 false} {p1 2 false} {p2 2 false}]" {
+		if installed, _ := m.Installed(t.Context(), nil); fmt.Sprint(installed) != "[{lib 1 false false} {p0 1 false false} {p1 2 false false} {p2 2 false false}]" {
 			t.Errorf("%s: %v", order, installed)
 		}
 	}
