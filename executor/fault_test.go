@@ -131,6 +131,12 @@ func (d stepData) Clear() error { return d.s.do("clear", d.Journal.Clear) }
 func (d stepData) Store(data []byte) error {
 	return d.s.do("ledger", func() error { return d.Ledger.Store(data) })
 }
+func (d stepData) Stamp() (string, error) {
+	if s, ok := d.Ledger.(executor.Stamped); ok {
+		return s.Stamp()
+	}
+	return "", errors.New("no stamp")
+}
 func (d stepData) Put(hash string, data []byte) error {
 	return d.s.do("put", func() error { return d.Vault.Put(hash, data) })
 }

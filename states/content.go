@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -83,6 +84,9 @@ func (c *compilation) template(name, text string, e docEntry, s *scope) (any, bo
 
 // keep puts rendered bytes into the plan.
 func (c *compilation) keep(data []byte, from string, p Place) (Content, bool) {
+	if cap(data) > len(data)+len(data)/8 {
+		data = slices.Clone(data) // it stays for long, and the room that it grew in is not to
+	}
 	sum := sha256.Sum256(data)
 	hash := "sha256:" + hex.EncodeToString(sum[:])
 	c.lib.noting.rendered = append(c.lib.noting.rendered, renderedContent{hash, data})

@@ -1,35 +1,10 @@
 package states
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
-	"fmt"
 	"math"
 	"time"
 )
-
-// DecodeRendered decodes what EncodeRendered made, and checks each hash. The result shares data's memory.
-func DecodeRendered(data []byte) (map[string][]byte, error) {
-	d := newDecoder(data, renderedMagic)
-	n := d.count(3)
-	m := make(map[string][]byte, n)
-	for range n {
-		hash := d.text()
-		content := d.bytes()
-		if d.failed {
-			break
-		}
-		if sum := sha256.Sum256(content); hash != "sha256:"+hex.EncodeToString(sum[:]) {
-			return nil, fmt.Errorf("decode plan: rendered %s does not match its hash", hash)
-		}
-		m[hash] = content
-	}
-	if !d.done() {
-		return nil, errPlanBytes
-	}
-	return m, nil
-}
 
 // DecodePlan decodes what EncodePlan made. Rendered is nil.
 func DecodePlan(data []byte) (*Plan, error) {

@@ -10,10 +10,7 @@ import (
 // A plan's encoding is for a cache on the node that compiled it, and for comparing plans: equal plans have equal bytes. It
 // is not internal/codec's, since a plan may be larger than what a peer may send, repeats the same strings thousands of
 // times, and holds a Content among plain values. Integers are varints; a string is written once, and later by its number.
-const (
-	planMagic     = "shoal plan 4\n"
-	renderedMagic = "shoal rendered 1\n"
-)
+const planMagic = "shoal plan 4\n"
 
 var errPlanBytes = errors.New("decode plan: malformed")
 
@@ -297,19 +294,3 @@ func (e *encoder) value(v any, depth int) error {
 
 // maxValueDepth is above what a document within MaxDepth and an expression's value in it can reach.
 const maxValueDepth = 2*MaxDepth + 8
-
-// EncodeRendered encodes Plan.Rendered.
-func EncodeRendered(rendered map[string][]byte) ([]byte, error) {
-	size := len(renderedMagic)
-	for _, data := range rendered {
-		size += len(data) + 128
-	}
-	e := encoder{out: append(make([]byte, 0, size), renderedMagic...), strings: map[string]uint64{}}
-	e.number(len(rendered))
-	for _, hash := range keysOf(rendered) {
-		e.text(hash)
-		e.number(len(rendered[hash]))
-		e.out = append(e.out, rendered[hash]...)
-	}
-	return e.out, nil
-}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"shoal/executor"
@@ -23,16 +22,13 @@ func compileCached(dir string, tree fs.FS, in states.Input, cacheDir string) (*s
 		return nil, nil, err
 	}
 	cache := disk.Cache{Dir: cacheDir, Salt: salt, Now: time.Now}
-	plan, rendered, err := cache.Plan(dir, func() (*states.Plan, error) {
+	plan, open, err := cache.Plan(dir, func() (*states.Plan, error) {
 		return states.Compile(tree, in, functions())
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	if rendered == nil {
-		rendered = func() (map[string][]byte, error) { return plan.Rendered, nil }
-	}
-	return plan, &lazyContents{sources: executor.TreeContents(tree), rendered: sync.OnceValues(rendered)}, nil
+	return plan, &lazyContents{sources: executor.TreeContents(tree), open: open}, nil
 }
 
 // cacheSalt is what a plan depends on beside its tree. The program is known by its file, since two builds may carry
@@ -53,23 +49,19 @@ func cacheSalt(in states.Input, dir string) ([]byte, error) {
 	return codec.Marshal([]any{version, program.Size(), program.ModTime().UnixNano(), full, string(in.Order), in.Node, in.Fleet})
 }
 
-// lazyContents reads what templates rendered only when somebody wants it: a run with nothing to do does not.
+// lazyContents reads what templates rendered, one by one, only when somebody wants it.
 type lazyContents struct {
-	sources  executor.Contents
-	rendered func() (map[string][]byte, error) // read once
+	sources executor.Contents
+	open    func(hash string) ([]byte, error) // nil: the plan has it
 }
 
 func (l *lazyContents) Bytes(ctx context.Context, c states.Content) ([]byte, error) {
-	if c.Source != "" {
+	if c.Source != "" || l.open == nil {
 		return l.sources.Bytes(ctx, c)
 	}
-	rendered, err := l.rendered()
+	data, err := l.open(c.Hash)
 	if err != nil {
-		return nil, err
-	}
-	data, ok := rendered[c.Hash]
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", c.From, executor.ErrContents)
+		return nil, fmt.Errorf("%s: %w: %w", c.From, executor.ErrContents, err)
 	}
 	return data, nil
 }

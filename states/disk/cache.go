@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -32,24 +32,29 @@ const (
 	renderedFile = "rendered.cache"
 )
 
-// Plan returns the plan of the tree in dir. From the cache it comes without Rendered, and rendered opens that; nil when
-// the plan has it.
-func (c Cache) Plan(dir string, compile func() (*states.Plan, error)) (plan *states.Plan, rendered func() (map[string][]byte, error), err error) {
+// Plan returns the plan of the tree in dir. Where it is in the cache, also since just now, it comes without Rendered, and open
+// reads one of these by its hash; nil when the plan has them.
+func (c Cache) Plan(dir string, compile func() (*states.Plan, error)) (plan *states.Plan, open func(hash string) ([]byte, error), err error) {
 	key, fresh, err := c.key(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	if plan, ok := c.load(key); ok {
-		return plan, func() (map[string][]byte, error) { return c.loadRendered(key) }, nil
+		return plan, c.rendered(key).open, nil
 	}
 	plan, err = compile()
 	if err != nil {
 		return nil, nil, err
 	}
-	if !fresh {
-		c.keep(key, plan)
+	if fresh || c.keep(key, plan) != nil {
+		return plan, nil, nil
 	}
-	return plan, nil, nil
+	r := c.rendered(key)
+	if r.ready() != nil { // somebody else's plan may be there by now
+		return plan, nil, nil
+	}
+	plan.Rendered = nil
+	return plan, r.open, nil
 }
 
 // key names a plan by all that it depends on; fresh says that the tree was written too shortly ago to tell.
@@ -71,14 +76,6 @@ func (c Cache) load(key []byte) (*states.Plan, bool) {
 	return plan, err == nil
 }
 
-func (c Cache) loadRendered(key []byte) (map[string][]byte, error) {
-	body, err := c.read(renderedFile, key)
-	if err != nil {
-		return nil, fmt.Errorf("the plan's cache: %w", err)
-	}
-	return states.DecodeRendered(body)
-}
-
 // read returns what follows the key and the checksum of a cache file.
 func (c Cache) read(name string, key []byte) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(c.Dir, name))
@@ -96,29 +93,32 @@ func (c Cache) read(name string, key []byte) ([]byte, error) {
 }
 
 // keep writes the rendered bytes first, so that a plan that is found has them.
-func (c Cache) keep(key []byte, plan *states.Plan) {
-	rendered, err := states.EncodeRendered(plan.Rendered)
-	if err != nil || c.write(renderedFile, key, rendered) != nil {
-		return
+func (c Cache) keep(key []byte, plan *states.Plan) error {
+	if err := c.keepRendered(key, plan.Rendered); err != nil {
+		return err
 	}
-	if body, err := states.EncodePlan(plan); err == nil {
-		_ = c.write(planFile, key, body) // compiled again next time
+	body, err := states.EncodePlan(plan)
+	if err != nil {
+		return err
 	}
+	sum := sha256.Sum256(body)
+	return c.write(planFile, func(w io.Writer) error {
+		for _, part := range [][]byte{key, sum[:], body} {
+			if _, err := w.Write(part); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-func (c Cache) write(name string, key, body []byte) error {
+func (c Cache) write(name string, to func(io.Writer) error) error {
 	f, err := os.CreateTemp(c.Dir, ".cache-")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	sum := sha256.Sum256(body)
-	for _, part := range [][]byte{key, sum[:], body} {
-		if _, err := f.Write(part); err != nil {
-			return errors.Join(err, f.Close())
-		}
-	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(to(f), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), filepath.Join(c.Dir, name))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,20 +25,23 @@ func TestCache(t *testing.T) {
 		compiled++
 		return &states.Plan{Node: states.Node{Name: "n"}, Rendered: map[string][]byte{hash: []byte("text")}}, nil
 	}
-	plan := func(c disk.Cache) (*states.Plan, map[string][]byte) {
+	plan := func(c disk.Cache) (*states.Plan, []byte) {
 		t.Helper()
-		p, rendered, err := c.Plan(tree, compile)
+		p, open, err := c.Plan(tree, compile)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rendered == nil {
-			return p, p.Rendered
+		if open == nil {
+			return p, p.Rendered[hash]
 		}
-		m, err := rendered()
+		if p.Rendered != nil {
+			t.Error("the plan holds what the cache has")
+		}
+		data, err := open(hash)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p, m
+		return p, data
 	}
 	c := disk.Cache{Dir: folder, Salt: []byte("a"), Now: later}
 	for _, step := range []struct {
@@ -59,8 +63,8 @@ func TestCache(t *testing.T) {
 	} {
 		step.before()
 		p, rendered := plan(step.cache)
-		if p.Node.Name != "n" || string(rendered[hash]) != "text" {
-			t.Errorf("%s: got %+v and %v", step.name, p, rendered)
+		if p.Node.Name != "n" || string(rendered) != "text" {
+			t.Errorf("%s: got %+v and %q", step.name, p, rendered)
 		}
 		if compiled != step.want {
 			t.Errorf("%s: compiled %d times, want %d", step.name, compiled, step.want)
@@ -77,5 +81,63 @@ func damage(t *testing.T, path string) {
 	data[len(data)-1] ^= 1
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDamagedRenderedIsAnError: whatever byte of the file is another, or wherever it ends, each content comes whole or not at all.
+func TestDamagedRenderedIsAnError(t *testing.T) {
+	tree, folder := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(tree, "site.yaml"), "targets: []\n")
+	texts, contents := []string{"", "one", "another one\n"}, map[string][]byte{}
+	hashOf := func(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
+	for _, text := range texts {
+		contents[hashOf(text)] = []byte(text)
+	}
+	c := disk.Cache{Dir: folder, Now: later}
+	opened := func() func(string) ([]byte, error) {
+		t.Helper()
+		_, open, err := c.Plan(tree, func() (*states.Plan, error) { return &states.Plan{Rendered: contents}, nil })
+		if err != nil || open == nil {
+			t.Fatalf("not kept: %v", err)
+		}
+		return open
+	}
+	opened()
+	name := filepath.Join(folder, "rendered.cache")
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	try := func(what string, data []byte) {
+		t.Helper()
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		open := opened()
+		for _, text := range texts {
+			switch got, err := open(hashOf(text)); {
+			case err != nil:
+				refused++
+			case string(got) != text:
+				t.Errorf("%s: %q in the place of %q", what, got, text)
+			}
+		}
+		if _, err := open(hashOf("nothing")); err == nil {
+			t.Errorf("%s: it has what is not in it", what)
+		}
+	}
+	try("whole", whole)
+	if refused > 0 {
+		t.Fatalf("%d refused of a whole one", refused)
+	}
+	for n := range whole {
+		data := slices.Clone(whole)
+		data[n] ^= 0x40
+		try(fmt.Sprintf("byte %d", n), data)
+		try(fmt.Sprintf("cut at %d", n), whole[:n])
+	}
+	if refused < 2*len(whole) {
+		t.Errorf("%d refused", refused)
 	}
 }
