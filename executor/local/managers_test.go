@@ -3,6 +3,7 @@ package local
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -118,6 +119,9 @@ func onManager(t *testing.T, p executor.Packages, old, noHold string) {
 		cases[0] = append(cases[0], moduletest.Case{Name: "down", Params: pinned(old), Setup: newest}, moduletest.Case{Name: "up", Params: pinned(candidate), Setup: there})
 	} else {
 		cases[1] = nil // there is no other version
+	}
+	if _, slow := p.(*packages.PackageKit); slow {
+		cases = [][]moduletest.Case{{{Name: "new at a version", Params: pinned(old)}, {Name: "down", Params: pinned(old), Setup: newest}}}
 	}
 	for i, cases := range cases {
 		moduletest.Run(t, moduletest.Suite{Module: pkg.Modules()[i], Host: fresh, Snapshot: all, NoFaults: "there is one such machine", Cases: cases})
@@ -261,9 +265,17 @@ func debs(t *testing.T) {
 		run(t, "dpkg-deb", "--build", "--root-owner-group", tree, repo)
 	}
 	index(t, repo)
+	// PackageKit takes it for an error when one of the files is not there that a repository may have; this says which it has.
+	list, err := os.ReadFile(filepath.Join(repo, "Packages"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := fmt.Sprintf("Origin: shoal\nSuite: test\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n %x %d Packages\n", sha256.Sum256(list), len(list))
+	write(t, filepath.Join(repo, "Release"), release)
+	write(t, filepath.Join(repo, "InRelease"), release)
 	run(t, "sh", "-c", "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*")
 	write(t, "/etc/apt/apt.conf.d/99shoal-test", "APT::Sandbox::User \"root\";\n")
-	write(t, "/etc/apt/sources.list.d/shoal-test.list", "deb [trusted=yes] file:"+repo+" ./\n")
+	write(t, "/etc/apt/sources.list.d/shoal-test.list", "deb [trusted=yes] copy:"+repo+" ./\n")
 }
 
 // TestPackageKit: the real daemon with its back end for apt, started by a bus of the test's own.
@@ -272,7 +284,7 @@ func TestPackageKit(t *testing.T) {
 	if _, err := os.Stat(service); err != nil {
 		t.Skip("NOT TESTED: no PackageKit on this machine (make prepare installs it)")
 	}
-	needTools(t, "dbus-daemon", "apt-get", "dpkg-deb", "dpkg-scanpackages")
+	needTools(t, "dbus-daemon", "ip", "apt-get", "dpkg-deb", "dpkg-scanpackages")
 	if !apart(t, "/etc", "/var", "/usr", "/run") {
 		return
 	}
@@ -295,6 +307,9 @@ func TestPackageKit(t *testing.T) {
 		_ = bus.Process.Kill()
 		_ = bus.Wait() // it was killed
 	})
+	// It fetches nothing where there is no way to anywhere; here is one, which ends in this namespace.
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "route", "add", "default", "dev", "lo")
 	k := packages.NewPackageKit(SystemBus, Clock{}, nil)
 	t.Cleanup(func() { k.Close() })
 	if !k.There(t.Context()) {

@@ -90,6 +90,8 @@ func (k *PackageKit) await(ctx context.Context, path dbus.ObjectPath, object dbu
 			switch s.Name {
 			case kitTransaction + ".Package":
 				all = appendKit(all, s.Body)
+			case kitTransaction + ".Details":
+				all = appendDetails(all, s.Body)
 			case kitTransaction + ".ErrorCode":
 				failure = &kitError{}
 				_ = dbus.Store(s.Body, &failure.code, &failure.details) // what it cannot say stays empty
@@ -129,6 +131,19 @@ func appendKit(all []kitPackage, body []any) []kitPackage {
 		return all
 	}
 	if p, ok := parseKitID(info, id); ok {
+		all = append(all, p)
+	}
+	return all
+}
+
+// appendDetails adds the package of which a signal tells details.
+func appendDetails(all []kitPackage, body []any) []kitPackage {
+	var details map[string]dbus.Variant
+	if err := dbus.Store(body, &details); err != nil || len(all) >= kitPackages {
+		return all
+	}
+	id, _ := details["package-id"].Value().(string)
+	if p, ok := parseKitID(0, id); ok {
 		all = append(all, p)
 	}
 	return all

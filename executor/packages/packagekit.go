@@ -116,19 +116,16 @@ func parseKitID(info uint32, id string) (kitPackage, bool) {
 	return kitPackage{info, id, f[0], f[1], f[2], f[3]}, true
 }
 
-// repository that has it too; empty when it cannot be fetched again.
-func (p kitPackage) repository() string {
-	word, rest, tagged := strings.Cut(p.data, ":")
-	switch {
-	case tagged && rest != "local" && slices.Contains([]string{"installed", "manual", "auto"}, word):
-		return rest
-	case tagged || word == "installed" || word == "local":
-		return ""
+// fetchable: a repository has it. Of what is installed the data tells that, after a word for how it came to be.
+func (p kitPackage) fetchable() bool {
+	if p.name == "" || p.info != kitIsInstalled {
+		return p.name != ""
 	}
-	return word
+	_, from, _ := strings.Cut(p.data, ":")
+	return from != "" && from != "local"
 }
 
-// names resolves packages. Those that are not known are left out.
+// resolve looks packages up. Those that are not known are left out.
 func (k *PackageKit) resolve(ctx context.Context, filter uint64, names []string) ([]kitPackage, error) {
 	all, err := k.run(ctx, "Resolve", filter|kitNative, names)
 	if err != nil {
@@ -167,7 +164,7 @@ func (k *PackageKit) Available(ctx context.Context, name, version string) (candi
 		return "", false, err
 	}
 	found, err := k.find(ctx, name)
-	if err != nil || found.newest.repository() == "" {
+	if err != nil || !found.newest.fetchable() {
 		return "", false, err
 	}
 	if version == "" || version == found.newest.version {
@@ -202,16 +199,18 @@ func (k *PackageKit) find(ctx context.Context, name string) (f kitFound, err err
 func (k *PackageKit) exact(ctx context.Context, f kitFound, version string) (id string, ok bool, err error) {
 	for _, p := range []kitPackage{f.newest, f.installed} {
 		if p.version == version {
-			return p.id, p.repository() != "", nil
+			return p.id, p.fetchable(), nil
 		}
 	}
-	id = strings.Join([]string{f.newest.name, version, f.newest.arch, f.newest.repository()}, ";")
-	_, err = k.run(ctx, "GetDetails", []string{id})
+	id = strings.Join([]string{f.newest.name, version, f.newest.arch, f.newest.data}, ";")
+	details, err := k.run(ctx, "GetDetails", []string{id})
 	var kit *kitError
 	if errors.As(err, &kit) {
 		return "", false, nil
 	}
-	return id, err == nil, err
+	// Some back ends answer about another version where they do not have this one.
+	has := slices.ContainsFunc(details, func(p kitPackage) bool { return p.name == f.newest.name && p.version == version })
+	return id, has, err
 }
 
 // plan are the ids of a change. What needs nothing is left out.
@@ -228,7 +227,7 @@ func (k *PackageKit) plan(ctx context.Context, install []executor.Package, remov
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		id, ok := f.newest.id, f.newest.repository() != ""
+		id, ok := f.newest.id, f.newest.fetchable()
 		if ok && p.Version != "" {
 			if id, ok, err = k.exact(ctx, f, p.Version); err != nil {
 				return nil, nil, nil, err
