@@ -321,6 +321,14 @@ func TestPackageKit(t *testing.T) {
 	if _, err := k.SimulatePackages(t.Context(), []executor.Package{{Name: "shoal-leaf", Version: "9-9"}}, nil); err == nil {
 		t.Error("simulated a version that never was")
 	}
+	_, release := lockFromAnotherProcess(t, "/var/lib/dpkg/lock-frontend")
+	t.Cleanup(release)
+	told := 0
+	waits := packages.NewPackageKit(SystemBus, Clock{}, func(packages.Wait) { told++; release() })
+	t.Cleanup(func() { waits.Close() })
+	if err := waits.ChangePackages(t.Context(), []executor.Package{{Name: "shoal-base"}}, nil); err != nil || told == 0 {
+		t.Errorf("%v, told %d times", err, told)
+	}
 	onManager(t, k, "1-1", "PackageKit has no word for a hold")
 }
 

@@ -69,17 +69,22 @@ func (k *PackageKit) run(ctx context.Context, method string, args ...any) ([]kit
 func (k *PackageKit) await(ctx context.Context, path dbus.ObjectPath, object dbus.BusObject, signals <-chan *dbus.Signal) (all []kitPackage, err error) {
 	var failure *kitError
 	done, wait := ctx.Done(), k.tool.patience()
-	var giveUp <-chan time.Time
+	var giveUp, locked <-chan time.Time
+	var waited error
+	cancel := func() {
+		_ = object.Call(kitTransaction+".Cancel", dbus.FlagNoReplyExpected).Err // one that cannot be cancelled ends by itself
+		giveUp = time.After(kitCancel)
+	}
 	for {
 		select {
 		case <-done:
 			done = nil
-			_ = object.Call(kitTransaction+".Cancel", dbus.FlagNoReplyExpected).Err // one that cannot be cancelled ends by itself
-			timer := time.NewTimer(kitCancel)
-			defer timer.Stop()
-			giveUp = timer.C
+			cancel()
+		case <-locked:
+			locked, waited = nil, fmt.Errorf("PackageKit: waited %s for another package manager, which holds the package database", lockWait)
+			cancel()
 		case <-giveUp:
-			return nil, fmt.Errorf("PackageKit: %w", context.Cause(ctx))
+			return nil, errors.Join(waited, fmt.Errorf("PackageKit: it does not end what was cancelled: %w", context.Cause(ctx)))
 		case s, open := <-signals:
 			if !open {
 				return nil, errors.New("PackageKit: the bus hung up")
@@ -96,8 +101,15 @@ func (k *PackageKit) await(ctx context.Context, path dbus.ObjectPath, object dbu
 				failure = &kitError{}
 				_ = dbus.Store(s.Body, &failure.code, &failure.details) // what it cannot say stays empty
 			case "org.freedesktop.DBus.Properties.PropertiesChanged":
-				k.tellLocked(wait, s.Body)
+				if k.tellLocked(wait, s.Body) {
+					locked = time.After(lockWait)
+				} else {
+					locked = nil
+				}
 			case kitTransaction + ".Finished":
+				if waited != nil {
+					return nil, waited
+				}
 				return all, finishedKit(ctx, s.Body, failure)
 			case kitTransaction + ".Destroy":
 				return nil, errors.New("PackageKit: the transaction went away")
@@ -149,15 +161,21 @@ func appendDetails(all []kitPackage, body []any) []kitPackage {
 	return all
 }
 
-// tellLocked tells that a transaction waits for the lock of the machine's own package manager. PackageKit does not say who has it.
-func (k *PackageKit) tellLocked(wait *patience, body []any) {
+// tellLocked says whether a transaction now waits for the lock of the machine's own package manager, and tells it. PackageKit does
+// not say who has it.
+func (k *PackageKit) tellLocked(wait *patience, body []any) bool {
 	var name string
 	var changed map[string]dbus.Variant
 	var invalid []string
-	if dbus.Store(body, &name, &changed, &invalid) != nil || k.tool.waiting == nil {
-		return
+	if dbus.Store(body, &name, &changed, &invalid) != nil {
+		return false
 	}
-	if status, ok := changed["Status"].Value().(uint32); ok && status == kitWaitsForLock {
+	status, ok := changed["Status"].Value().(uint32)
+	if !ok || status != kitWaitsForLock {
+		return false
+	}
+	if k.tool.waiting != nil {
 		k.tool.waiting(Wait{Lock: "the package database (through PackageKit)", Since: k.clock.Now().Sub(wait.began), Limit: lockWait})
 	}
+	return true
 }

@@ -34,11 +34,11 @@ const (
 
 // Values of its enumerations (pk-enum.h).
 const (
-	kitSuccess        = 1  // of an exit
-	kitRemoving       = 13 // of what a transaction does to a package
-	kitObsoleting     = 15
-	kitIsInstalled    = 1
-	kitWaitsForLock   = 30 // of a status
+	kitSuccess      = 1  // of an exit
+	kitRemoving     = 13 // of what a transaction does to a package
+	kitObsoleting   = 15
+	kitIsInstalled  = 1
+	kitWaitsForLock = 30 // of a status
 )
 
 // PackageKit is a package manager behind org.freedesktop.PackageKit, for machines whose own is none of those that are known here.
