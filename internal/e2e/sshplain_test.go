@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -8,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +84,68 @@ func TestSSHPlainMachine(t *testing.T) {
 	if data, err := os.ReadFile(s.Path("/var/lib/dpkg/status")); err != nil || strings.Contains(string(data), "Package: shoal-leaf\nStatus: install ok installed") {
 		t.Errorf("the package is there: %v", err)
 	}
+}
+
+// lockDpkg holds the lock of package managers on the server's machine, as dpkg does.
+const lockDpkg = `use Fcntl; open(F, "+>>", "/var/lib/dpkg/lock-frontend") or die; my $l = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0);
+fcntl(F, F_SETLK, $l) or die; $| = 1; print "held\n"; <STDIN>`
+
+// TestSSHWaits: who works on a machine elsewhere sees that its package manager is locked, and by whom, whichever way the work is done.
+func TestSSHWaits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs packages: not with -short")
+	}
+	sshdtest.Need(t, "perl", "nsenter")
+	modes(t, func(t *testing.T, mode string) {
+		w := newSSHWorld(t, map[string]string{
+			"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
+			"components/c/states.yaml": "states:\n  leaf:\n    pkg.installed: {name: shoal-leaf}\n",
+		})
+		o := sshdtest.Layered(t, sshdtest.Repository(t), "/etc", "/var", "/usr")
+		o.Config = "SetEnv XDG_CACHE_HOME=" + cacheDir(t)
+		s := w.server(o)
+		holder := exec.Command("nsenter", "-t", strconv.Itoa(s.Pid()), "-m", "perl", "-e", lockDpkg)
+		release, err := holder.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := holder.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := holder.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = release.Close() // it may be over
+			_ = holder.Wait()
+		})
+		if line, err := bufio.NewReader(held).ReadString('\n'); line != "held\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		cmd, out, _ := w.command(t.Context(), "apply", w.tree, "--ssh", s.Target(), mode)
+		cmd.Stderr = nil
+		diagnostics, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waited := false
+		var all strings.Builder
+		for lines := bufio.NewScanner(diagnostics); lines.Scan(); {
+			fmt.Fprintln(&all, lines.Text())
+			if strings.Contains(lines.Text(), fmt.Sprintf("waiting for /var/lib/dpkg/lock-frontend, held by pid %d (perl)", holder.Process.Pid)) {
+				waited = true
+				_ = release.Close() // a second line may come meanwhile
+			}
+		}
+		if err := cmd.Wait(); err != nil || !waited {
+			t.Errorf("%v, waited %v\n%s%s", err, waited, out, &all)
+		}
+		holds(t, s.Path("/var/lib/dpkg/status"), "Package: shoal-leaf\nStatus: install ok installed\n")
+	})
 }
 
 // TestSSHRecover: what a line that broke left is taken back when somebody asks for it, with no tree.
