@@ -33,7 +33,7 @@ func needTools(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("NOT TESTED: no %s on this machine (make prepare installs it)", tool)
+			t.Skipf("NOT TESTED: no %s on this machine", tool)
 		}
 	}
 }

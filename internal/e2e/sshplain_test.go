@@ -231,3 +231,65 @@ func TestSSHSecrets(t *testing.T) {
 		absent(t, filepath.Join(box, "etc/conf"))
 	})
 }
+
+// TestSSHSecretsOfModules: what goes into an extension module and comes out of it is hidden like all else, here and elsewhere.
+func TestSSHSecretsOfModules(t *testing.T) {
+	for _, tool := range []string{"clang", "wasm-ld"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("NOT TESTED: no %s on this machine", tool)
+		}
+	}
+	const secret = "hunter2-and-more"
+	w := newSSHWorld(t, nil)
+	build := exec.Command("sh", "../../examples/modules/build.sh", w.tree)
+	build.Env = os.Environ()
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	site, err := os.ReadFile(filepath.Join(w.tree, "site.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, modules, _ := strings.Cut(string(site), "  banner:\n") // the other is large, and compiled anew by each run
+	w.write("site.yaml", "targets:\n  - on: \"*\"\n    components: [banner]\nmodules:\n  banner:\n"+modules)
+	if err := os.RemoveAll(filepath.Join(w.tree, "components/names")); err != nil {
+		t.Fatal(err)
+	}
+	state := func(dir string) {
+		w.write("components/banner/defaults.yaml", "token: !secret "+secret+"\n")
+		w.write("components/banner/states.yaml", "states:\n  b:\n    banner.shown: {path: \""+dir+"/${vars.token}\", text: \"it is ${vars.token}\"}\n")
+	}
+	state("/etc")
+	s := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + cacheDir(t)})
+	for name, way := range map[string][]string{
+		"here": nil, "binary": {"--ssh", s.Target(), "--ssh-mode=binary"}, "plain": {"--ssh", s.Target(), "--ssh-mode=plain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			box := w.box(name)
+			hides := func(status int, args ...string) string {
+				t.Helper()
+				all := ""
+				formats := [][]string{{"--json"}}
+				if way == nil {
+					formats = append(formats, nil)
+				}
+				for _, format := range formats {
+					out, said := w.run(status, append(append(append(args, "--root", box), way...), format...)...)
+					all += out + said
+				}
+				if strings.Contains(all, secret) {
+					t.Errorf("%v says it:\n%s", args, all)
+				}
+				return all
+			}
+			hides(0, "plan", w.tree)
+			hides(0, "apply", w.tree)
+			holds(t, filepath.Join(box, "etc", secret), "it is "+secret)
+			state("/srv")
+			if all := hides(1, "apply", w.tree); !strings.Contains(all, "may not look at /srv/****") {
+				t.Errorf("the error tells nothing:\n%s", all)
+			}
+			state("/etc")
+		})
+	}
+}
