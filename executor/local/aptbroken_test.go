@@ -75,6 +75,23 @@ func TestInterruptedDpkgIsFinished(t *testing.T) {
 	}
 }
 
+// A dpkg that was killed when it had only written down that the package is to go: it stays, and says so in dpkg's database.
+func TestInterruptedRemovalIsTakenBack(t *testing.T) {
+	needDpkg(t)
+	tool(t, "dpkg", "--install", buildPackage(t, "exit 0"))
+	tool(t, "sh", "-c", "echo "+brokenName+" deinstall | dpkg --set-selections")
+	a := thisApt(t)
+	if list, err := a.Installed(t.Context(), []string{brokenName}); err != nil || len(list) != 1 || !list[0].Leaving {
+		t.Fatalf("got %+v, %v", list, err)
+	}
+	if err := a.ChangePackages(t.Context(), []executor.Package{{Name: brokenName, Version: "1.0"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := a.Installed(t.Context(), []string{brokenName}); err != nil || len(list) != 1 || list[0].Leaving {
+		t.Errorf("got %+v, %v", list, err)
+	}
+}
+
 // A package whose script fails is left half configured, fails again when it is finished, and goes all the same: that is how a
 // rollback finds it.
 func TestHalfConfiguredPackageGoes(t *testing.T) {

@@ -129,7 +129,7 @@ var (
 
 // check says what cannot be done at all.
 func (a *Apt) check(install []executor.Package, remove []string) error {
-	if a.below {
+	if a.below && len(install)+len(remove) > 0 {
 		return errPackagesBelowRoot
 	}
 	return checkWith(debName, debVersion, install, remove)
@@ -229,6 +229,9 @@ func (a *Apt) ChangePackages(ctx context.Context, install []executor.Package, re
 	if err := a.mend(ctx); err != nil {
 		return err
 	}
+	if err := a.stay(ctx, install); err != nil {
+		return err
+	}
 	args, err := a.prepare(ctx, install, remove)
 	if err != nil && a.mayRefresh() && a.refresh(ctx) == nil {
 		args, err = a.prepare(ctx, install, remove)
@@ -273,6 +276,30 @@ func (a *Apt) mend(ctx context.Context) error {
 		return ctx.Err() // a package that fails again is no reason to stop: it may be the one that is to go, and apt-get says so if it is not
 	}
 	return err
+}
+
+// selectScript chooses packages to be installed, as dpkg --get-selections writes it.
+const selectScript = `for p in "$@"; do echo "$p install"; done | dpkg --set-selections`
+
+// stay takes back the choice of what is to be there and was chosen to go: apt-get leaves alone what has its version already.
+func (a *Apt) stay(ctx context.Context, install []executor.Package) error {
+	db, err := a.database()
+	if err != nil {
+		return err
+	}
+	var leaving []string
+	for _, p := range install {
+		if have, _ := db.find(p.Name); have.Leaving {
+			leaving = append(leaving, p.Name)
+		}
+	}
+	if len(leaving) == 0 {
+		return nil
+	}
+	if _, err := a.do(ctx, "sh", append([]string{"-c", selectScript, "sh"}, leaving...)...); err != nil {
+		return fmt.Errorf("keep packages %s: %w", strings.Join(leaving, " "), err)
+	}
+	return nil
 }
 
 // Leftovers implements executor.Packages.

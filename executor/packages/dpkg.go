@@ -33,6 +33,10 @@ func (p dpkgPackage) broken() bool {
 	return slices.Contains([]string{"half-installed", "half-configured", "unpacked"}, p.status) || strings.HasPrefix(p.status, "triggers-")
 }
 
+func (p dpkgPackage) as(name string) executor.Package {
+	return executor.Package{Name: name, Version: p.version, Hold: p.want == "hold", Leaving: p.want == "deinstall" || p.want == "purge"}
+}
+
 func (p dpkgPackage) key() string { return p.name + ":" + p.arch }
 
 // parseStatus reads a status file, or an update to one: stanzas of "Field: value" lines with an empty line between them.
@@ -141,7 +145,7 @@ func (db *dpkgDatabase) add(data []byte) error {
 func (db *dpkgDatabase) find(name string) (executor.Package, bool) {
 	for _, key := range db.keys(name) {
 		if p, ok := db.byKey[key]; ok && p.installed() {
-			return executor.Package{Name: name, Version: p.version, Hold: p.want == "hold"}, true
+			return p.as(name), true
 		}
 	}
 	return executor.Package{}, false
@@ -179,7 +183,7 @@ func (db *dpkgDatabase) all() []executor.Package {
 		if p.arch != db.native && p.arch != "all" {
 			name = key
 		}
-		byName[name] = executor.Package{Name: name, Version: p.version, Hold: p.want == "hold"}
+		byName[name] = p.as(name)
 	}
 	list := make([]executor.Package, 0, len(byName))
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
