@@ -148,6 +148,53 @@ func TestSSHWaits(t *testing.T) {
 	})
 }
 
+// TestSSHLostInApt: the line breaks while a package is being installed. Its script does not go on, and the recovery finishes what dpkg
+// had begun, and takes it back.
+func TestSSHLostInApt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs packages: not with -short")
+	}
+	w := newSSHWorld(t, map[string]string{
+		"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
+		"components/c/states.yaml": "states:\n  before:\n    file.managed: {path: /etc/shoal-before, content: x}\n  slow:\n    pkg.installed: {name: shoal-slow}\n    require: [before]\n",
+	})
+	s := w.server(sshdtest.Layered(t, sshdtest.Repository(t), "/etc", "/var", "/usr"))
+	status := func() string {
+		data, err := os.ReadFile(s.Path("/var/lib/dpkg/status"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	cmd, out, diagnostics := w.command(t.Context(), "apply", w.tree, "--ssh", s.Target(), "--ssh-mode=plain")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := begunWithin(t, testLimit, s.Path("/var/slow-began")) // apt takes its time on a busy machine
+	for _, victim := range s.Sessions() {
+		_ = syscall.Kill(victim, syscall.SIGKILL) // one may end with another
+	}
+	if code := exitOf(t, cmd.Wait()); code == 0 {
+		t.Errorf("exit status 0 of a run that was cut off: %s%s", out, diagnostics)
+	}
+	gone(t, pid)
+	if err := os.WriteFile(s.Path("/var/slow-go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	said, more := w.run(0, "recover", "--ssh", s.Target(), "--ssh-mode=plain")
+	if !strings.Contains(said+more, "rolled") {
+		t.Errorf("%s%s", said, more)
+	}
+	if strings.Contains(status(), "Package: shoal-slow\n") {
+		t.Error("dpkg knows the package")
+	}
+	absent(t, s.Path("/etc/shoal-before"))
+	w.run(0, "apply", w.tree, "--ssh", s.Target(), "--ssh-mode=plain")
+	if !strings.Contains(status(), "Package: shoal-slow\nStatus: install ok installed\n") {
+		t.Error("it is not installed")
+	}
+}
+
 // TestSSHRecover: what a line that broke left is taken back when somebody asks for it, with no tree.
 func TestSSHRecover(t *testing.T) {
 	modes(t, func(t *testing.T, mode string) {
