@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,8 +23,15 @@ func packageManager(host *local.Host, root string, tell packages.Waiting) execut
 	if p := commandPackages(has, host.Files, run, clock, tell); p != nil {
 		return p
 	}
+	kit := packages.NewPackageKit(local.SystemBus, clock, tell)
+	if exists(systemBus) && kit.There(context.Background()) {
+		return kit
+	}
 	return executor.NoPackages{Why: errNoPackages}
 }
+
+// systemBus is where the bus of a machine listens.
+const systemBus = "/run/dbus/system_bus_socket"
 
 var errNoPackages = errors.New("this machine has no package manager that is known: no apt-get, dnf, zypper, apk or pacman, and no PackageKit")
 

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path"
-
-	"golang.org/x/sys/unix"
 
 	"shoal/executor"
 	"shoal/internal/fetch"
@@ -22,40 +19,17 @@ type fetcher struct {
 func newFetcher(f *Files) *fetcher { return &fetcher{files: f, client: fetch.NewClient()} }
 
 // Fetch implements executor.Fetcher.
-func (f *fetcher) Fetch(ctx context.Context, r executor.Request, name string, meta executor.Meta) (staged string, err error) {
-	err = f.client.Fetch(ctx, r, func(body io.Reader) error {
-		staged, err = f.files.stageFrom(body, name)
-		return err
-	})
-	if staged == "" {
-		return "", err
-	}
-	if err == nil {
-		err = f.files.SetMeta(staged, meta)
-	}
-	if err != nil {
-		return "", errors.Join(err, f.files.Remove(staged))
-	}
-	return staged, nil
+func (f *fetcher) Fetch(ctx context.Context, r executor.Request, name string, meta executor.Meta) (string, error) {
+	return f.client.Stage(ctx, r, f.files, meta, func(body io.Reader) (string, error) { return f.files.stageFrom(body, name) })
 }
 
-// stageFrom writes a temporary file that nobody else may read. A name without an error is one that is there.
+// stageFrom fills a temporary file. A name beside an error is that of a file that is there.
 func (f *Files) stageFrom(body io.Reader, name string) (staged string, err error) {
-	dirFD, dir, err := f.folder(name)
+	fd, staged, err := f.temporary("fetch", name)
 	if err != nil {
-		return "", pathError("fetch", name, err)
+		return "", err
 	}
-	defer unix.Close(dirFD)
-	fd := -1
-	temporary, err := f.stages.create(func(temporary string) (err error) {
-		fd, err = unix.Openat(dirFD, temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		return err
-	})
-	if err != nil {
-		return "", pathError("fetch", name, err)
-	}
-	file := os.NewFile(uintptr(fd), temporary)
-	f.dirty.add(dirFD)
+	file := os.NewFile(uintptr(fd), staged)
 	_, err = io.Copy(file, body)
-	return path.Join(dir, temporary), pathError("fetch", name, errors.Join(err, file.Close()))
+	return staged, pathError("fetch", name, errors.Join(err, file.Close()))
 }

@@ -1,7 +1,9 @@
 package local
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,8 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/godbus/dbus/v5"
 
 	"shoal/executor"
 	"shoal/executor/hosttest"
@@ -28,7 +33,7 @@ func needTools(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("NOT TESTED: no %s on this machine (make prepare installs it)", tool)
+			t.Skipf("NOT TESTED: no %s on this machine", tool)
 		}
 	}
 }
@@ -114,6 +119,9 @@ func onManager(t *testing.T, p executor.Packages, old, noHold string) {
 		cases[0] = append(cases[0], moduletest.Case{Name: "down", Params: pinned(old), Setup: newest}, moduletest.Case{Name: "up", Params: pinned(candidate), Setup: there})
 	} else {
 		cases[1] = nil // there is no other version
+	}
+	if _, slow := p.(*packages.PackageKit); slow {
+		cases = [][]moduletest.Case{{{Name: "new at a version", Params: pinned(old)}, {Name: "down", Params: pinned(old), Setup: newest}}}
 	}
 	for i, cases := range cases {
 		moduletest.Run(t, moduletest.Suite{Module: pkg.Modules()[i], Host: fresh, Snapshot: all, NoFaults: "there is one such machine", Cases: cases})
@@ -243,4 +251,99 @@ func TestPacman(t *testing.T) {
 		return p.ChangePackages(t.Context(), []executor.Package{{Name: "shoal-base"}}, nil)
 	})
 	onManager(t, p, "1-1", "pacman has no command that holds")
+}
+
+// debs makes a repository of empty packages for apt, as rpms does for dnf.
+func debs(t *testing.T) {
+	t.Helper()
+	for _, p := range []struct{ name, version, depends string }{
+		{"shoal-leaf", "1-1", "Depends: shoal-lib\n"}, {"shoal-leaf", "2-1", "Depends: shoal-lib\n"}, {"shoal-lib", "1-1", ""}, {"shoal-base", "1-1", ""},
+	} {
+		tree := filepath.Join("/var/tree", p.name+p.version)
+		write(t, filepath.Join(tree, "DEBIAN/control"), "Package: "+p.name+"\nVersion: "+p.version+"\nArchitecture: all\nMaintainer: none\n"+p.depends+"Description: a test\n")
+		run(t, "mkdir", "-p", repo)
+		run(t, "dpkg-deb", "--build", "--root-owner-group", tree, repo)
+	}
+	index(t, repo)
+	// PackageKit takes it for an error when one of the files is not there that a repository may have; this says which it has.
+	list, err := os.ReadFile(filepath.Join(repo, "Packages"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := fmt.Sprintf("Origin: shoal\nSuite: test\nDate: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n %x %d Packages\n", sha256.Sum256(list), len(list))
+	write(t, filepath.Join(repo, "Release"), release)
+	write(t, filepath.Join(repo, "InRelease"), release)
+	run(t, "sh", "-c", "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*")
+	write(t, "/etc/apt/apt.conf.d/99shoal-test", "APT::Sandbox::User \"root\";\n")
+	write(t, "/etc/apt/sources.list.d/shoal-test.list", "deb [trusted=yes] copy:"+repo+" ./\n")
+}
+
+// TestPackageKit: the real daemon with its back end for apt, started by a bus of the test's own.
+func TestPackageKit(t *testing.T) {
+	const service = "/usr/share/dbus-1/system-services/org.freedesktop.PackageKit.service"
+	if _, err := os.Stat(service); err != nil {
+		t.Skip("NOT TESTED: no PackageKit on this machine (make prepare installs it)")
+	}
+	needTools(t, "dbus-daemon", "ip", "apt-get", "dpkg-deb", "dpkg-scanpackages")
+	if !apart(t, "/etc", "/var", "/usr", "/run") {
+		return
+	}
+	debs(t)
+	const socket = "/run/dbus/system_bus_socket"
+	run(t, "sh", "-c", "rm -rf /run/dbus; mkdir -p /run/dbus")
+	bus := exec.Command("dbus-daemon", "--system", "--nofork", "--nopidfile", "--print-address=1")
+	ready, err := bus.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(ready).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		endServices(t, socket, "org.freedesktop.PackageKit", "org.freedesktop.PolicyKit1")
+		_ = bus.Process.Kill()
+		_ = bus.Wait() // it was killed
+	})
+	// It fetches nothing where there is no way to anywhere; here is one, which ends in this namespace.
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "route", "add", "default", "dev", "lo")
+	k := packages.NewPackageKit(SystemBus, Clock{}, nil)
+	t.Cleanup(func() { k.Close() })
+	if !k.There(t.Context()) {
+		t.Fatal("the bus has no PackageKit")
+	}
+	if err := k.RefreshPackages(t.Context(), "", 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.SimulatePackages(t.Context(), []executor.Package{{Name: "shoal-leaf", Version: "9-9"}}, nil); err == nil {
+		t.Error("simulated a version that never was")
+	}
+	_, release := lockFromAnotherProcess(t, "/var/lib/dpkg/lock-frontend")
+	t.Cleanup(release)
+	told := 0
+	waits := packages.NewPackageKit(SystemBus, Clock{}, func(packages.Wait) { told++; release() })
+	t.Cleanup(func() { waits.Close() })
+	if err := waits.ChangePackages(t.Context(), []executor.Package{{Name: "shoal-base"}}, nil); err != nil || told == 0 {
+		t.Errorf("%v, told %d times", err, told)
+	}
+	onManager(t, k, "1-1", "PackageKit has no word for a hold")
+}
+
+// endServices kills what a bus started.
+func endServices(t *testing.T, socket string, names ...string) {
+	conn, err := dbus.Connect("unix:path=" + socket)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	for _, name := range names {
+		var pid uint32
+		if conn.BusObject().Call("org.freedesktop.DBus.GetConnectionUnixProcessID", 0, name).Store(&pid) == nil {
+			_ = syscall.Kill(int(pid), syscall.SIGKILL) // it may end meanwhile
+		}
+	}
 }

@@ -47,25 +47,33 @@ func (f *Files) folder(name string) (fd int, dir string, err error) {
 
 // Stage writes a temporary file beside name, or in the nearest folder above it that is there.
 func (f *Files) Stage(name string, data []byte, meta executor.Meta) (string, error) {
+	fd, staged, err := f.temporary("stage", name)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	if err := fill(fd, data, meta); err != nil {
+		return "", errors.Join(pathError("stage", name, err), f.Remove(staged))
+	}
+	return staged, nil
+}
+
+// temporary makes a file that nobody else may read, where Stage puts one.
+func (f *Files) temporary(op, name string) (fd int, staged string, err error) {
 	dirFD, dir, err := f.folder(name)
 	if err != nil {
-		return "", pathError("stage", name, err)
+		return -1, "", pathError(op, name, err)
 	}
 	defer unix.Close(dirFD)
-	fd := -1
 	temporary, err := f.stages.create(func(temporary string) (err error) {
 		fd, err = unix.Openat(dirFD, temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		return err
 	})
 	if err != nil {
-		return "", pathError("stage", name, err)
+		return -1, "", pathError(op, name, err)
 	}
-	defer unix.Close(fd)
 	f.dirty.add(dirFD)
-	if err := fill(fd, data, meta); err != nil {
-		return "", pathError("stage", name, errors.Join(err, unix.Unlinkat(dirFD, temporary, 0)))
-	}
-	return path.Join(dir, temporary), nil
+	return fd, path.Join(dir, temporary), nil
 }
 
 func fill(fd int, data []byte, meta executor.Meta) error {

@@ -73,7 +73,7 @@ func dialSystemd(ctx context.Context) (*dbus.Conn, error) {
 		return nil, errNoSystemd
 	}
 	// The connection outlives the call for which it is made, so that it must not end with that call's context.
-	conn, err := dbus.ConnectSystemBus()
+	conn, err := SystemBus(ctx)
 	if err == nil || os.Geteuid() != 0 {
 		return conn, err
 	}
@@ -88,6 +88,9 @@ func dialSystemd(ctx context.Context) (*dbus.Conn, error) {
 	}
 	return private, nil
 }
+
+// SystemBus opens a connection of its own to the bus of the machine. It outlives ctx.
+func SystemBus(context.Context) (*dbus.Conn, error) { return dbus.ConnectSystemBus() }
 
 // connected returns the one connection, made anew when systemd or the bus was started again.
 func (s *Systemd) connected(ctx context.Context) (*dbus.Conn, error) {

@@ -22,6 +22,7 @@ import (
 	"shoal/executor/hosttest"
 	"shoal/executor/module/service"
 	"shoal/executor/moduletest"
+	"shoal/executor/services"
 )
 
 // ownSystemd is a real systemd, with a bus and a journal, that runs as the first process of namespaces of its own.
@@ -262,6 +263,27 @@ func TestSystemd(t *testing.T) {
 			t.Run("cancelled", func(t *testing.T) { cancelledJob(t, o, s) })
 			t.Run("service modules", func(t *testing.T) { serviceModules(t, o, s) })
 		})
+	}
+}
+
+// entered runs commands on the machine of that systemd.
+type entered struct{ pid int }
+
+func (i entered) Run(ctx context.Context, cmd executor.Command) (executor.Exit, error) {
+	cmd.Argv = append([]string{"nsenter", "-t", strconv.Itoa(i.pid), "-m", "-u", "-i", "-p", "--"}, cmd.Argv...)
+	return Tools{}.Run(ctx, cmd)
+}
+
+// TestSystemctl: the same by its command, which is the way over a connection.
+func TestSystemctl(t *testing.T) {
+	o := startSystemd(t)
+	s := services.NewSystemctl(entered{o.pid})
+	hosttest.ServicesSuite(t, func(t *testing.T) hosttest.ServicesFixture {
+		return hosttest.ServicesFixture{Services: s, Unit: o.unit(t, goodService), Fails: o.unit(t, badService)}
+	})
+	err := s.StartUnit(t.Context(), o.unit(t, badService))
+	if err == nil || !strings.Contains(err.Error(), "the port is taken") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -132,18 +132,7 @@ func (a *Apt) check(install []executor.Package, remove []string) error {
 	if a.below && len(install)+len(remove) > 0 {
 		return errPackagesBelowRoot
 	}
-	for _, p := range install {
-		if p.Version != "" && !debVersion.MatchString(p.Version) {
-			return fmt.Errorf("package %s: %q is not a version", p.Name, p.Version)
-		}
-		remove = append(slices.Clone(remove), p.Name)
-	}
-	for _, name := range remove {
-		if !debName.MatchString(name) {
-			return fmt.Errorf("%q is not the name of a package", name)
-		}
-	}
-	return nil
+	return checkWith(debName, debVersion, install, remove)
 }
 
 // aptOptions make apt-get decide like a person who has read the plan: old configuration stays, no question is asked, nobody

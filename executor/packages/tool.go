@@ -100,15 +100,18 @@ var (
 )
 
 func checkNames(install []executor.Package, remove []string) error {
+	return checkWith(packageName, packageVersion, install, remove)
+}
+
+func checkWith(name, version *regexp.Regexp, install []executor.Package, remove []string) error {
 	for _, p := range install {
-		if p.Version != "" && !packageVersion.MatchString(p.Version) {
+		if p.Version != "" && !version.MatchString(p.Version) {
 			return fmt.Errorf("package %s: %q is not a version", p.Name, p.Version)
 		}
-		remove = append(slices.Clone(remove), p.Name)
 	}
-	for _, name := range remove {
-		if !packageName.MatchString(name) {
-			return fmt.Errorf("%q is not the name of a package", name)
+	for _, n := range slices.Concat(namesOf(install), remove) {
+		if !name.MatchString(n) {
+			return fmt.Errorf("%q is not the name of a package", n)
 		}
 	}
 	return nil

@@ -23,6 +23,8 @@ var errNoMask = errors.New("this machine's service manager cannot mask a service
 // commands are what one service manager is told, each with the name of a service.
 type commands struct {
 	exists, status, start, stop, restart, reload, enable, disable func(name string) []string
+	// crashed is the status of one that ended by itself and counts as started; 0: it is like any that is stopped.
+	crashed int
 	// enabled asks whether it is started with the machine.
 	enabled func(ctx context.Context, m *Manager, name string) (bool, error)
 }
@@ -39,8 +41,9 @@ func NewOpenRC(run Runner) *Manager {
 		return func(name string) []string { return []string{"rc-service", name, verb} }
 	}
 	return &Manager{run, commands{
-		exists: func(name string) []string { return []string{"rc-service", "--exists", name} },
-		status: service("status"), start: service("start"), stop: service("stop"), restart: service("restart"), reload: service("reload"),
+		crashed: 32,
+		exists:  func(name string) []string { return []string{"rc-service", "--exists", name} },
+		status:  service("status"), start: service("start"), stop: service("stop"), restart: service("restart"), reload: service("reload"),
 		enable:  func(name string) []string { return []string{"rc-update", "add", name, "default"} },
 		disable: func(name string) []string { return []string{"rc-update", "del", name, "default"} },
 		enabled: func(ctx context.Context, m *Manager, name string) (bool, error) {
@@ -124,17 +127,23 @@ func (m *Manager) Unit(ctx context.Context, name string) (u executor.Unit, err e
 	if name, err = named(name); err != nil {
 		return u, err
 	}
-	exit, err := m.tell(ctx, m.do.exists(name))
-	if err != nil || exit.Status != 0 {
+	status, there, err := m.status(ctx, name)
+	if err != nil || !there {
 		return u, err
 	}
-	u.Exists = true
-	if exit, err = m.tell(ctx, m.do.status(name)); err != nil {
-		return u, err
-	}
-	u.Active = exit.Status == 0 // by the LSB, 1 to 3 is dead or stopped
+	u.Exists, u.Active = true, status == 0
 	u.Enabled, err = m.do.enabled(ctx, m, name)
 	return u, err
+}
+
+// status is 0 for a service that runs; by the LSB 1 to 3 is dead or stopped, and whatever else there is does not run either.
+func (m *Manager) status(ctx context.Context, name string) (status int, there bool, err error) {
+	exit, err := m.tell(ctx, m.do.exists(name))
+	if err != nil || exit.Status != 0 {
+		return 0, false, err
+	}
+	exit, err = m.tell(ctx, m.do.status(name))
+	return exit.Status, true, err
 }
 
 // act runs one command about a service that is to succeed.
@@ -150,13 +159,27 @@ func (m *Manager) act(ctx context.Context, verb, name string, argv func(string) 
 	return err
 }
 
-// StartUnit implements executor.Services.
+// StartUnit implements executor.Services. What runs is left alone: what a script makes of a second start is its own.
 func (m *Manager) StartUnit(ctx context.Context, name string) error {
-	return m.act(ctx, "start", name, m.do.start)
+	start := m.do.start
+	status, there, err := m.statusOf(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case there && status == 0:
+		return nil
+	case there && m.do.crashed != 0 && status == m.do.crashed:
+		start = m.do.restart // it counts as started
+	}
+	return m.act(ctx, "start", name, start)
 }
 
 // StopUnit implements executor.Services.
 func (m *Manager) StopUnit(ctx context.Context, name string) error {
+	status, there, err := m.statusOf(ctx, name)
+	if err != nil || there && status != 0 && status != m.do.crashed {
+		return err
+	}
 	return m.act(ctx, "stop", name, m.do.stop)
 }
 
@@ -165,9 +188,24 @@ func (m *Manager) RestartUnit(ctx context.Context, name string) error {
 	return m.act(ctx, "restart", name, m.do.restart)
 }
 
-// ReloadUnit implements executor.Services.
+// ReloadUnit implements executor.Services. Some scripts start what they are to reload, and some say that all went well.
 func (m *Manager) ReloadUnit(ctx context.Context, name string) error {
+	status, there, err := m.statusOf(ctx, name)
+	if err == nil && there && status != 0 {
+		err = fmt.Errorf("reload %s: it does not run", name)
+	}
+	if err != nil {
+		return err
+	}
 	return m.act(ctx, "reload", name, m.do.reload)
+}
+
+// statusOf takes a name as it is given.
+func (m *Manager) statusOf(ctx context.Context, name string) (status int, there bool, err error) {
+	if name, err = named(name); err != nil {
+		return 0, false, err
+	}
+	return m.status(ctx, name)
 }
 
 // EnableUnit implements executor.Services.

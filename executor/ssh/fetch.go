@@ -2,7 +2,6 @@ package ssh
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"shoal/executor"
@@ -17,19 +16,8 @@ type fetcher struct {
 }
 
 // Fetch implements executor.Fetcher.
-func (f *fetcher) Fetch(ctx context.Context, r executor.Request, name string, meta executor.Meta) (staged string, err error) {
-	err = f.client.Fetch(ctx, r, func(body io.Reader) error {
-		staged, err = f.files.stageFrom(name, func(real string) error { return f.files.write(real, body) })
-		return err
+func (f *fetcher) Fetch(ctx context.Context, r executor.Request, name string, meta executor.Meta) (string, error) {
+	return f.client.Stage(ctx, r, f.files, meta, func(body io.Reader) (string, error) {
+		return f.files.stageFrom(name, func(real string) error { return f.files.write(real, body) })
 	})
-	if staged == "" {
-		return "", err
-	}
-	if err == nil {
-		err = f.files.SetMeta(staged, meta)
-	}
-	if err != nil {
-		return "", errors.Join(err, f.files.Remove(staged))
-	}
-	return staged, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"shoal/internal/fleet"
 	"shoal/internal/sshdtest"
@@ -32,9 +33,11 @@ func steps(box string, count int) map[string]string {
 }
 
 // begun waits until a command of the tree runs, and returns its process.
-func begun(t *testing.T, file string) int {
+func begun(t *testing.T, file string) int { t.Helper(); return begunWithin(t, patience, file) }
+
+func begunWithin(t *testing.T, limit time.Duration, file string) int {
 	t.Helper()
-	if err := fleet.Eventually(t.Context(), patience, func() error { _, err := os.Stat(file); return err }); err != nil {
+	if err := fleet.Eventually(t.Context(), limit, func() error { _, err := os.Stat(file); return err }); err != nil {
 		t.Fatalf("never: %s: %v", file, err)
 	}
 	data, err := os.ReadFile(file)

@@ -73,6 +73,32 @@ func (c *Client) Fetch(ctx context.Context, r executor.Request, take func(body i
 	return nil
 }
 
+// Place is where staged files are.
+type Place interface {
+	SetMeta(path string, meta executor.Meta) error
+	Remove(path string) error
+}
+
+// Stage fetches into a temporary file of a place, which fill makes, and leaves nothing there when it fails. A name that fill returns
+// beside an error is that of a file that is there.
+func (c *Client) Stage(ctx context.Context, r executor.Request, at Place, meta executor.Meta, fill func(body io.Reader) (staged string, err error)) (string, error) {
+	staged := ""
+	err := c.Fetch(ctx, r, func(body io.Reader) (err error) {
+		staged, err = fill(body)
+		return err
+	})
+	if err == nil {
+		err = at.SetMeta(staged, meta)
+	}
+	if err != nil && staged != "" {
+		err = errors.Join(err, at.Remove(staged))
+	}
+	if err != nil {
+		return "", err
+	}
+	return staged, nil
+}
+
 func (c *Client) open(ctx context.Context, r executor.Request) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
 	if err != nil {

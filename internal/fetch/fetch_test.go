@@ -19,6 +19,9 @@ func TestFetch(t *testing.T) {
 			http.Redirect(w, r, "http://127.0.0.1:1/x", http.StatusFound)
 			return
 		}
+		if r.URL.RawQuery != "" {
+			w.(http.Flusher).Flush() // so that it cannot say how long it is
+		}
 		_, _ = io.WriteString(w, "text") // who hangs up has had enough
 	}))
 	t.Cleanup(secure.Close)
@@ -42,9 +45,10 @@ func TestFetch(t *testing.T) {
 	if err := c.Fetch(t.Context(), text, func(io.Reader) error { return nil }); !errors.Is(err, executor.ErrFetch) {
 		t.Errorf("what was not read counts as fetched: %v", err)
 	}
-	elsewhere, small, down := text, text, text
+	elsewhere, small, flood, down := text, text, text, text
+	flood.URL, flood.Limit = text.URL+"?chunked", 3
 	elsewhere.Hosts, small.Limit, down.URL = []string{"example.org"}, 3, secure.URL
-	for want, r := range map[string]executor.Request{"is not allowed": elsewhere, "it has 4 bytes, more than 3": small, "redirected from https to http": down} {
+	for want, r := range map[string]executor.Request{"is not allowed": elsewhere, "it has 4 bytes, more than 3": small, "it has more than 3 bytes": flood, "redirected from https to http": down} {
 		if err := c.Fetch(t.Context(), r, take); !errors.Is(err, executor.ErrFetch) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, wanted %q", err, want)
 		}

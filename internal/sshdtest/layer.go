@@ -33,8 +33,9 @@ const ownDpkg = `for i in $(seq 100); do rm -rf /var/lib/dpkg.own; cp -a /var/li
 rm -rf /var/lib/dpkg; mv /var/lib/dpkg.own /var/lib/dpkg
 `
 
-// Repository makes a repository of apt in a folder, of empty packages shoal-leaf 1.0 and 2.0, and the script of a setup that has
-// this one alone.
+// Repository is the script of a setup that makes a repository of apt and has this one alone: of the packages shoal-leaf 1.0 and 2.0,
+// which hold a configuration file, and shoal-slow, which says that it is being installed in /var/slow-began and goes on when there is
+// /var/slow-go.
 func Repository(t testing.TB) (setup string) {
 	t.Helper()
 	Need(t, "apt-get", "dpkg-deb", "dpkg-scanpackages")
@@ -44,6 +45,9 @@ echo 'APT::Sandbox::User "root";' >/etc/apt/apt.conf.d/99shoal-test
 for v in 1.0 2.0; do mkdir -p %[1]s/$v/DEBIAN %[1]s/$v/etc; echo x >%[1]s/$v/etc/shoal-leaf.conf; echo /etc/shoal-leaf.conf >%[1]s/$v/DEBIAN/conffiles
 printf 'Package: shoal-leaf\nVersion: %%s\nArchitecture: all\nMaintainer: none\nDescription: a test\n' $v >%[1]s/$v/DEBIAN/control
 dpkg-deb --build --root-owner-group %[1]s/$v . >/dev/null; done
+mkdir -p %[1]s/slow/DEBIAN; printf 'Package: shoal-slow\nVersion: 1\nArchitecture: all\nMaintainer: none\nDescription: a test\n' >%[1]s/slow/DEBIAN/control
+printf '#!/bin/sh\necho $$ >/var/slow-new; mv /var/slow-new /var/slow-began; while [ ! -e /var/slow-go ]; do sleep 0.05; done\n' >%[1]s/slow/DEBIAN/postinst
+chmod 755 %[1]s/slow/DEBIAN/postinst; dpkg-deb --build --root-owner-group %[1]s/slow . >/dev/null
 dpkg-scanpackages --multiversion . >Packages 2>/dev/null
 echo 'deb [trusted=yes] file:/var/shoal-test-repo ./' >/etc/apt/sources.list.d/shoal-test.list
 apt-get update -qq >/dev/null`, dir)
