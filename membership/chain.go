@@ -202,6 +202,14 @@ func (c *Chain) Extended(statements []Signed) (*Chain, error) {
 
 func (c *Chain) operators() []ed25519.PublicKey { return c.eras[len(c.eras)-1] }
 
+// Authorises tells whether keys are enough operators of now. A nil chain has none.
+func (c *Chain) Authorises(keys []ed25519.PublicKey) bool { return c != nil && c.authorises(keys) }
+
+// EverAuthorised tells whether keys were enough operators at some time.
+func (c *Chain) EverAuthorised(keys []ed25519.PublicKey) bool {
+	return c != nil && c.everAuthorised(keys)
+}
+
 // authorises tells whether signers are enough operators of now.
 func (c *Chain) authorises(signers []ed25519.PublicKey) bool {
 	return enough(c.operators(), signers, c.threshold)

@@ -77,7 +77,9 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 		return false
 	}
 	if creation, known := c.heads.creations[env]; known {
-		c.send(from, &HeadTell{Creation: &creation.record})
+		tell := &HeadTell{}
+		tell.Creation, tell.Recovery = creation.beginning()
+		c.send(from, tell)
 		return false
 	}
 	refuse := func(members []membership.NodeID) bool {

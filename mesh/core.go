@@ -206,6 +206,10 @@ func (c *Core) take(ev Event) {
 		c.adoptChain(ev)
 	case Submit:
 		c.submit(ev)
+	case AskRecovery:
+		c.askRecovery(ev)
+	case Recover:
+		c.recover(ev)
 	}
 }
 
@@ -237,6 +241,10 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onAccept(from, m)
 	case *Accepted:
 		c.onAccepted(from, m)
+	case *StandingAsk:
+		c.onStandingAsk(from, m)
+	case *StandingTell:
+		c.onStandingTell(from, m)
 	case *FenceAsk:
 		c.onFenceAsk(from, m)
 	case *FenceTell:

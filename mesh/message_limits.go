@@ -69,7 +69,18 @@ func (m *HeadTell) check() error {
 			return err
 		}
 	}
+	if m.Recovery != nil {
+		if err := atMost("bytes of a recovery", len(m.Recovery.Body), maxRecovery); err != nil {
+			return err
+		}
+	}
 	return atMost("seals", len(m.Seals), sealsTold)
+}
+
+func (m *StandingAsk) check() error { return store.CheckEnv(m.Env) }
+
+func (m *StandingTell) check() error {
+	return errors.Join(checkBallot(m.Ballot), atMost("bytes of a value", len(m.Accepted), store.MaxRegisterValue))
 }
 
 func (m *Prepare) check() error {

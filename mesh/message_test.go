@@ -37,6 +37,7 @@ func samples() []Message {
 			Creation: &store.Creation{Env: "production", Electorate: []membership.NodeID{"n1", "n2"}, Certificate: certificate},
 			Head:     &store.HeadRecord{Env: "production", Certificate: certificate},
 		},
+		&HeadTell{Recovery: &signed},
 		&Prepare{Register: "dir/production", Epoch: 1, Ballot: ballot, Members: []membership.NodeID{"n1"}},
 		&Promise{
 			Register: "head/production", Ballot: ballot, Refused: store.RefusedMembers, Promised: ballot, Accepted: ballot,
@@ -64,6 +65,8 @@ func samples() []Message {
 		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4},
 		&ReportAsk{ID: 6, Node: "n1"},
 		&ReportTell{ID: 6, Record: []byte{10}, Report: []byte{11}},
+		&StandingAsk{ID: 7, Env: "production"},
+		&StandingTell{ID: 7, Epoch: 1 << 32, Version: 3, Revision: h, Votes: true, At: 1 << 32, Ballot: ballot, Accepted: []byte{2}},
 		&CollectAsk{Round: 7, Heads: []EnvVersion{{Env: "production", Version: 9}}, Epochs: []uint64{2}},
 		&CollectTell{Round: 7, Ahead: true},
 		&KeepAsk{Round: 8, Placement: h, Hashes: []store.Hash{h}},

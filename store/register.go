@@ -175,8 +175,8 @@ func (a Acceptor) leaps(b Ballot) bool {
 // Learn takes in what a certificate shows to be chosen, as if the Accept had come just now: an acceptor that was away cannot
 // be made to vote for something older, and does not stay behind with its ballots. The certificate must have been verified.
 func (a Acceptor) Learn(c Certificate) Acceptor {
-	var vote Vote
-	if codec.Unmarshal(c.Votes.Body, &vote) != nil || a.refuses(vote.Register, vote.Epoch) != "" {
+	vote, err := c.Vote()
+	if err != nil || a.refuses(vote.Register, vote.Epoch) != "" {
 		return a
 	}
 	return a.remember(vote.Ballot, vote.Ballot, c.Value, vote.Next)
@@ -229,6 +229,9 @@ type Certificate struct {
 
 // Vote is what was signed, unverified.
 func (c Certificate) Vote() (vote Vote, err error) {
+	if c.Votes.Domain != membership.DomainAccepted {
+		return vote, fmt.Errorf("%w: a record of kind %q", ErrCertificate, c.Votes.Domain)
+	}
 	err = codec.Unmarshal(c.Votes.Body, &vote)
 	return vote, err
 }

@@ -116,6 +116,26 @@ func ChooseAcceptors(env string, live, electorate []membership.NodeID) []members
 	return out
 }
 
+// ChooseSeats chooses the acceptors of a head from those who are there: 5, or 3, or whoever there is.
+func ChooseSeats(env string, candidates []Seat) []Seat {
+	n := len(candidates)
+	switch {
+	case n >= MaxSeats:
+		n = MaxSeats
+	case n >= 3:
+		n = 3
+	}
+	disks, ids := map[membership.NodeID]uint64{}, NodesOf(candidates)
+	for _, c := range candidates {
+		disks[c.Node] = c.Disk
+	}
+	var seats []Seat
+	for _, id := range highest(HeadRegister(env), ids, n) {
+		seats = append(seats, Seat{Node: id, Disk: disks[id]})
+	}
+	return seats
+}
+
 // fewestAcceptors is the least number of acceptors of a head whose directory has an electorate of that size.
 func fewestAcceptors(electorate int) int { return min(3, electorate) }
 
