@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/meshtest"
@@ -126,4 +127,29 @@ func TestAJoinerKnowsTheRecoveryAlone(t *testing.T) {
 	w.Run(60 * time.Second)
 	expectAcceptors(t, w, "[n1 n2 n3 n4 n5]")
 	commit(t, w, w.Node("n5"), 3, store.HashOf(two))
+}
+
+// TestAHeadOfAnEraThatIsOverIsRefused: the same acceptors signed it, before the operators went back behind it.
+func TestAHeadOfAnEraThatIsOverIsRefused(t *testing.T) {
+	w, nodes := three(t, 7)
+	one := commit(t, w, nodes[0], 1, store.Hash{})
+	standing, err := standingOf(w, nodes[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, w, nodes[0], 2, store.HashOf(one))
+	var two store.HeadRecord
+	if err := codec.Unmarshal(nodes[0].Saved()[mesh.SavePrefix+"head/production"], &two); err != nil {
+		t.Fatal(err)
+	}
+	if err := recoverWith(w, nodes[0], standing.Recovery, "operator"); err != nil {
+		t.Fatal(err)
+	}
+	w.Run(5 * time.Second)
+	nodes[1].Tell(nodes[0], &mesh.HeadTell{Head: &two})
+	for _, n := range nodes {
+		if got := n.Core.Heads()["production"].Version; got != 1 || n.Version() != 2 {
+			t.Errorf("%s is at %d, applies %d", n.Name, got, n.Version())
+		}
+	}
 }
