@@ -200,6 +200,7 @@ func (c *Core) learnRecovery(signed membership.Signed) (env string, err error) {
 		}
 	}
 	c.beginWith(r.Env, h)
+	c.retryStagedSoon()
 	return r.Env, nil
 }
 

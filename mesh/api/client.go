@@ -124,6 +124,16 @@ func (c *Client) Submit(ctx context.Context, records []membership.Signed) error 
 	return c.call(ctx, "POST", "/v1/records", records, &struct{}{})
 }
 
+// Standing asks what is left of an environment's acceptors, and how it could go on without them.
+func (c *Client) Standing(ctx context.Context, env string) (out mesh.StandingInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/recovery?env="+url.QueryEscape(env), nil, &out)
+}
+
+// Recover hands in what the operators have signed.
+func (c *Client) Recover(ctx context.Context, signed membership.Signed) error {
+	return c.call(ctx, "POST", "/v1/recovery", signed, &struct{}{})
+}
+
 // Leave asks the node to leave the mesh for good.
 func (c *Client) Leave(ctx context.Context) error {
 	return c.call(ctx, "POST", "/v1/leave", struct{}{}, &struct{}{})

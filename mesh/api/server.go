@@ -35,6 +35,10 @@ type Backend interface {
 	AdoptChain(statements []membership.Signed) error
 	// Submit adds signed membership records, such as an eviction.
 	Submit(ctx context.Context, records []membership.Signed) error
+	// Standing tells what is left of an environment's acceptors, and how it could go on without them.
+	Standing(ctx context.Context, env string) (mesh.StandingInfo, error)
+	// Recover begins a new era, as the operators have signed it.
+	Recover(ctx context.Context, signed membership.Signed) error
 	// Leave begins the planned departure of this node.
 	Leave()
 	Store() store.Store
@@ -61,6 +65,10 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/missing", s.get(s.missing))
 	mux.HandleFunc("POST /v1/push", s.get(s.push))
 	mux.HandleFunc("POST /v1/records", s.get(s.records))
+	mux.HandleFunc("GET /v1/recovery", s.get(func(r *http.Request) (any, error) {
+		return b.Standing(r.Context(), r.URL.Query().Get("env"))
+	}))
+	mux.HandleFunc("POST /v1/recovery", s.get(s.recovery))
 	mux.HandleFunc("POST /v1/leave", s.get(func(*http.Request) (any, error) { b.Leave(); return struct{}{}, nil }))
 	mux.HandleFunc("POST /v1/objects", s.get(s.putObjects))
 	mux.HandleFunc("GET /v1/objects/{hash}", s.object)
@@ -151,6 +159,17 @@ func (s server) records(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if err := s.b.Submit(r.Context(), in); err != nil {
+		return nil, &Error{Refused, err.Error()}
+	}
+	return struct{}{}, nil
+}
+
+func (s server) recovery(r *http.Request) (any, error) {
+	var in membership.Signed
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if err := s.b.Recover(r.Context(), in); err != nil {
 		return nil, &Error{Refused, err.Error()}
 	}
 	return struct{}{}, nil

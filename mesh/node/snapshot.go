@@ -105,6 +105,12 @@ func (n *Node) AdoptChain(statements []membership.Signed) error {
 	return err
 }
 
+// Recover begins a new era of an environment, as the operators have signed it.
+func (n *Node) Recover(ctx context.Context, signed membership.Signed) error {
+	_, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Recover{ID: id, Signed: signed} })
+	return err
+}
+
 // Submit adds records that an operator signed, such as a revocation, and spreads them.
 func (n *Node) Submit(ctx context.Context, records []membership.Signed) error {
 	_, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Submit{ID: id, Records: records} })
