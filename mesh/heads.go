@@ -231,6 +231,9 @@ func (c *Core) learnCreation(record store.Creation) error {
 		return fmt.Errorf("more than %d environments", maxEnvs)
 	}
 	seats, err := record.Open(c.granted)
+	if err == nil {
+		_, err = store.OpenOrder(record.Env, record.Order, record.Electorate, c.Chain().EverPublished)
+	}
 	if err != nil {
 		return err
 	}

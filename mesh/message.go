@@ -71,6 +71,7 @@ type (
 		Epoch    uint64              `cbor:"2,keyasint"`
 		Ballot   store.Ballot        `cbor:"3,keyasint"`
 		Members  []membership.NodeID `cbor:"4,keyasint,omitempty"`
+		Order    []byte              `cbor:"5,keyasint,omitempty"` // with Members: see store.OpenOrder
 	}
 	Promise struct {
 		Register string              `cbor:"1,keyasint"`
@@ -82,6 +83,7 @@ type (
 		Members  []membership.NodeID `cbor:"7,keyasint,omitempty"` // with RefusedMembers: those that were installed
 		Next     []store.Seat        `cbor:"8,keyasint,omitempty"`
 		Starts   []uint64            `cbor:"9,keyasint,omitempty"`
+		Order    []byte              `cbor:"10,keyasint,omitempty"` // that the acceptor goes by, when the asker did not say one
 	}
 	Accept struct {
 		Register string       `cbor:"1,keyasint"`

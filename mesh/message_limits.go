@@ -60,7 +60,7 @@ func (m *HeadAsk) check() error {
 
 func (m *HeadTell) check() error {
 	if m.Creation != nil {
-		if err := errors.Join(checkIDs(m.Creation.Electorate), store.CheckEnv(m.Creation.Env)); err != nil {
+		if err := errors.Join(checkIDs(m.Creation.Electorate), checkOrder(m.Creation.Order), store.CheckEnv(m.Creation.Env)); err != nil {
 			return err
 		}
 	}
@@ -84,11 +84,15 @@ func (m *StandingTell) check() error {
 }
 
 func (m *Prepare) check() error {
-	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkIDs(m.Members))
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkIDs(m.Members), checkOrder(m.Order))
+}
+
+func checkOrder(order []byte) error {
+	return atMost("bytes of an order", len(order), store.MaxRegisterValue)
 }
 
 func (m *Promise) check() error {
-	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised), checkBallot(m.Accepted),
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised), checkBallot(m.Accepted), checkOrder(m.Order),
 		checkIDs(m.Members), checkSeats(m.Next), atMost("starts", len(m.Starts), store.MaxAcceptors), atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
 }
 

@@ -37,8 +37,13 @@ func samples() []Message {
 			Creation: &store.Creation{Env: "production", Electorate: []membership.NodeID{"n1", "n2"}, Certificate: certificate},
 			Head:     &store.HeadRecord{Env: "production", Certificate: certificate},
 		},
+		&HeadTell{Creation: &store.Creation{
+			Env: "production", Electorate: []membership.NodeID{"n1", "n2"}, Certificate: certificate, Order: []byte{3},
+		}},
 		&HeadTell{Recovery: &signed},
 		&Prepare{Register: "dir/production", Epoch: 1, Ballot: ballot, Members: []membership.NodeID{"n1"}},
+		&Prepare{Register: "dir/production", Ballot: ballot, Members: []membership.NodeID{"n1"}, Order: []byte{3}},
+		&Promise{Register: "dir/production", Ballot: ballot, Order: []byte{3}},
 		&Promise{
 			Register: "head/production", Ballot: ballot, Refused: store.RefusedMembers, Promised: ballot, Accepted: ballot,
 			Value: []byte{5}, Members: []membership.NodeID{"n1"},

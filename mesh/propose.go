@@ -32,7 +32,8 @@ type proposal struct {
 	toldNow []membership.NodeID
 	// elsewhere is called when an acceptor is bound to other members, or when too few are left that mean the same ones (nil).
 	// It returns false when the round is to go on without that acceptor.
-	elsewhere func(from membership.NodeID, members []membership.NodeID) bool
+	elsewhere func(from membership.NodeID, members []membership.NodeID, order []byte) bool
+	order     []byte              // of a directory: by whose word Members decide; see store.OpenOrder
 	differ    []membership.NodeID // acceptors that meant other members in this round
 }
 
@@ -77,7 +78,7 @@ func (c *Core) beginRound(p *proposal) {
 func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 	out := &Prepare{Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot}
 	if p.elsewhere != nil {
-		out.Members = p.Members
+		out.Members, out.Order = p.Members, p.order
 	}
 	c.send(to, out)
 }
@@ -110,9 +111,10 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		c.sendPrepare(p, from, p.Prepare())
 		return
 	case m.Refused == store.RefusedMembers && p.elsewhere != nil:
-		c.meansOthers(p, from, m.Members)
+		c.meansOthers(p, from, m)
 		return
 	}
+	c.hearOrder(p, m.Order)
 	if !p.Promised(from, store.Promise{
 		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Accepted: m.Accepted, Value: m.Value,
 		Next: m.Next, Starts: m.Starts,
@@ -135,16 +137,16 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 
 // meansOthers hears that an acceptor means other members. One of them is no reason to begin anew, or a single node with a
 // wrong clock, or with bad intent, could keep every environment from being created.
-func (c *Core) meansOthers(p *proposal, from membership.NodeID, members []membership.NodeID) {
+func (c *Core) meansOthers(p *proposal, from membership.NodeID, m *Promise) {
 	if !slices.Contains(p.Members, from) || slices.Contains(p.differ, from) {
 		return
 	}
 	p.differ = append(p.differ, from)
-	if len(members) > 0 && p.elsewhere(from, members) {
+	if len(m.Members) > 0 && p.elsewhere(from, m.Members, m.Order) {
 		return
 	}
 	if len(p.Members)-len(p.differ) < store.Majority(len(p.Members)) {
-		p.elsewhere("", nil)
+		p.elsewhere("", nil, nil)
 	}
 }
 

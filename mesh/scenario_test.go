@@ -249,7 +249,7 @@ func (s *scenario) push(f []string) string {
 	for i, label := range labels {
 		r := s.revisions[label]
 		if r == nil {
-			r = s.make(label, parent, key)
+			r = s.make(label, parent, key, at[i])
 		}
 		r.at, r.ask = at[i], at[i].Push(r.object, r.objects)
 		s.last = label
@@ -262,10 +262,12 @@ func (s *scenario) push(f []string) string {
 	return ""
 }
 
-func (s *scenario) make(label, parent, key string) *labelled {
+func (s *scenario) make(label, parent, key string, at *meshtest.Node) *labelled {
 	r := store.Revision{Env: "production", Version: 1, Kind: store.KindPush, Message: label}
 	if p := s.revisions[parent]; p != nil {
 		r.Version, r.Parent = p.revision.Version+1, p.hash
+	} else {
+		r.Electorate = electorateAt(at, r.Env)
 	}
 	l := &labelled{revision: r}
 	files := map[string]string{"site.yaml": label, "same": "same"}
@@ -277,6 +279,15 @@ func (s *scenario) make(label, parent, key string) *labelled {
 	l.hash = store.HashOf(l.object)
 	s.revisions[label], s.names[l.hash] = l, label
 	return l
+}
+
+// electorateAt is what the publisher's command is shown at a node.
+func electorateAt(n *meshtest.Node, env string) string {
+	var ids []membership.NodeID
+	for _, m := range n.Core.Members() {
+		ids = append(ids, m.ID)
+	}
+	return store.ElectorateHash(env, store.Electorate(env, ids))
 }
 
 func (s *scenario) answer(label string) *mesh.Answer {

@@ -71,7 +71,9 @@ type Acceptor struct {
 	Phase    Phase               `cbor:"7,keyasint"`
 	// Disk is the disk that was given the place: on another one this record is a copy, and does not vote. 0 in a directory.
 	Disk uint64 `cbor:"8,keyasint,omitempty"`
-	Next []Seat `cbor:"9,keyasint,omitempty"` // with Sealed: the acceptors of the next epoch, accepted with Value
+	// Order is the revision on whose word a directory has its Members, see OpenOrder.
+	Order []byte `cbor:"10,keyasint,omitempty"`
+	Next  []Seat `cbor:"9,keyasint,omitempty"` // with Sealed: the acceptors of the next epoch, accepted with Value
 }
 
 // Install makes the first state of an acceptor. Members are the acceptors of the register, this one among them.

@@ -56,6 +56,7 @@ const (
 	NotFound    Kind = "not_found"
 	Refused     Kind = "refused"
 	Unavailable Kind = "unavailable"
+	Outdated    Kind = "outdated" // what was signed does not fit any more; look again and sign anew
 	Internal    Kind = "internal"
 )
 
@@ -64,6 +65,7 @@ var httpStatus = map[Kind]int{
 	NotFound:    http.StatusNotFound,
 	Refused:     http.StatusForbidden,
 	Unavailable: http.StatusServiceUnavailable,
+	Outdated:    http.StatusConflict,
 	Internal:    http.StatusInternalServerError,
 }
 
@@ -104,6 +106,7 @@ var kinds = []struct {
 	{mesh.ErrUnavailable, Unavailable},
 	{mesh.ErrUnobtainable, Unavailable},
 	{mesh.ErrTooMany, Unavailable},
+	{mesh.ErrElectorate, Outdated},
 }
 
 func badInput(format string, args ...any) *Error {

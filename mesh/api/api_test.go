@@ -34,6 +34,7 @@ func (n *fakeNode) Self() api.SelfInfo { return api.SelfInfo{Name: "n1", Env: "p
 func (n *fakeNode) Members() []mesh.MemberInfo {
 	return []mesh.MemberInfo{{Name: "n1", Status: membership.Alive}}
 }
+func (n *fakeNode) Roster() []membership.Signed { return nil }
 func (n *fakeNode) Ring(context.Context) (mesh.RingInfo, error) {
 	return mesh.RingInfo{Placement: "token/1"}, nil
 }

@@ -46,6 +46,11 @@ func (c *Client) Members(ctx context.Context) (out []mesh.MemberInfo, err error)
 	return out, c.call(ctx, "GET", "/v1/members", nil, &out)
 }
 
+// Roster asks for what shows who the members are.
+func (c *Client) Roster(ctx context.Context) (out []membership.Signed, err error) {
+	return out, c.call(ctx, "GET", "/v1/roster", nil, &out)
+}
+
 // Ring tells who owns what.
 func (c *Client) Ring(ctx context.Context) (out mesh.RingInfo, err error) {
 	return out, c.call(ctx, "GET", "/v1/ring", nil, &out)

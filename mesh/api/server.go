@@ -22,6 +22,8 @@ import (
 type Backend interface {
 	Self() SelfInfo
 	Members() []mesh.MemberInfo
+	// Roster is what shows who the members are: grants, tickets redeemed, revocations.
+	Roster() []membership.Signed
 	Ring(ctx context.Context) (mesh.RingInfo, error)
 	Status(ctx context.Context) (mesh.StatusInfo, error)
 	Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
@@ -50,6 +52,7 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/self", s.get(func(*http.Request) (any, error) { return b.Self(), nil }))
 	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return b.Members(), nil }))
+	mux.HandleFunc("GET /v1/roster", s.get(func(*http.Request) (any, error) { return b.Roster(), nil }))
 	mux.HandleFunc("GET /v1/ring", s.get(func(r *http.Request) (any, error) { return b.Ring(r.Context()) }))
 	mux.HandleFunc("GET /v1/status", s.get(func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
 	mux.HandleFunc("GET /v1/log", s.get(func(r *http.Request) (any, error) {

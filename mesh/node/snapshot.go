@@ -93,6 +93,9 @@ func (n *Node) Members() []mesh.MemberInfo {
 	return append([]mesh.MemberInfo(nil), n.shown.Load().members...)
 }
 
+// Roster is all that shows who the members are.
+func (n *Node) Roster() []membership.Signed { return n.shown.Load().roster.Records() }
+
 // Heads are the newest heads that this node knows.
 func (n *Node) Heads() map[string]store.Head { return maps.Clone(n.shown.Load().heads) }
 
