@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -148,7 +149,8 @@ func (a Acceptor) Prepare(m Prepare) (Acceptor, Promise) {
 	return a, Promise{Ballot: m.Ballot, Accepted: a.Accepted, Value: a.Value, Next: a.Next}
 }
 
-// Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing.
+// Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing; another value at the same
+// ballot is refused, or a proposer with bad intent could have two of them chosen, each with a certificate.
 func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
 		return a, Accepted{Ballot: m.Ballot, Refused: refused}
@@ -157,6 +159,9 @@ func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
 	}
 	if len(m.Value) == 0 && len(m.Next) == 0 || len(m.Value) > MaxRegisterValue || len(m.Next) > 0 && checkSeats(m.Next) != nil {
+		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
+	}
+	if m.Ballot == a.Accepted && !(bytes.Equal(m.Value, a.Value) && slices.Equal(m.Next, a.Next)) {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
 	}
 	return a.take(m.Ballot, m.Value, m.Next), Accepted{Ballot: m.Ballot}

@@ -520,3 +520,20 @@ func TestHeadValueSucceeds(t *testing.T) {
 		t.Error("a made-up past counts as the past")
 	}
 }
+
+// TestOneValueForABallot: a proposer with bad intent sends each half of the acceptors, and then the other, a value of its own.
+func TestOneValueForABallot(t *testing.T) {
+	a, _ := Install("head/e", 0, []membership.NodeID{"n1"})
+	b := Ballot{Number: 1, Proposer: "n1"}
+	a, _ = a.Prepare(Prepare{Register: "head/e", Ballot: b})
+	a, first := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("one")})
+	if kept, again := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("one")}); first.Refused+again.Refused != "" || string(kept.Value) != "one" {
+		t.Errorf("refused %q, and %q when repeated", first.Refused, again.Refused)
+	}
+	if kept, second := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("two")}); second.Refused != RefusedValue || string(kept.Value) != "one" {
+		t.Errorf("another value: refused %q, kept %q", second.Refused, kept.Value)
+	}
+	if _, seal := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("one"), Next: []Seat{{Node: "n1", Disk: 1}}}); seal.Refused != RefusedValue {
+		t.Errorf("a seal: refused %q", seal.Refused)
+	}
+}
