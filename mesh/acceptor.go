@@ -60,6 +60,9 @@ func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
 	answer.Refused, answer.Promised = promise.Refused, promise.Promised
 	answer.Accepted, answer.Value, answer.Next = promise.Accepted, promise.Value, promise.Next
 	answer.Starts = c.starts(from, m.Register, m.Epoch)
+	if promise.Refused == "" {
+		answer.Word = c.word(from, m, promise.Accepted)
+	}
 	if len(m.Order) == 0 {
 		answer.Order = kept.Order
 	}

@@ -91,6 +91,7 @@ func (c *Core) learnSeals(env string, seals []membership.Signed) (bool, error) {
 			problem = err
 			break
 		}
+		c.examine(env, votes)
 		c.save(sealKey(env, created.epoch()), votes)
 		created.seals, created.epochs = append(created.seals, votes), append(created.epochs, vote.Next)
 	}
@@ -243,7 +244,7 @@ func (c *Core) goodSeat(s store.Seat) bool {
 		return s.Disk == c.fence.own.Disk
 	}
 	disk := c.diskOf(s.Node)
-	return c.isMember(s.Node) && !c.registers.volatile[s.Node] && !c.isOut(s.Node) && (disk == 0 || disk == s.Disk)
+	return c.isMember(s.Node) && !c.convicted(s.Node) && !c.registers.volatile[s.Node] && !c.isOut(s.Node) && (disk == 0 || disk == s.Disk)
 }
 
 // goneSeat: its holder left, or was evicted.
@@ -254,7 +255,7 @@ func (c *Core) goneSeat(s store.Seat) bool {
 // candidates are the live members that may vote.
 func (c *Core) candidates() []store.Seat {
 	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
-		return c.registers.volatile[id] || c.diskOf(id) == 0 || id == c.self && !c.mayVote()
+		return c.registers.volatile[id] || c.convicted(id) || c.diskOf(id) == 0 || id == c.self && !c.mayVote()
 	})
 	return c.seatsOf(live)
 }

@@ -61,6 +61,7 @@ type Core struct {
 	objects   objects
 	registers registers
 	fence     fence
+	witnesses witnesses
 	heads     heads
 	pushes    pushes
 	logs      logs
@@ -93,7 +94,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	}
 	c := &Core{
 		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
-		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(),
+		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(), witnesses: newWitnesses(),
 		heads: newHeads(), pushes: newPushes(), logs: newLogs(),
 	}
 	c.run = c.dice.next()
@@ -241,6 +242,8 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onAccept(from, m)
 	case *Accepted:
 		c.onAccepted(from, m)
+	case *Accuse:
+		c.onAccuse(m)
 	case *StandingAsk:
 		c.onStandingAsk(from, m)
 	case *StandingTell:

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,6 +46,15 @@ type head struct {
 	era      uint64
 	value    store.HeadValue
 	revision store.Revision
+}
+
+// mark tells one revision of a version from another; 0: there is none.
+func (h head) mark() uint64 {
+	if h.value.Version == 0 {
+		return 0
+	}
+	hash := h.value.Hash()
+	return binary.BigEndian.Uint64(hash[:8])
 }
 
 func (h head) head() store.Head { return h.value.Head(h.record.Env) }
@@ -152,6 +162,10 @@ func (c *Core) askHeads(peer membership.NodeID) {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		m.Heads = append(m.Heads, EnvVersion{Env: env, Version: c.heads.current[env].value.Version})
 		m.Epochs = append(m.Epochs, c.heads.creations[env].epoch())
+		m.Marks = append(m.Marks, c.heads.current[env].mark())
+	}
+	if c.diskOf(peer) == 0 {
+		m.Marks = nil // it may be of version 0.1
 	}
 	if slices.Max(append(m.Epochs, 0)) == 0 {
 		m.Epochs = nil // as version 0.1 has it
@@ -161,6 +175,7 @@ func (c *Core) askHeads(peer membership.NodeID) {
 
 // onHeadAsk tells what the asker lacks, and asks in return where the asker is ahead.
 func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
+	forked := map[string]bool{} // another revision of the same version: somebody has lied
 	theirs, epochs, ahead := make(map[string]EnvVersion, len(m.Heads)), map[string]uint64{}, false
 	for i, h := range m.Heads {
 		theirs[h.Env] = h
@@ -168,6 +183,9 @@ func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
 			epochs[h.Env] = m.Epochs[i]
 		}
 		created, known := c.heads.creations[h.Env]
+		if at := c.heads.current[h.Env]; len(m.Marks) > 0 && h.Version > 0 && h.Version == at.value.Version {
+			forked[h.Env] = m.Marks[i] != at.mark() && store.EraOf(epochs[h.Env]) == created.era
+		}
 		behind := store.EraOf(epochs[h.Env]) < created.era // its versions do not count any more
 		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version && !behind || epochs[h.Env] > created.epoch()
 	}
@@ -178,7 +196,7 @@ func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
 			at.Version = 0
 		}
 		tell := created.tell(epochs[env], known)
-		if h, ok := c.heads.current[env]; ok && h.value.Version > at.Version {
+		if h, ok := c.heads.current[env]; ok && (h.value.Version > at.Version || h.value.Version == at.Version && forked[env]) {
 			tell.Head = &h.record
 		}
 		if tell.Creation != nil || tell.Recovery != nil || tell.Head != nil {
@@ -253,6 +271,7 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 	if err != nil {
 		return err
 	}
+	c.examine(record.Env, record.Certificate.Votes)
 	known, ok := c.heads.current[record.Env]
 	if ok && h.value.Version < known.value.Version {
 		return nil // old news

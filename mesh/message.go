@@ -54,6 +54,7 @@ type (
 	HeadAsk struct {
 		Heads  []EnvVersion `cbor:"1,keyasint"`
 		Epochs []uint64     `cbor:"2,keyasint,omitempty"` // of the acceptors, for each of Heads; none: 0
+		Marks  []uint64     `cbor:"3,keyasint,omitempty"` // of the revisions; see head.mark
 	}
 	// HeadTell brings an environment's creation, its head, or both.
 	HeadTell struct {
@@ -83,7 +84,9 @@ type (
 		Members  []membership.NodeID `cbor:"7,keyasint,omitempty"` // with RefusedMembers: those that were installed
 		Next     []store.Seat        `cbor:"8,keyasint,omitempty"`
 		Starts   []uint64            `cbor:"9,keyasint,omitempty"`
-		Order    []byte              `cbor:"10,keyasint,omitempty"` // that the acceptor goes by, when the asker did not say one
+		// Word is the signature of the store.Word: what was promised, and what had been accepted by then.
+		Word  *membership.Signature `cbor:"11,keyasint,omitempty"`
+		Order []byte                `cbor:"10,keyasint,omitempty"` // that the acceptor goes by, when the asker did not say one
 	}
 	Accept struct {
 		Register string       `cbor:"1,keyasint"`
@@ -113,6 +116,10 @@ type (
 		Register    string             `cbor:"3,keyasint,omitempty"`
 		Acceptor    *store.Acceptor    `cbor:"4,keyasint,omitempty"`
 		Newer       *membership.Signed `cbor:"5,keyasint,omitempty"`
+	}
+	// Accuse shows that an acceptor has contradicted itself.
+	Accuse struct {
+		Evidence store.Evidence `cbor:"1,keyasint"`
 	}
 	// StandingAsk: what do you know of the head of Env? StandingTell answers: the operators want to begin a new era.
 	StandingAsk struct {
@@ -282,6 +289,7 @@ func (*ReportAsk) kind() byte    { return 22 }
 func (*ReportTell) kind() byte   { return 23 }
 func (*StandingAsk) kind() byte  { return 24 }
 func (*StandingTell) kind() byte { return 25 }
+func (*Accuse) kind() byte       { return 26 }
 
 func (*CollectAsk) kind() byte  { return 30 }
 func (*CollectTell) kind() byte { return 31 }
@@ -306,6 +314,7 @@ var blank = map[byte]func() Message{
 	21: func() Message { return &StatusTell{} }, 22: func() Message { return &ReportAsk{} },
 	23: func() Message { return &ReportTell{} },
 	24: func() Message { return &StandingAsk{} }, 25: func() Message { return &StandingTell{} },
+	26: func() Message { return &Accuse{} },
 	30: func() Message { return &CollectAsk{} }, 31: func() Message { return &CollectTell{} },
 	32: func() Message { return &KeepAsk{} }, 33: func() Message { return &KeepTell{} },
 	34: func() Message { return &Groups{} },

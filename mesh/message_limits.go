@@ -55,6 +55,9 @@ func (m *HeadAsk) check() error {
 	if len(m.Epochs) > 0 && len(m.Epochs) != len(m.Heads) {
 		return fmt.Errorf("%d epochs of %d heads", len(m.Epochs), len(m.Heads))
 	}
+	if len(m.Marks) > 0 && len(m.Marks) != len(m.Heads) {
+		return fmt.Errorf("%d marks of %d heads", len(m.Marks), len(m.Heads))
+	}
 	return atMost("environments", len(m.Heads), maxEnvs)
 }
 
@@ -75,6 +78,10 @@ func (m *HeadTell) check() error {
 		}
 	}
 	return atMost("seals", len(m.Seals), sealsTold)
+}
+
+func (m *Accuse) check() error {
+	return atMost("bytes of evidence", len(m.Evidence.A.Body)+len(m.Evidence.B.Body), 4<<10)
 }
 
 func (m *StandingAsk) check() error { return store.CheckEnv(m.Env) }

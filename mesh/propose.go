@@ -115,6 +115,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		return
 	}
 	c.hearOrder(p, m.Order)
+	c.hearWord(p, from, m)
 	if !p.Promised(from, store.Promise{
 		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Accepted: m.Accepted, Value: m.Value,
 		Next: m.Next, Starts: m.Starts,

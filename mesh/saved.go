@@ -23,6 +23,7 @@ const (
 	keyAcceptor = SavePrefix + "acceptor/" // register -> store.Acceptor
 	keySeal     = SavePrefix + "seal/"     // env-epoch -> Signed, the votes for the end of that epoch
 	keyRecovery = SavePrefix + "recovery/" // env -> Signed store.Recovery
+	keyEvidence = SavePrefix + "evidence/" // node id -> store.Evidence against it
 	keyDisk     = SavePrefix + "disk/"     // "own" -> store.Incarnation of the last start
 	keyPeerDisk = SavePrefix + "peerdisk/" // node id-disk -> Signed store.Incarnation
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
@@ -129,6 +130,8 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		err := codec.Unmarshal(value, &signed)
 		c.heads.lost[name] = signed
 		return err
+	case keyEvidence:
+		return c.loadEvidence(name, value)
 	case keyDisk:
 		return codec.Unmarshal(value, &c.fence.own)
 	case keyPeerDisk:
