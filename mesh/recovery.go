@@ -238,7 +238,7 @@ func (c *Core) beginWith(env string, h head) {
 	}
 	c.heads.current[env] = h
 	c.save(keyHead+env, h.record)
-	c.keep(h.value.Revision)
+	c.keepSoon(h.value.Hash(), h.value.Revision, true)
 	c.headMoved(env)
 	c.follow()
 }

@@ -119,20 +119,22 @@ type Promise struct {
 	Starts   []uint64 // of each of Members, as far as the acceptor has heard; see register_fence.go
 }
 
-// Accept asks to keep a value. With Next it is a seal.
+// Accept asks to keep a value. With Next it is a seal. Then is a later ballot of the same proposer, which asks for its promise
+// along with this: as long as nobody else comes, the next value needs no round of its own to be prepared (Rystsov, section 2.2.1).
 type Accept struct {
 	Register string
 	Epoch    uint64
 	Ballot   Ballot
 	Value    []byte
 	Next     []Seat
+	Then     Ballot
 }
 
 // Accepted answers an Accept; whoever carries it adds the acceptor's signature of the Vote.
 type Accepted struct {
 	Ballot   Ballot
 	Refused  Refusal
-	Promised Ballot
+	Promised Ballot   // with RefusedBallot: what stands against it; else Then, when that is promised too
 	Starts   []uint64 // as Promise has it
 }
 
@@ -149,8 +151,9 @@ func (a Acceptor) Prepare(m Prepare) (Acceptor, Promise) {
 	return a, Promise{Ballot: m.Ballot, Accepted: a.Accepted, Value: a.Value, Next: a.Next}
 }
 
-// Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing; another value at the same
-// ballot is refused, or a proposer with bad intent could have two of them chosen, each with a certificate.
+// Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing, but is refused when
+// Then was promised with it. Another value at the same ballot is refused, or a proposer with bad intent could have two of them
+// chosen, each with a certificate.
 func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
 		return a, Accepted{Ballot: m.Ballot, Refused: refused}
@@ -164,7 +167,12 @@ func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if m.Ballot == a.Accepted && !(bytes.Equal(m.Value, a.Value) && slices.Equal(m.Next, a.Next)) {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
 	}
-	return a.take(m.Ballot, m.Value, m.Next), Accepted{Ballot: m.Ballot}
+	a = a.take(m.Ballot, m.Value, m.Next)
+	answer := Accepted{Ballot: m.Ballot}
+	if m.Then.Compare(m.Ballot) > 0 && m.Then.Proposer == m.Ballot.Proposer && !a.leaps(m.Then) && len(m.Next) == 0 {
+		a.Promised, answer.Promised = m.Then, m.Then
+	}
+	return a, answer
 }
 
 func (a Acceptor) take(b Ballot, value []byte, next []Seat) Acceptor {

@@ -76,10 +76,7 @@ func (p publisher) publishOnce(ctx context.Context, head store.Head, manifest st
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	if err := p.client.Put(ctx, [][]byte{object}); err != nil {
-		return mesh.PushResult{}, err
-	}
-	return p.client.Push(ctx, api.PushRequest{Revision: store.HashOf(object), Chain: p.chain.Statements()})
+	return p.client.Push(ctx, api.PushRequest{Revision: store.HashOf(object), Object: object, Chain: p.chain.Statements()})
 }
 
 // electorate names those who may decide where a new environment is kept: the members of the mesh, each shown by what an
