@@ -34,7 +34,10 @@ func TestMajorityLostForGood(t *testing.T) {
 	w.Home = own
 
 	res = w.ok("trust", "recover-head", "production", "--node", n5.Socket())
-	if !strings.Contains(res.Stdout, "would go on from version 1") || !strings.Contains(res.Stderr, "nothing was done") {
+	// The two that are left may have accepted version 2 before it was staged: then it counts.
+	certified := strings.Contains(res.Stdout, "would go on from version 1 ") && strings.Contains(res.Stdout, "held by 2 of the 2 nodes")
+	accepted := strings.Contains(res.Stdout, "would go on from version 2 ") && strings.Contains(res.Stdout, "which an acceptor has accepted")
+	if !certified && !accepted || !strings.Contains(res.Stderr, "nothing was done") {
 		t.Errorf("it does not tell what it would do: %s%s", res.Stdout, res.Stderr)
 	}
 	w.ok("trust", "recover-head", "production", "--yes", "--node", n5.Socket())
