@@ -33,10 +33,9 @@ type Standing struct {
 
 // asking is a Standing under way.
 type asking struct {
-	id       uint64
-	env      string
-	told     map[membership.NodeID]StandingTell
-	finished bool
+	id   uint64
+	env  string
+	told map[membership.NodeID]StandingTell
 }
 
 func (c *Core) askRecovery(ev AskRecovery) {
