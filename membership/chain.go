@@ -30,6 +30,7 @@ type Chain struct {
 	threshold  int
 	eras       [][]ed25519.PublicKey // every set of operators there was; the last one rules
 	publishers map[string][]string   // key to environments
+	ever       map[string][]string   // the same, of all times
 }
 
 // OpenChain verifies statements from the genesis on.
@@ -37,7 +38,7 @@ func OpenChain(statements []Signed) (*Chain, error) {
 	if len(statements) == 0 {
 		return nil, errors.New("open trust chain: no statements")
 	}
-	c := &Chain{publishers: map[string][]string{}}
+	c := &Chain{publishers: map[string][]string{}, ever: map[string][]string{}}
 	if err := c.begin(statements[0]); err != nil {
 		return nil, fmt.Errorf("open trust chain: %w", err)
 	}
@@ -64,7 +65,7 @@ func (c *Chain) begin(s Signed) error {
 	c.mesh, c.threshold = sha256.Sum256(s.Body), st.Threshold
 	c.eras = [][]ed25519.PublicKey{st.Operators}
 	for _, key := range st.Operators {
-		c.publishers[string(key)] = []string{AllEnvs}
+		c.grantPublisher(key, []string{AllEnvs})
 	}
 	c.keep(s)
 	return nil
@@ -118,13 +119,18 @@ func (c *Chain) apply(st Statement) error {
 		c.eras = append(c.eras, without(operators, st.Key))
 		delete(c.publishers, string(st.Key))
 	case GrantPublisher:
-		c.publishers[string(st.Key)] = slices.Clone(st.Envs)
+		c.grantPublisher(st.Key, st.Envs)
 	case RevokePublisher:
 		delete(c.publishers, string(st.Key))
 	default:
 		return fmt.Errorf("%w: kind %q", ErrLimit, st.Kind)
 	}
 	return nil
+}
+
+func (c *Chain) grantPublisher(key ed25519.PublicKey, envs []string) {
+	c.publishers[string(key)] = slices.Clone(envs)
+	c.ever[string(key)] = slices.Concat(c.ever[string(key)], envs)
 }
 
 func (c *Chain) keep(s Signed) {
@@ -159,6 +165,15 @@ func (c *Chain) Publishes(key ed25519.PublicKey, env string) bool {
 		return false
 	}
 	envs := c.publishers[string(key)]
+	return slices.Contains(envs, AllEnvs) || slices.Contains(envs, env)
+}
+
+// EverPublished tells whether key could sign revisions of env at some time.
+func (c *Chain) EverPublished(key ed25519.PublicKey, env string) bool {
+	if c == nil {
+		return false
+	}
+	envs := c.ever[string(key)]
 	return slices.Contains(envs, AllEnvs) || slices.Contains(envs, env)
 }
 
@@ -202,6 +217,14 @@ func (c *Chain) Extended(statements []Signed) (*Chain, error) {
 
 func (c *Chain) operators() []ed25519.PublicKey { return c.eras[len(c.eras)-1] }
 
+// Authorises tells whether keys are enough operators of now. A nil chain has none.
+func (c *Chain) Authorises(keys []ed25519.PublicKey) bool { return c != nil && c.authorises(keys) }
+
+// EverAuthorised tells whether keys were enough operators at some time.
+func (c *Chain) EverAuthorised(keys []ed25519.PublicKey) bool {
+	return c != nil && c.everAuthorised(keys)
+}
+
 // authorises tells whether signers are enough operators of now.
 func (c *Chain) authorises(signers []ed25519.PublicKey) bool {
 	return enough(c.operators(), signers, c.threshold)
@@ -220,7 +243,7 @@ func (c *Chain) everOperator(key ed25519.PublicKey) bool {
 func (c *Chain) clone() *Chain {
 	d := *c
 	d.statements, d.hashes, d.eras = slices.Clone(c.statements), slices.Clone(c.hashes), slices.Clone(c.eras)
-	d.publishers = maps.Clone(c.publishers)
+	d.publishers, d.ever = maps.Clone(c.publishers), maps.Clone(c.ever)
 	return &d
 }
 

@@ -23,6 +23,8 @@ const (
 	DomainAccepted   Domain = "shoal/accepted/1"
 	DomainNodeLog    Domain = "shoal/nodelog/1"
 	DomainKept       Domain = "shoal/kept/1"
+	DomainPromised   Domain = "shoal/promised/1"
+	DomainRecovery   Domain = "shoal/recovery/1"
 	// DomainIncarnation is a node's word for the disk and the start that it is in.
 	DomainIncarnation Domain = "shoal/incarnation/1"
 )

@@ -61,6 +61,12 @@ func (c *Core) onPrepare(from membership.NodeID, m *Prepare) {
 	answer.Refused, answer.Promised = promise.Refused, promise.Promised
 	answer.Accepted, answer.Value, answer.Next = promise.Accepted, promise.Value, promise.Next
 	answer.Starts = c.starts(from, m.Register, m.Epoch)
+	if promise.Refused == "" {
+		answer.Word = c.word(from, m, promise.Accepted)
+	}
+	if len(m.Order) == 0 {
+		answer.Order = kept.Order
+	}
 	c.send(from, answer)
 }
 
@@ -78,30 +84,56 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 		return false
 	}
 	if creation, known := c.heads.creations[env]; known {
-		c.send(from, &HeadTell{Creation: &creation.record})
+		tell := &HeadTell{}
+		tell.Creation, tell.Recovery = creation.beginning()
+		c.send(from, tell)
 		return false
 	}
-	refuse := func(members []membership.NodeID) bool {
-		answer.Refused, answer.Members = store.RefusedMembers, members
-		c.send(from, answer)
-		return false
-	}
-	if a, installed := c.registers.acceptors[m.Register]; installed {
-		if !slices.Equal(a.Members, m.Members) {
-			return refuse(a.Members)
+	a, installed := c.registers.acceptors[m.Register]
+	// Without an order it has been read at most: nothing is lost when it goes by one.
+	bound := installed && (len(a.Order) > 0 || !a.Accepted.IsZero() || len(m.Order) == 0)
+	if installed && slices.Equal(a.Members, m.Members) && (bound || c.mayElect(env, m)) {
+		if !bound {
+			a.Order = m.Order
+			c.registers.acceptors[m.Register] = a // saved with the promise
 		}
 		return true
 	}
-	if !slices.Equal(m.Members, store.Electorate(env, c.people.ids)) || !slices.Contains(m.Members, c.self) {
+	answer.Refused = store.RefusedMembers
+	switch {
+	case bound:
+		answer.Members, answer.Order = a.Members, a.Order
+	case !c.mayElect(env, m):
 		c.send(from, &RosterAsk{Digest: c.people.roster.Digest()})
-		return refuse(nil)
+	default:
+		first, err := store.Install(m.Register, 0, m.Members)
+		if err == nil && (installed || len(c.registers.acceptors) < maxRegisters) {
+			first.Promised, first.Order = a.Promised, m.Order
+			c.registers.acceptors[m.Register] = first // saved with the promise
+			answer.Refused = ""
+			return true
+		}
 	}
-	a, err := store.Install(m.Register, 0, m.Members)
-	if err != nil || len(c.registers.acceptors) >= maxRegisters {
-		return refuse(nil)
+	c.send(from, answer)
+	return false
+}
+
+// mayElect tells whether those whom a proposer means may decide who the acceptors of an environment are: all members, as far
+// as this node knows them, or those whom a publisher has named, when they cannot decide past each other.
+func (c *Core) mayElect(env string, m *Prepare) bool {
+	own := store.Electorate(env, c.people.ids)
+	if !slices.Contains(m.Members, c.self) {
+		return false
 	}
-	c.registers.acceptors[m.Register] = a // saved with the promise
-	return true
+	if len(m.Order) == 0 {
+		return slices.Equal(own, m.Members)
+	}
+	named, err := store.OpenOrder(env, m.Order, m.Members, c.Chain().EverPublished)
+	if err != nil {
+		c.note("refused to create an environment", m.Ballot.Proposer, env, err)
+		return false
+	}
+	return slices.Equal(own, m.Members) || named && store.Agree(own, m.Members)
 }
 
 // onAccept answers for the acceptor, with its signed vote. A value that the register may not hold is refused: a member is
@@ -139,8 +171,9 @@ func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 // mayHold tells whether the register may hold the value, and what it is, when it is a head's.
 func (c *Core) mayHold(m *Accept) (value store.HeadValue, ok bool) {
 	if env, ok := strings.CutPrefix(m.Register, store.DirectoryRegister("")); ok {
-		_, err := store.OpenDirectoryValue(env, m.Value, c.registers.acceptors[m.Register].Members)
-		return value, err == nil
+		a := c.registers.acceptors[m.Register]
+		_, err := store.OpenDirectoryValue(env, m.Value, a.Members)
+		return value, err == nil && len(a.Order) > 0
 	}
 	env, ok := strings.CutPrefix(m.Register, store.HeadRegister(""))
 	if !ok {

@@ -20,31 +20,51 @@ const (
 	sealsTold = 64   // in one message; whoever lacks more asks again
 )
 
-// creation is a verified creation, and all that its acceptors came to since.
+// creation is how an environment's head began: by a verified creation or, later, a recovery; and all that its acceptors came
+// to since.
 type creation struct {
-	record store.Creation
-	epochs [][]store.Seat
-	seals  []membership.Signed // seal i ended epoch i
+	record   store.Creation // none where this node knows of the recovery alone
+	recovery *membership.Signed
+	began    store.Recovery // what recovery says
+	era      uint64
+	epochs   [][]store.Seat      // of this era
+	seals    []membership.Signed // seal i ended epoch i
 }
 
-func (r creation) epoch() uint64       { return uint64(len(r.epochs) - 1) }
+func (r creation) first() uint64       { return store.FirstEpoch(r.era) }
+func (r creation) epoch() uint64       { return r.first() + uint64(len(r.epochs)-1) }
 func (r creation) seats() []store.Seat { return r.epochs[len(r.epochs)-1] }
 
 func (r creation) at(epoch uint64) []store.Seat {
-	if epoch >= uint64(len(r.epochs)) {
+	if epoch < r.first() || epoch > r.epoch() {
 		return nil
 	}
-	return r.epochs[epoch]
+	return r.epochs[epoch-r.first()]
 }
 
 func (r creation) members(epoch uint64) []membership.NodeID { return store.NodesOf(r.at(epoch)) }
 
-// tell is what a node must know that is at an epoch.
-func (r creation) tell(epoch uint64) []membership.Signed {
-	if epoch >= uint64(len(r.seals)) {
-		return nil
+// tell is what a node must know that is at an epoch; known: it knows how the environment began.
+func (r creation) tell(epoch uint64, known bool) *HeadTell {
+	tell := &HeadTell{}
+	if store.EraOf(epoch) < r.era {
+		epoch, known = r.first(), false
 	}
-	return r.seals[epoch:min(uint64(len(r.seals)), epoch+sealsTold)]
+	if from, n := epoch-r.first(), uint64(len(r.seals)); epoch >= r.first() && from < n {
+		tell.Seals = r.seals[from:min(n, from+sealsTold)]
+	}
+	if !known || len(tell.Seals) > 0 { // seals do not say whose they are
+		tell.Creation, tell.Recovery = r.beginning()
+	}
+	return tell
+}
+
+// beginning is what shows that the environment exists, and who began with it.
+func (r creation) beginning() (*store.Creation, *membership.Signed) {
+	if r.recovery != nil {
+		return nil, r.recovery
+	}
+	return &r.record, nil
 }
 
 // learnSeals takes what extends the chain of configurations, and returns whether something did. One that is known already
@@ -71,6 +91,7 @@ func (c *Core) learnSeals(env string, seals []membership.Signed) (bool, error) {
 			problem = err
 			break
 		}
+		c.examine(env, votes)
 		c.save(sealKey(env, created.epoch()), votes)
 		created.seals, created.epochs = append(created.seals, votes), append(created.epochs, vote.Next)
 	}
@@ -103,6 +124,12 @@ func (c *Core) install(env string) {
 	if a.Phase != 0 && (a.Epoch == epoch || a.Phase == store.Moved && !slices.Contains(created.seats(), self)) {
 		return
 	}
+	if epoch == created.first() && created.recovery != nil {
+		if begun, ok := created.began.Begin(a, self); ok {
+			c.installed(register, begun)
+		}
+		return
+	}
 	if epoch == 0 {
 		if !slices.Contains(created.seats(), self) {
 			return
@@ -114,7 +141,7 @@ func (c *Core) install(env string) {
 		}
 		return
 	}
-	vote, err := store.Certificate{Votes: created.seals[epoch-1]}.Vote()
+	vote, err := store.Certificate{Votes: created.seals[epoch-1-created.first()]}.Vote()
 	value, known := c.heads.current[env]
 	certified, errHead := value.record.Certificate.Vote()
 	switch {
@@ -150,7 +177,7 @@ func (c *Core) tellConfiguration(to membership.NodeID, env string, epoch uint64)
 	if !ok || epoch >= created.epoch() {
 		return
 	}
-	tell := &HeadTell{Creation: &created.record, Seals: created.tell(epoch)}
+	tell := created.tell(epoch, false)
 	if h, ok := c.heads.current[env]; ok {
 		tell.Head = &h.record
 	}
@@ -217,7 +244,7 @@ func (c *Core) goodSeat(s store.Seat) bool {
 		return s.Disk == c.fence.own.Disk
 	}
 	disk := c.diskOf(s.Node)
-	return c.isMember(s.Node) && !c.registers.volatile[s.Node] && !c.isOut(s.Node) && (disk == 0 || disk == s.Disk)
+	return c.isMember(s.Node) && !c.convicted(s.Node) && !c.registers.volatile[s.Node] && !c.isOut(s.Node) && (disk == 0 || disk == s.Disk)
 }
 
 // goneSeat: its holder left, or was evicted.
@@ -228,7 +255,7 @@ func (c *Core) goneSeat(s store.Seat) bool {
 // candidates are the live members that may vote.
 func (c *Core) candidates() []store.Seat {
 	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
-		return c.registers.volatile[id] || c.diskOf(id) == 0 || id == c.self && !c.mayVote()
+		return c.registers.volatile[id] || c.convicted(id) || c.diskOf(id) == 0 || id == c.self && !c.mayVote()
 	})
 	return c.seatsOf(live)
 }
@@ -266,10 +293,7 @@ func (c *Core) proposeSeal(env string, next []store.Seat) {
 // headTold is all that an acceptor needs to know of an environment.
 func (c *Core) headTold(env string) Message {
 	created := c.heads.creations[env]
-	tell := &HeadTell{Creation: &created.record}
-	if n := uint64(len(created.seals)); n > 0 {
-		tell.Seals = created.tell(n - min(n, sealsTold))
-	}
+	tell := created.tell(created.epoch()-min(uint64(len(created.seals)), sealsTold), false)
 	if h, ok := c.heads.current[env]; ok {
 		tell.Head = &h.record
 	}

@@ -61,6 +61,7 @@ type Core struct {
 	objects   objects
 	registers registers
 	fence     fence
+	witnesses witnesses
 	heads     heads
 	reads     reads
 	pushes    pushes
@@ -94,7 +95,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	}
 	c := &Core{
 		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
-		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(),
+		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(), witnesses: newWitnesses(),
 		heads: newHeads(), reads: newReads(), pushes: newPushes(), logs: newLogs(),
 	}
 	c.run = c.dice.next()
@@ -209,6 +210,10 @@ func (c *Core) take(ev Event) {
 		c.adoptChain(ev)
 	case Submit:
 		c.submit(ev)
+	case AskRecovery:
+		c.askRecovery(ev)
+	case Recover:
+		c.recover(ev)
 	}
 }
 
@@ -240,6 +245,12 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onAccept(from, m)
 	case *Accepted:
 		c.onAccepted(from, m)
+	case *Accuse:
+		c.onAccuse(m)
+	case *StandingAsk:
+		c.onStandingAsk(from, m)
+	case *StandingTell:
+		c.onStandingTell(from, m)
 	case *FenceAsk:
 		c.onFenceAsk(from, m)
 	case *FenceTell:

@@ -109,6 +109,16 @@ type (
 		ID      uint64
 		Records []membership.Signed
 	}
+	// AskRecovery asks how the head of an environment could go on without its acceptors. The answer's Value is a Standing.
+	AskRecovery struct {
+		ID  uint64
+		Env string
+	}
+	// Recover begins a new era of an environment: what Standing proposed, signed by the operators.
+	Recover struct {
+		ID     uint64
+		Signed membership.Signed
+	}
 	// AdoptChain gives a node without a mesh the trust chain whose publishers it is to believe.
 	AdoptChain struct {
 		ID         uint64
@@ -136,6 +146,8 @@ func (AskReport) event()   {}
 func (Admit) event()       {}
 func (AdoptChain) event()  {}
 func (Submit) event()      {}
+func (AskRecovery) event() {}
+func (Recover) event()     {}
 
 // Pushed is how a push ended.
 type Pushed struct {

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,8 +22,10 @@ type heads struct {
 
 	unopened map[string]store.Creation      // loaded, to be opened once the roster is there
 	unsealed map[string][]membership.Signed // the same, in the order of their epochs
+	lost     map[string]membership.Signed   // the same, of recoveries
 	saved    map[string]store.HeadRecord    // the same
 	hinted   map[string]uint64              // env -> the version that peers are being asked for
+	asking   map[uint64]*asking
 	spacings map[string]*spacing
 	refused  map[string]string // env -> a revision whose tree could not be read; not tried for treeAgain
 }
@@ -30,8 +33,8 @@ type heads struct {
 func newHeads() heads {
 	return heads{
 		creations: map[string]creation{}, current: map[string]head{}, applied: map[string]appliedHead{},
-		unopened: map[string]store.Creation{}, unsealed: map[string][]membership.Signed{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{}, spacings: map[string]*spacing{},
-		hinted: map[string]uint64{},
+		unopened: map[string]store.Creation{}, unsealed: map[string][]membership.Signed{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
+		hinted: map[string]uint64{}, spacings: map[string]*spacing{}, lost: map[string]membership.Signed{}, asking: map[uint64]*asking{},
 	}
 }
 
@@ -41,8 +44,18 @@ const treeAgain = time.Minute
 // head is a verified head.
 type head struct {
 	record   store.HeadRecord
+	era      uint64
 	value    store.HeadValue
 	revision store.Revision
+}
+
+// mark tells one revision of a version from another; 0: there is none.
+func (h head) mark() uint64 {
+	if h.value.Version == 0 {
+		return 0
+	}
+	hash := h.value.Hash()
+	return binary.BigEndian.Uint64(hash[:8])
 }
 
 func (h head) head() store.Head { return h.value.Head(h.record.Env) }
@@ -52,6 +65,13 @@ type appliedHead struct {
 	Version  uint64     `cbor:"1,keyasint"`
 	Revision store.Hash `cbor:"2,keyasint"`
 	Manifest store.Hash `cbor:"3,keyasint"`
+	Era      uint64     `cbor:"4,keyasint,omitempty"` // see store.Recovery
+}
+
+// follows tells whether a head is to be applied after another. A version is applied once, and none that is lower: only where the
+// operators have begun a new era another revision takes the place of one with the same number.
+func (h head) follows(a appliedHead) bool {
+	return h.value.Version > a.Version || h.value.Version == a.Version && h.era > a.Era && h.value.Hash() != a.Revision
 }
 
 // pursuit is the fetching of a revision that is to be applied.
@@ -96,6 +116,9 @@ func (c *Core) openSaved() {
 			continue
 		}
 		c.heads.creations[env] = creation{record: record, epochs: [][]store.Seat{seats}}
+	}
+	c.openRecoveries()
+	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		if _, err := c.learnSeals(env, c.heads.unsealed[env]); err != nil {
 			c.note("a saved change of acceptors does not hold any more", "", env, err)
 		}
@@ -108,7 +131,7 @@ func (c *Core) openSaved() {
 		}
 		c.heads.current[env] = h
 	}
-	c.heads.unopened, c.heads.unsealed, c.heads.saved = nil, nil, nil
+	c.heads.unopened, c.heads.unsealed, c.heads.saved, c.heads.lost = nil, nil, nil, nil
 }
 
 func (c *Core) openHead(record store.HeadRecord) (head, error) {
@@ -116,14 +139,17 @@ func (c *Core) openHead(record store.HeadRecord) (head, error) {
 	if !ok {
 		return head{}, fmt.Errorf("head of %s: its creation is not known", record.Env)
 	}
+	if record.Certificate.Votes.Domain == membership.DomainRecovery {
+		return c.recoveredHead(created, record)
+	}
 	value, revision, err := record.Open(created.members, c.publishers())
-	return head{record, value, revision}, err
+	return head{record, created.era, value, revision}, err
 }
 
 // ownHead is a head that this node has got chosen: it has verified each vote as it came.
 func (c *Core) ownHead(env string, cert store.Certificate) (head, error) {
 	value, revision, err := store.OpenHeadValue(env, cert.Value, c.publishers())
-	return head{store.HeadRecord{Env: env, Certificate: cert}, value, revision}, err
+	return head{store.HeadRecord{Env: env, Certificate: cert}, c.heads.creations[env].era, value, revision}, err
 }
 
 // startHeads goes on enforcing what was applied last, before anything else, and looks for what is newer.
@@ -143,6 +169,10 @@ func (c *Core) askHeads(peer membership.NodeID) {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		m.Heads = append(m.Heads, EnvVersion{Env: env, Version: c.heads.current[env].value.Version})
 		m.Epochs = append(m.Epochs, c.heads.creations[env].epoch())
+		m.Marks = append(m.Marks, c.heads.current[env].mark())
+	}
+	if c.diskOf(peer) == 0 {
+		m.Marks = nil // it may be of version 0.1
 	}
 	if slices.Max(append(m.Epochs, 0)) == 0 {
 		m.Epochs = nil // as version 0.1 has it
@@ -152,26 +182,31 @@ func (c *Core) askHeads(peer membership.NodeID) {
 
 // onHeadAsk tells what the asker lacks, and asks in return where the asker is ahead.
 func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
-	theirs, epochs, ahead := make(map[string]uint64, len(m.Heads)), map[string]uint64{}, false
+	forked := map[string]bool{} // another revision of the same version: somebody has lied
+	theirs, epochs, ahead := make(map[string]EnvVersion, len(m.Heads)), map[string]uint64{}, false
 	for i, h := range m.Heads {
-		theirs[h.Env] = h.Version
+		theirs[h.Env] = h
 		if len(m.Epochs) > 0 {
 			epochs[h.Env] = m.Epochs[i]
 		}
 		created, known := c.heads.creations[h.Env]
-		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version || epochs[h.Env] > created.epoch()
+		if at := c.heads.current[h.Env]; len(m.Marks) > 0 && h.Version > 0 && h.Version == at.value.Version {
+			forked[h.Env] = m.Marks[i] != at.mark() && store.EraOf(epochs[h.Env]) == created.era
+		}
+		behind := store.EraOf(epochs[h.Env]) < created.era // its versions do not count any more
+		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version && !behind || epochs[h.Env] > created.epoch()
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
-		version, known := theirs[env]
-		tell := &HeadTell{Seals: c.heads.creations[env].tell(epochs[env])}
-		if !known || len(tell.Seals) > 0 { // seals do not say whose they are: the creation does
-			record := c.heads.creations[env].record
-			tell.Creation = &record
+		at, known := theirs[env]
+		created := c.heads.creations[env]
+		if known && store.EraOf(epochs[env]) < created.era {
+			at.Version = 0
 		}
-		if h, ok := c.heads.current[env]; ok && h.value.Version > version {
+		tell := created.tell(epochs[env], known)
+		if h, ok := c.heads.current[env]; ok && (h.value.Version > at.Version || h.value.Version == at.Version && forked[env]) {
 			tell.Head = &h.record
 		}
-		if tell.Creation != nil || tell.Head != nil {
+		if tell.Creation != nil || tell.Recovery != nil || tell.Head != nil {
 			c.send(from, tell)
 		}
 	}
@@ -187,12 +222,13 @@ func (c *Core) onHeadTell(from membership.NodeID, m *HeadTell) {
 			return
 		}
 	}
-	moved := false
-	if m.Creation != nil {
-		var err error
-		if moved, err = c.learnSeals(m.Creation.Env, m.Seals); err != nil {
-			c.note("refused a change of acceptors", from, m.Creation.Env, err)
+	env, moved := c.learnRecoveryOf(from, m)
+	if env != "" {
+		sealed, err := c.learnSeals(env, m.Seals)
+		if err != nil {
+			c.note("refused a change of acceptors", from, env, err)
 		}
+		moved = moved || sealed
 	}
 	if m.Head != nil {
 		if err := c.learnHead(*m.Head); err != nil {
@@ -200,8 +236,8 @@ func (c *Core) onHeadTell(from membership.NodeID, m *HeadTell) {
 		}
 	}
 	if moved {
-		c.install(m.Creation.Env)
-		c.nextProposal(m.Creation.Env)
+		c.install(env)
+		c.nextProposal(env)
 	}
 	if len(m.Seals) == sealsTold {
 		c.askHeads(from)
@@ -211,7 +247,7 @@ func (c *Core) onHeadTell(from membership.NodeID, m *HeadTell) {
 // learnCreation keeps the first creation of an environment that it is shown, for ever.
 func (c *Core) learnCreation(record store.Creation) error {
 	if known, ok := c.heads.creations[record.Env]; ok {
-		if string(known.record.Certificate.Value) != string(record.Certificate.Value) {
+		if known.era == 0 && string(known.record.Certificate.Value) != string(record.Certificate.Value) {
 			return fmt.Errorf("a second creation of %s, with other acceptors", record.Env)
 		}
 		return nil
@@ -220,6 +256,9 @@ func (c *Core) learnCreation(record store.Creation) error {
 		return fmt.Errorf("more than %d environments", maxEnvs)
 	}
 	seats, err := record.Open(c.granted)
+	if err == nil {
+		_, err = store.OpenOrder(record.Env, record.Order, record.Electorate, c.Chain().EverPublished)
+	}
 	if err != nil {
 		return err
 	}
@@ -244,6 +283,7 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 
 func (c *Core) takeHead(h head) error {
 	record := h.record
+	c.examine(record.Env, record.Certificate.Votes)
 	known, ok := c.heads.current[record.Env]
 	if ok && h.value.Version < known.value.Version {
 		return nil // old news
@@ -372,7 +412,7 @@ func (c *Core) askHinted(h hint) {
 func (c *Core) follow() {
 	env := c.Env()
 	h, ok := c.heads.current[env]
-	if !ok || h.value.Version <= c.heads.applied[env].Version || c.heads.refused[env] == h.value.Hash().String() {
+	if !ok || !h.follows(c.heads.applied[env]) || c.heads.refused[env] == h.value.Hash().String() {
 		return
 	}
 	if p := c.heads.pursuit; p != nil {
@@ -437,10 +477,10 @@ func (c *Core) pursue(p *pursuit, ev TreeChecked) {
 // apply persists what is to be enforced from now on, and enforces it.
 func (c *Core) apply(p *pursuit) {
 	h := p.head.head()
-	if h.Version <= c.heads.applied[p.env].Version {
+	if !p.head.follows(c.heads.applied[p.env]) {
 		return
 	}
-	a := appliedHead{Version: h.Version, Revision: h.Revision, Manifest: p.head.revision.Manifest}
+	a := appliedHead{Version: h.Version, Revision: h.Revision, Manifest: p.head.revision.Manifest, Era: p.head.era}
 	c.heads.applied[p.env] = a
 	c.people.changes++
 	c.save(keyApplied+p.env, a)

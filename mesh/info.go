@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/store"
 )
@@ -70,6 +71,34 @@ type NodeStatus struct {
 type StatusInfo struct {
 	Envs  map[string]EnvHead `json:"envs"`
 	Nodes []NodeStatus       `json:"nodes"`
+}
+
+// StandingInfo is `shoal trust recover-head`: what is left of an environment's acceptors, and how it could go on.
+type StandingInfo struct {
+	Env       string         `json:"env"`
+	Era       uint64         `json:"era"` // that would begin
+	Version   uint64         `json:"version"`
+	Revision  store.Hash     `json:"revision"`
+	Accepted  bool           `json:"accepted"` // by an acceptor, and not certified
+	HeldBy    int            `json:"held_by"`
+	Answered  int            `json:"answered"`
+	Deciding  bool           `json:"deciding"` // a majority of the acceptors is here
+	Acceptors []AcceptorInfo `json:"acceptors"`
+	Chosen    []string       `json:"chosen"` // the new ones
+	Body      []byte         `json:"body"`   // the store.Recovery, encoded, to be signed
+}
+
+// AcceptorInfo is one of those that decide an environment's head.
+type AcceptorInfo struct {
+	Name   string            `json:"name"`
+	ID     membership.NodeID `json:"id"`
+	Status membership.Status `json:"status"`
+	Votes  bool              `json:"votes"` // it answered, from the disk that has the seat
+}
+
+// Recovery decodes Body.
+func (s StandingInfo) Recovery() (r store.Recovery, err error) {
+	return r, codec.Unmarshal(s.Body, &r)
 }
 
 // RevisionInfo is one line of `shoal log`.

@@ -1,6 +1,7 @@
 package mesh_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -169,6 +170,71 @@ func TestAWipedNodeIsHeardAgain(t *testing.T) {
 	for _, l := range status.Logs {
 		if l.Version != 4 {
 			t.Errorf("%s is said to be at version %d", l.Node.Short(), l.Version)
+		}
+	}
+}
+
+// TestAMemberCannotForgeACreation: nobody knows of staging yet, and n3 says that it alone decides there. It has at hand what the
+// publisher signed for all, what the publisher signed for another environment, and its own key.
+func TestAMemberCannotForgeACreation(t *testing.T) {
+	w, nodes := three(t, 7)
+	one := commit(t, w, nodes[0], 1, store.Hash{})
+	n3 := nodes[2]
+	first := store.Revision{Env: "staging", Version: 1, Kind: store.KindPush, Electorate: electorateAt(nodes[0], "staging")}
+	signed, objects := w.Revision(first, map[string]string{"site.yaml": "staging"})
+	own := first
+	own.Electorate = store.ElectorateHash("staging", []membership.NodeID{n3.ID})
+	forged, _ := meshtest.SignRevision(meshtest.Key("n3"), own, map[string]string{"site.yaml": "staging"})
+	value := store.CreateHead([]store.Seat{{Node: n3.ID, Disk: 1}}, true)(nil)
+	votes, err := membership.Sign(membership.DomainAccepted, store.Vote{
+		Register: store.DirectoryRegister("staging"), Ballot: store.Ballot{Number: 1, Proposer: n3.ID}, Value: store.HashOf(value),
+	}, meshtest.Key("n3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, order := range map[string][]byte{"no order": nil, "the publisher's": signed, "another's": one, "its own": forged} {
+		creation := &store.Creation{Env: "staging", Electorate: []membership.NodeID{n3.ID}, Order: order,
+			Certificate: store.Certificate{Value: value, Votes: votes}}
+		nodes[0].Tell(n3, &mesh.HeadTell{Creation: creation})
+		if _, seats := nodes[0].Core.Configuration("staging"); seats != nil {
+			t.Fatalf("%s: n1 takes n3 for the one that decides", name)
+		}
+	}
+	id := nodes[0].Push(signed, objects)
+	w.Run(10 * time.Second)
+	if p, ok := nodes[0].Answers[id].Value.(mesh.Pushed); !ok || p.Outcome != store.Committed {
+		t.Errorf("staging: %+v", nodes[0].Answers[id])
+	}
+}
+
+// TestAPublisherNamesWhoDecides: a first push that was signed for other members is refused, and one that waited for a majority
+// is committed although somebody joined since.
+func TestAPublisherNamesWhoDecides(t *testing.T) {
+	w, nodes := three(t, 7)
+	first := store.Revision{Env: "production", Version: 1, Kind: store.KindPush, Electorate: electorateAt(nodes[0], "production")}
+	other := first
+	other.Electorate = store.ElectorateHash("production", []membership.NodeID{nodes[0].ID})
+	object, objects := w.Revision(other, map[string]string{"site.yaml": "x"})
+	if id := nodes[0].Push(object, objects); !errors.Is(nodes[0].Answers[id].Err, mesh.ErrElectorate) {
+		t.Errorf("signed for n1 alone: %+v", nodes[0].Answers[id])
+	}
+	w.Partition(nodes[:1], nodes[1:])
+	w.Run(5 * time.Second)
+	object, objects = w.Revision(first, map[string]string{"site.yaml": "x"})
+	id := nodes[0].Push(object, objects)
+	w.Run(15 * time.Second)
+	if p, ok := nodes[0].Answers[id].Value.(mesh.Pushed); !ok || p.Outcome != store.Staged {
+		t.Fatalf("alone: %+v", nodes[0].Answers[id])
+	}
+	w.Kill(nodes[0])
+	w.Restart(nodes[0])
+	w.Add("n4", nodes[1])
+	w.Run(10 * time.Second)
+	w.Heal()
+	w.Run(60 * time.Second)
+	for _, n := range w.Nodes() {
+		if n.Version() != 1 {
+			t.Errorf("%s applies %d", n.Name, n.Version())
 		}
 	}
 }

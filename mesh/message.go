@@ -54,6 +54,7 @@ type (
 	HeadAsk struct {
 		Heads  []EnvVersion `cbor:"1,keyasint"`
 		Epochs []uint64     `cbor:"2,keyasint,omitempty"` // of the acceptors, for each of Heads; none: 0
+		Marks  []uint64     `cbor:"3,keyasint,omitempty"` // of the revisions; see head.mark
 	}
 	// HeadTell brings an environment's creation, its head, or both.
 	HeadTell struct {
@@ -61,6 +62,8 @@ type (
 		Head     *store.HeadRecord `cbor:"2,keyasint,omitempty"`
 		// Seals lead from one set of acceptors to the next, in order: the votes of their certificates.
 		Seals []membership.Signed `cbor:"3,keyasint,omitempty"`
+		// Recovery takes the place of Creation where the operators have begun a new era.
+		Recovery *membership.Signed `cbor:"4,keyasint,omitempty"`
 	}
 	// Prepare, Promise, Accept and Accepted are CASPaxos (store/register.go). Members is set for directory registers,
 	// whose acceptors install themselves when they know the same roster.
@@ -69,6 +72,7 @@ type (
 		Epoch    uint64              `cbor:"2,keyasint"`
 		Ballot   store.Ballot        `cbor:"3,keyasint"`
 		Members  []membership.NodeID `cbor:"4,keyasint,omitempty"`
+		Order    []byte              `cbor:"5,keyasint,omitempty"` // with Members: see store.OpenOrder
 	}
 	Promise struct {
 		Register string              `cbor:"1,keyasint"`
@@ -80,6 +84,9 @@ type (
 		Members  []membership.NodeID `cbor:"7,keyasint,omitempty"` // with RefusedMembers: those that were installed
 		Next     []store.Seat        `cbor:"8,keyasint,omitempty"`
 		Starts   []uint64            `cbor:"9,keyasint,omitempty"`
+		// Word is the signature of the store.Word: what was promised, and what had been accepted by then.
+		Word  *membership.Signature `cbor:"11,keyasint,omitempty"`
+		Order []byte                `cbor:"10,keyasint,omitempty"` // that the acceptor goes by, when the asker did not say one
 	}
 	Accept struct {
 		Register string        `cbor:"1,keyasint"`
@@ -110,6 +117,25 @@ type (
 		Register    string             `cbor:"3,keyasint,omitempty"`
 		Acceptor    *store.Acceptor    `cbor:"4,keyasint,omitempty"`
 		Newer       *membership.Signed `cbor:"5,keyasint,omitempty"`
+	}
+	// Accuse shows that an acceptor has contradicted itself.
+	Accuse struct {
+		Evidence store.Evidence `cbor:"1,keyasint"`
+	}
+	// StandingAsk: what do you know of the head of Env? StandingTell answers: the operators want to begin a new era.
+	StandingAsk struct {
+		ID  uint64 `cbor:"1,keyasint"`
+		Env string `cbor:"2,keyasint"`
+	}
+	StandingTell struct {
+		ID       uint64       `cbor:"1,keyasint"`
+		Epoch    uint64       `cbor:"2,keyasint"`
+		Version  uint64       `cbor:"3,keyasint"` // of the newest certified head
+		Revision store.Hash   `cbor:"4,keyasint"`
+		Votes    bool         `cbor:"5,keyasint"`           // this node is an acceptor
+		At       uint64       `cbor:"6,keyasint"`           // its epoch
+		Ballot   store.Ballot `cbor:"7,keyasint"`           // of Accepted
+		Accepted []byte       `cbor:"8,keyasint,omitempty"` // maybe not chosen
 	}
 	// Offer: I have these, and you own them; which do you lack?
 	Offer struct {
@@ -239,39 +265,40 @@ type GroupDigest struct {
 	Sum   [16]byte // of the digests of its partitions
 }
 
-func (*RosterAsk) kind() byte  { return 1 }
-func (*RosterHave) kind() byte { return 2 }
-func (*RosterTell) kind() byte { return 3 }
-func (*HeadAsk) kind() byte    { return 4 }
-func (*HeadTell) kind() byte   { return 5 }
-func (*Prepare) kind() byte    { return 6 }
-func (*Promise) kind() byte    { return 7 }
-func (*Accept) kind() byte     { return 8 }
-func (*Accepted) kind() byte   { return 9 }
-func (*Offer) kind() byte      { return 10 }
-func (*Have) kind() byte       { return 11 }
-func (*Put) kind() byte        { return 12 }
-func (*Get) kind() byte        { return 13 }
-func (*Lacks) kind() byte      { return 14 }
-func (*Compare) kind() byte    { return 15 }
-func (*Digests) kind() byte    { return 16 }
-func (*Hashes) kind() byte     { return 17 }
-func (*LogTell) kind() byte    { return 18 }
-func (*LogAck) kind() byte     { return 19 }
-func (*StatusAsk) kind() byte  { return 20 }
-func (*StatusTell) kind() byte { return 21 }
-func (*ReportAsk) kind() byte  { return 22 }
-func (*ReportTell) kind() byte { return 23 }
-func (*FenceAsk) kind() byte   { return 40 }
-func (*FenceTell) kind() byte  { return 41 }
-
-// 24 to 29 are for the registers.
+func (*RosterAsk) kind() byte    { return 1 }
+func (*RosterHave) kind() byte   { return 2 }
+func (*RosterTell) kind() byte   { return 3 }
+func (*HeadAsk) kind() byte      { return 4 }
+func (*HeadTell) kind() byte     { return 5 }
+func (*Prepare) kind() byte      { return 6 }
+func (*Promise) kind() byte      { return 7 }
+func (*Accept) kind() byte       { return 8 }
+func (*Accepted) kind() byte     { return 9 }
+func (*Offer) kind() byte        { return 10 }
+func (*Have) kind() byte         { return 11 }
+func (*Put) kind() byte          { return 12 }
+func (*Get) kind() byte          { return 13 }
+func (*Lacks) kind() byte        { return 14 }
+func (*Compare) kind() byte      { return 15 }
+func (*Digests) kind() byte      { return 16 }
+func (*Hashes) kind() byte       { return 17 }
+func (*LogTell) kind() byte      { return 18 }
+func (*LogAck) kind() byte       { return 19 }
+func (*StatusAsk) kind() byte    { return 20 }
+func (*StatusTell) kind() byte   { return 21 }
+func (*ReportAsk) kind() byte    { return 22 }
+func (*ReportTell) kind() byte   { return 23 }
+func (*StandingAsk) kind() byte  { return 24 }
+func (*StandingTell) kind() byte { return 25 }
+func (*Accuse) kind() byte       { return 26 }
 
 func (*CollectAsk) kind() byte  { return 30 }
 func (*CollectTell) kind() byte { return 31 }
 func (*KeepAsk) kind() byte     { return 32 }
 func (*KeepTell) kind() byte    { return 33 }
 func (*Groups) kind() byte      { return 34 }
+func (*FenceAsk) kind() byte    { return 40 }
+func (*FenceTell) kind() byte   { return 41 }
 
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
@@ -287,6 +314,8 @@ var blank = map[byte]func() Message{
 	19: func() Message { return &LogAck{} }, 20: func() Message { return &StatusAsk{} },
 	21: func() Message { return &StatusTell{} }, 22: func() Message { return &ReportAsk{} },
 	23: func() Message { return &ReportTell{} },
+	24: func() Message { return &StandingAsk{} }, 25: func() Message { return &StandingTell{} },
+	26: func() Message { return &Accuse{} },
 	30: func() Message { return &CollectAsk{} }, 31: func() Message { return &CollectTell{} },
 	32: func() Message { return &KeepAsk{} }, 33: func() Message { return &KeepTell{} },
 	34: func() Message { return &Groups{} },

@@ -55,12 +55,15 @@ func (m *HeadAsk) check() error {
 	if len(m.Epochs) > 0 && len(m.Epochs) != len(m.Heads) {
 		return fmt.Errorf("%d epochs of %d heads", len(m.Epochs), len(m.Heads))
 	}
+	if len(m.Marks) > 0 && len(m.Marks) != len(m.Heads) {
+		return fmt.Errorf("%d marks of %d heads", len(m.Marks), len(m.Heads))
+	}
 	return atMost("environments", len(m.Heads), maxEnvs)
 }
 
 func (m *HeadTell) check() error {
 	if m.Creation != nil {
-		if err := errors.Join(checkIDs(m.Creation.Electorate), store.CheckEnv(m.Creation.Env)); err != nil {
+		if err := errors.Join(checkIDs(m.Creation.Electorate), checkOrder(m.Creation.Order), store.CheckEnv(m.Creation.Env)); err != nil {
 			return err
 		}
 	}
@@ -69,15 +72,34 @@ func (m *HeadTell) check() error {
 			return err
 		}
 	}
+	if m.Recovery != nil {
+		if err := atMost("bytes of a recovery", len(m.Recovery.Body), maxRecovery); err != nil {
+			return err
+		}
+	}
 	return atMost("seals", len(m.Seals), sealsTold)
 }
 
+func (m *Accuse) check() error {
+	return atMost("bytes of evidence", len(m.Evidence.A.Body)+len(m.Evidence.B.Body), 4<<10)
+}
+
+func (m *StandingAsk) check() error { return store.CheckEnv(m.Env) }
+
+func (m *StandingTell) check() error {
+	return errors.Join(checkBallot(m.Ballot), atMost("bytes of a value", len(m.Accepted), store.MaxRegisterValue))
+}
+
 func (m *Prepare) check() error {
-	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkIDs(m.Members))
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkIDs(m.Members), checkOrder(m.Order))
+}
+
+func checkOrder(order []byte) error {
+	return atMost("bytes of an order", len(order), store.MaxRegisterValue)
 }
 
 func (m *Promise) check() error {
-	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised), checkBallot(m.Accepted),
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.Promised), checkBallot(m.Accepted), checkOrder(m.Order),
 		checkIDs(m.Members), checkSeats(m.Next), atMost("starts", len(m.Starts), store.MaxAcceptors), atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
 }
 

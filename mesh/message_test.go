@@ -30,6 +30,7 @@ func samples() []Message {
 		&RosterTell{Records: []membership.Signed{signed}},
 		&HeadAsk{Heads: []EnvVersion{{Env: "production", Version: 9}}},
 		&HeadAsk{Heads: []EnvVersion{{Env: "production", Version: 9}}, Epochs: []uint64{2}},
+		&HeadAsk{Heads: []EnvVersion{{Env: "production", Version: 9}}, Marks: []uint64{2}},
 		&HeadTell{Creation: &store.Creation{
 			Env: "production", Electorate: []membership.NodeID{"n1", "n2"}, Certificate: certificate,
 		}, Seals: []membership.Signed{signed}},
@@ -37,7 +38,14 @@ func samples() []Message {
 			Creation: &store.Creation{Env: "production", Electorate: []membership.NodeID{"n1", "n2"}, Certificate: certificate},
 			Head:     &store.HeadRecord{Env: "production", Certificate: certificate},
 		},
+		&HeadTell{Creation: &store.Creation{
+			Env: "production", Electorate: []membership.NodeID{"n1", "n2"}, Certificate: certificate, Order: []byte{3},
+		}},
+		&HeadTell{Recovery: &signed},
 		&Prepare{Register: "dir/production", Epoch: 1, Ballot: ballot, Members: []membership.NodeID{"n1"}},
+		&Prepare{Register: "dir/production", Ballot: ballot, Members: []membership.NodeID{"n1"}, Order: []byte{3}},
+		&Promise{Register: "dir/production", Ballot: ballot, Order: []byte{3}},
+		&Promise{Register: "head/production", Ballot: ballot, Word: &signed.Signatures[0]},
 		&Promise{
 			Register: "head/production", Ballot: ballot, Refused: store.RefusedMembers, Promised: ballot, Accepted: ballot,
 			Value: []byte{5}, Members: []membership.NodeID{"n1"},
@@ -65,6 +73,9 @@ func samples() []Message {
 		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4},
 		&ReportAsk{ID: 6, Node: "n1"},
 		&ReportTell{ID: 6, Record: []byte{10}, Report: []byte{11}},
+		&StandingAsk{ID: 7, Env: "production"},
+		&StandingTell{ID: 7, Epoch: 1 << 32, Version: 3, Revision: h, Votes: true, At: 1 << 32, Ballot: ballot, Accepted: []byte{2}},
+		&Accuse{Evidence: store.Evidence{A: signed, B: signed}},
 		&CollectAsk{Round: 7, Heads: []EnvVersion{{Env: "production", Version: 9}}, Epochs: []uint64{2}},
 		&CollectTell{Round: 7, Ahead: true},
 		&KeepAsk{Round: 8, Placement: h, Hashes: []store.Hash{h}},

@@ -35,7 +35,8 @@ type proposal struct {
 	toldNow []membership.NodeID
 	// elsewhere is called when an acceptor is bound to other members, or when too few are left that mean the same ones (nil).
 	// It returns false when the round is to go on without that acceptor.
-	elsewhere func(from membership.NodeID, members []membership.NodeID) bool
+	elsewhere func(from membership.NodeID, members []membership.NodeID, order []byte) bool
+	order     []byte              // of a directory: by whose word Members decide; see store.OpenOrder
 	differ    []membership.NodeID // acceptors that meant other members in this round
 }
 
@@ -116,7 +117,7 @@ func (c *Core) sendAccepts(p *proposal) {
 func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 	out := &Prepare{Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot}
 	if p.elsewhere != nil {
-		out.Members = p.Members
+		out.Members, out.Order = p.Members, p.order
 	}
 	c.question(to, out)
 }
@@ -149,9 +150,11 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		c.sendPrepare(p, from, p.Prepare())
 		return
 	case m.Refused == store.RefusedMembers && p.elsewhere != nil:
-		c.meansOthers(p, from, m.Members)
+		c.meansOthers(p, from, m)
 		return
 	}
+	c.hearOrder(p, m.Order)
+	c.hearWord(p, from, m)
 	if !p.Promised(from, store.Promise{
 		Ballot: m.Ballot, Refused: m.Refused, Promised: m.Promised, Accepted: m.Accepted, Value: m.Value,
 		Next: m.Next, Starts: m.Starts,
@@ -171,16 +174,16 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 
 // meansOthers hears that an acceptor means other members. One of them is no reason to begin anew, or a single node with a
 // wrong clock, or with bad intent, could keep every environment from being created.
-func (c *Core) meansOthers(p *proposal, from membership.NodeID, members []membership.NodeID) {
+func (c *Core) meansOthers(p *proposal, from membership.NodeID, m *Promise) {
 	if !slices.Contains(p.Members, from) || slices.Contains(p.differ, from) {
 		return
 	}
 	p.differ = append(p.differ, from)
-	if len(members) > 0 && p.elsewhere(from, members) {
+	if len(m.Members) > 0 && p.elsewhere(from, m.Members, m.Order) {
 		return
 	}
 	if len(p.Members)-len(p.differ) < store.Majority(len(p.Members)) {
-		p.elsewhere("", nil)
+		p.elsewhere("", nil, nil)
 	}
 }
 

@@ -27,6 +27,9 @@ const (
 // ErrTooMany is returned when a node has as many pushes as it can remember.
 var ErrTooMany = errors.New("too many pushes under way or staged")
 
+// ErrElectorate is returned for the first revision of an environment when it names other members than the node knows.
+var ErrElectorate = errors.New("it was signed for other members than this node knows: look who is there, and sign it anew")
+
 // ErrNoMajority is returned when too few acceptors of a head could be reached.
 var ErrNoMajority = errors.New("a majority of its acceptors cannot be reached")
 
@@ -59,10 +62,13 @@ type push struct {
 	job      *job
 	proposal *proposal
 	followed []membership.NodeID // whose word about the electorate was followed in this attempt
+	// electorate are those whom the revision names, where it begins an environment.
+	electorate []membership.NodeID
 }
 
 type stagedPush struct {
-	Object []byte `cbor:"1,keyasint"`
+	Object     []byte              `cbor:"1,keyasint"`
+	Electorate []membership.NodeID `cbor:"2,keyasint,omitempty"`
 }
 
 func (c *Core) loadStaged(name string, value []byte) error {
@@ -74,7 +80,7 @@ func (c *Core) loadStaged(name string, value []byte) error {
 	if err := codec.Unmarshal(s.Object, &signed); err != nil {
 		return err
 	}
-	p := &push{object: s.Object, hash: store.HashOf(s.Object), staged: true}
+	p := &push{object: s.Object, hash: store.HashOf(s.Object), staged: true, electorate: s.Electorate}
 	if err := codec.Unmarshal(signed.Body, &p.revision); err != nil {
 		return err
 	}
@@ -119,6 +125,10 @@ func (c *Core) push(ev Push) {
 			return
 		}
 		p = &push{revision: r, object: ev.Object, hash: h}
+		if _, known := c.heads.creations[r.Env]; !known && !c.named(p) {
+			c.emit(Answer{ID: ev.ID, Err: fmt.Errorf("push: %w", ErrElectorate)})
+			return
+		}
 		c.pushes.open[h] = p
 	}
 	p.waiters = append(p.waiters, ev.ID)
@@ -257,11 +267,40 @@ func (c *Core) proposeCreation(p *push) {
 	p.stage = "a majority of the roster, to create the environment"
 	env := p.revision.Env
 	electorate := store.Electorate(env, c.people.ids)
+	if !c.named(p) {
+		p.stage = "the members whom its publisher has named, to create the environment: push it again"
+		return
+	}
+	if p.electorate != nil {
+		electorate = p.electorate
+	}
 	if len(electorate) == 1 && !c.mayDecideAlone() {
 		p.stage = "its mesh, to create the environment: it has met none of its members yet"
 		return // staged when its time is over, and tried again when somebody comes
 	}
-	c.proposeDirectory(p, electorate)
+	c.proposeDirectory(p, electorate, p.order())
+}
+
+// order is what a push shows to create an environment; nil: it does not.
+func (p *push) order() []byte {
+	if p.revision.Version != 1 {
+		return nil
+	}
+	return p.object
+}
+
+// named finds those whom a first revision names as its electorate. They are the members as the publisher saw them: false when
+// this node sees others, and never saw those.
+func (c *Core) named(p *push) bool {
+	if len(p.revision.Electorate) == 0 || p.electorate != nil {
+		return true
+	}
+	electorate := store.Electorate(p.revision.Env, c.people.ids)
+	if p.revision.Electorate != store.ElectorateHash(p.revision.Env, electorate) {
+		return false
+	}
+	p.electorate = electorate
+	return true
 }
 
 // mayDecideAlone tells whether this node is a mesh by itself. One that was told to join others is not, before it has met
@@ -271,24 +310,28 @@ func (c *Core) mayDecideAlone() bool {
 	return c.people.roster.Chain() == nil || !c.cfg.Joins && c.people.roster.Single(c.self)
 }
 
-func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
+func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID, order []byte) {
 	env, this := p.revision.Env, p.attempt
 	if old := c.registers.proposals[store.DirectoryRegister(env)]; old != nil && p.proposal != old {
 		return // another push creates it; created tells all
 	}
 	c.cancelProposal(p.proposal)
-	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool { return c.registers.volatile[id] })
+	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
+		return c.registers.volatile[id] || c.convicted(id)
+	})
 	seats := c.seatsOf(store.ChooseAcceptors(env, within(live, electorate), electorate))
 	if !c.canDecideFirst(seats) {
 		p.stage = "enough members whose disks are known, to create the environment"
 		return
 	}
-	p.proposal = &proposal{Proposal: store.Proposal{
+	proposal := &proposal{order: order, Proposal: store.Proposal{
 		Register: store.DirectoryRegister(env), Members: electorate,
 		Change: store.CreateHead(seats, p.revision.Version == 1),
 	}}
+	p.proposal = proposal
 	p.proposal.chosen = func(cert store.Certificate) {
-		if err := c.learnCreation(store.Creation{Env: env, Electorate: electorate, Certificate: cert}); err != nil {
+		created := store.Creation{Env: env, Electorate: electorate, Certificate: cert, Order: proposal.order}
+		if err := c.learnCreation(created); err != nil {
 			c.note("own creation", "", env, err)
 		}
 	}
@@ -298,8 +341,8 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
 				"diverged: %s has no version %d yet", env, p.revision.Version-1)})
 		}
 	}
-	p.proposal.elsewhere = func(from membership.NodeID, installed []membership.NodeID) bool {
-		return c.electorateDiffers(p, from, installed)
+	p.proposal.elsewhere = func(from membership.NodeID, installed []membership.NodeID, order []byte) bool {
+		return c.electorateDiffers(p, from, installed, order)
 	}
 	c.propose(p.proposal)
 }
@@ -317,17 +360,27 @@ func (c *Core) canDecideFirst(seats []store.Seat) bool {
 }
 
 // electorateDiffers: an acceptor is bound to another electorate, or too few see our roster yet. An electorate that was begun
-// with should be ended with, or two might decide. But it is one acceptor's word: each is followed once in an attempt, and
-// only to an electorate that is at least half of the mesh, for of a few members anybody could say that they decide.
-func (c *Core) electorateDiffers(p *push, from membership.NodeID, installed []membership.NodeID) (follows bool) {
+// with should be ended with, or two might decide. Where it does not show that a publisher named it, it is one acceptor's word:
+// each is followed once in an attempt, and only to an electorate that is at least half of the mesh, for of a few members
+// anybody could say that they decide.
+func (c *Core) electorateDiffers(p *push, from membership.NodeID, installed []membership.NodeID, order []byte) (follows bool) {
 	old, this, env := p.proposal, p.attempt, p.revision.Env
 	if old == nil || old.closed {
 		return true
 	}
-	next := func() []membership.NodeID { return store.Electorate(env, c.people.ids) }
-	if len(installed) > 0 {
-		if slices.Contains(p.followed, from) || 2*len(within(installed, next())) < len(next()) ||
-			len(within(installed, c.people.ids)) < len(installed) {
+	next := func() []membership.NodeID {
+		if p.electorate != nil {
+			return p.electorate
+		}
+		return store.Electorate(env, c.people.ids)
+	}
+	if len(installed) == 0 {
+		order = p.order()
+	} else {
+		named, err := store.OpenOrder(env, order, installed, c.Chain().EverPublished)
+		members := store.Electorate(env, c.people.ids)
+		half := 2*len(within(installed, members)) >= len(members) && len(within(installed, c.people.ids)) == len(installed)
+		if slices.Contains(p.followed, from) || len(order) > 0 && err != nil || !named && !half {
 			return false
 		}
 		p.followed = append(p.followed, from)
@@ -342,10 +395,21 @@ func (c *Core) electorateDiffers(p *push, from membership.NodeID, installed []me
 	c.after(c.dice.between(100*time.Millisecond, 400*time.Millisecond), func() {
 		_, known := c.heads.creations[env]
 		if p.attempt == this && !known && p.proposal == old {
-			c.proposeDirectory(p, next())
+			c.proposeDirectory(p, next(), order)
 		}
 	})
 	return true
+}
+
+// hearOrder takes the order that an acceptor of a directory goes by, for a proposal that only reads.
+func (c *Core) hearOrder(p *proposal, order []byte) {
+	env, ok := strings.CutPrefix(p.Register, store.DirectoryRegister(""))
+	if !ok || len(p.order) > 0 || len(order) == 0 {
+		return
+	}
+	if _, err := store.OpenOrder(env, order, p.Members, c.Chain().EverPublished); err == nil {
+		p.order = order
+	}
 }
 
 func within(ids, set []membership.NodeID) []membership.NodeID {
@@ -471,7 +535,7 @@ func (c *Core) stage(p *push) {
 	if !p.staged {
 		p.staged = true
 		c.people.changes++
-		c.save(keyStaged+p.hash.String(), stagedPush{Object: p.object})
+		c.save(keyStaged+p.hash.String(), stagedPush{Object: p.object, Electorate: p.electorate})
 		c.keepSoon(p.hash, p.object, true)
 	}
 	h := store.Head{Env: p.revision.Env}

@@ -237,6 +237,7 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 // returned greets a peer that was not there: by now it may know what we missed, and the other way round.
 func (c *Core) returned(id membership.NodeID) {
 	c.contact(id)
+	c.accuseAll(id)
 	delete(c.placement.swept, id)
 	c.after(c.dice.between(time.Second, 3*time.Second), func() {
 		c.compareWith(id)

@@ -22,6 +22,8 @@ const (
 	keyHead     = SavePrefix + "head/"     // env -> store.HeadRecord
 	keyAcceptor = SavePrefix + "acceptor/" // register -> store.Acceptor
 	keySeal     = SavePrefix + "seal/"     // env-epoch -> Signed, the votes for the end of that epoch
+	keyRecovery = SavePrefix + "recovery/" // env -> Signed store.Recovery
+	keyEvidence = SavePrefix + "evidence/" // node id -> store.Evidence against it
 	keyDisk     = SavePrefix + "disk/"     // "own" -> store.Incarnation of the last start
 	keyPeerDisk = SavePrefix + "peerdisk/" // node id-disk -> Signed store.Incarnation
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
@@ -129,6 +131,13 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 			return err
 		}
 		return c.loadSeal(name, votes)
+	case keyRecovery:
+		var signed membership.Signed
+		err := codec.Unmarshal(value, &signed)
+		c.heads.lost[name] = signed
+		return err
+	case keyEvidence:
+		return c.loadEvidence(name, value)
 	case keyDisk:
 		return codec.Unmarshal(value, &c.fence.own)
 	case keyPeerDisk:

@@ -1,6 +1,7 @@
 package mesh_test
 
 import (
+	"crypto/ed25519"
 	"flag"
 	"fmt"
 	"os"
@@ -178,6 +179,8 @@ func (s *scenario) command(f []string) (failed string) {
 			return err.Error()
 		}
 		s.w.Node(f[3]).Ask(func(id uint64) mesh.Event { return mesh.Submit{ID: id, Records: []membership.Signed{revoked}} })
+	case "recover": // recover at n4 [by stranger]
+		return s.recover(f)
 	case "lose":
 		s.w.Faults.Loss, _ = strconv.Atoi(strings.TrimSuffix(f[1], "%"))
 	case "forget", "damage":
@@ -246,7 +249,7 @@ func (s *scenario) push(f []string) string {
 	for i, label := range labels {
 		r := s.revisions[label]
 		if r == nil {
-			r = s.make(label, parent, key)
+			r = s.make(label, parent, key, at[i])
 		}
 		r.at, r.ask = at[i], at[i].Push(r.object, r.objects)
 		s.last = label
@@ -259,10 +262,12 @@ func (s *scenario) push(f []string) string {
 	return ""
 }
 
-func (s *scenario) make(label, parent, key string) *labelled {
+func (s *scenario) make(label, parent, key string, at *meshtest.Node) *labelled {
 	r := store.Revision{Env: "production", Version: 1, Kind: store.KindPush, Message: label}
 	if p := s.revisions[parent]; p != nil {
 		r.Version, r.Parent = p.revision.Version+1, p.hash
+	} else {
+		r.Electorate = electorateAt(at, r.Env)
 	}
 	l := &labelled{revision: r}
 	files := map[string]string{"site.yaml": label, "same": "same"}
@@ -276,6 +281,15 @@ func (s *scenario) make(label, parent, key string) *labelled {
 	return l
 }
 
+// electorateAt is what the publisher's command is shown at a node.
+func electorateAt(n *meshtest.Node, env string) string {
+	var ids []membership.NodeID
+	for _, m := range n.Core.Members() {
+		ids = append(ids, m.ID)
+	}
+	return store.ElectorateHash(env, store.Electorate(env, ids))
+}
+
 func (s *scenario) answer(label string) *mesh.Answer {
 	r := s.revisions[label]
 	if r == nil || r.at == nil {
@@ -285,6 +299,48 @@ func (s *scenario) answer(label string) *mesh.Answer {
 		return &a
 	}
 	return nil
+}
+
+// recover: the operators sign what a node proposes, and hand it in there.
+func (s *scenario) recover(f []string) string {
+	n, key := s.w.Node(f[2]), "operator"
+	if len(f) > 3 {
+		key = f[4]
+	}
+	standing, err := standingOf(s.w, n)
+	if err != nil {
+		return err.Error()
+	}
+	accepted := ""
+	if standing.Accepted {
+		accepted = ", which was accepted"
+	}
+	s.see(fmt.Sprintf("%s proposes: %s%s held by %d of %d; %d of %d acceptors are here; %d new", n.Name, s.headName(standing.Head), accepted,
+		standing.HeldBy, standing.Answered, len(standing.Voting), len(standing.Acceptors), len(standing.Recovery.Seats)))
+	if err := recoverWith(s.w, n, standing.Recovery, key); err != nil {
+		s.see(n.Name + " answers: error: " + err.Error())
+	}
+	return ""
+}
+
+func standingOf(w *meshtest.Network, n *meshtest.Node) (mesh.Standing, error) {
+	id := n.Ask(func(id uint64) mesh.Event { return mesh.AskRecovery{ID: id, Env: "production"} })
+	w.RunUntil(10*time.Second, func() bool { _, ok := n.Answers[id]; return ok })
+	standing, _ := n.Answers[id].Value.(mesh.Standing)
+	return standing, n.Answers[id].Err
+}
+
+func recoverWith(w *meshtest.Network, n *meshtest.Node, r store.Recovery, keys ...string) error {
+	var private []ed25519.PrivateKey
+	for _, key := range keys {
+		private = append(private, meshtest.Key(key))
+	}
+	signed, err := membership.Sign(membership.DomainRecovery, r, private...)
+	if err != nil {
+		return err
+	}
+	id := n.Ask(func(id uint64) mesh.Event { return mesh.Recover{ID: id, Signed: signed} })
+	return n.Answers[id].Err
 }
 
 // spoil: forget LABEL at NODES, damage LABEL at NODES: the objects of a push.
@@ -378,6 +434,8 @@ func (s *scenario) expect(f []string) string {
 		}, "all")
 	case "staged": // expect staged N at NODE
 		return s.expectEach(f[3], func(n *meshtest.Node) string { return strconv.Itoa(len(n.Core.Staged())) }, f[1])
+	case "acceptors": // expect acceptors N at NODES
+		return s.expectEach(f[3], func(n *meshtest.Node) string { return strconv.Itoa(len(acceptors(s.w, n))) }, f[1])
 	case "members": // expect members N at NODES
 		return s.expectEach(f[3], func(n *meshtest.Node) string { return strconv.Itoa(len(n.Core.Members())) }, f[1])
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -71,7 +72,9 @@ type Acceptor struct {
 	Phase    Phase               `cbor:"7,keyasint"`
 	// Disk is the disk that was given the place: on another one this record is a copy, and does not vote. 0 in a directory.
 	Disk uint64 `cbor:"8,keyasint,omitempty"`
-	Next []Seat `cbor:"9,keyasint,omitempty"` // with Sealed: the acceptors of the next epoch, accepted with Value
+	// Order is the revision on whose word a directory has its Members, see OpenOrder.
+	Order []byte `cbor:"10,keyasint,omitempty"`
+	Next  []Seat `cbor:"9,keyasint,omitempty"` // with Sealed: the acceptors of the next epoch, accepted with Value
 }
 
 // Install makes the first state of an acceptor. Members are the acceptors of the register, this one among them.
@@ -149,7 +152,8 @@ func (a Acceptor) Prepare(m Prepare) (Acceptor, Promise) {
 }
 
 // Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing, but is refused when
-// Then was promised with it.
+// Then was promised with it. Another value at the same ballot is refused, or a proposer with bad intent could have two of them
+// chosen, each with a certificate.
 func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
 		return a, Accepted{Ballot: m.Ballot, Refused: refused}
@@ -158,6 +162,9 @@ func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedBallot, Promised: a.Promised}
 	}
 	if len(m.Value) == 0 && len(m.Next) == 0 || len(m.Value) > MaxRegisterValue || len(m.Next) > 0 && checkSeats(m.Next) != nil {
+		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
+	}
+	if m.Ballot == a.Accepted && !(bytes.Equal(m.Value, a.Value) && slices.Equal(m.Next, a.Next)) {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
 	}
 	a = a.take(m.Ballot, m.Value, m.Next)
@@ -183,8 +190,8 @@ func (a Acceptor) leaps(b Ballot) bool {
 // Learn takes in what a certificate shows to be chosen, as if the Accept had come just now: an acceptor that was away cannot
 // be made to vote for something older, and does not stay behind with its ballots. The certificate must have been verified.
 func (a Acceptor) Learn(c Certificate) Acceptor {
-	var vote Vote
-	if codec.Unmarshal(c.Votes.Body, &vote) != nil || a.refuses(vote.Register, vote.Epoch) != "" {
+	vote, err := c.Vote()
+	if err != nil || a.refuses(vote.Register, vote.Epoch) != "" {
 		return a
 	}
 	return a.remember(vote.Ballot, vote.Ballot, c.Value, vote.Next)
@@ -237,6 +244,9 @@ type Certificate struct {
 
 // Vote is what was signed, unverified.
 func (c Certificate) Vote() (vote Vote, err error) {
+	if c.Votes.Domain != membership.DomainAccepted {
+		return vote, fmt.Errorf("%w: a record of kind %q", ErrCertificate, c.Votes.Domain)
+	}
 	err = codec.Unmarshal(c.Votes.Body, &vote)
 	return vote, err
 }

@@ -2,7 +2,10 @@ package store
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +24,60 @@ type Creation struct {
 	Env         string              `cbor:"1,keyasint"`
 	Electorate  []membership.NodeID `cbor:"2,keyasint"`
 	Certificate Certificate         `cbor:"3,keyasint"`
+	// Order is the object of a first revision: its publisher wanted the environment, and named the electorate. Creations of
+	// version 0.1 have none.
+	Order []byte `cbor:"4,keyasint,omitempty"`
+}
+
+// ErrNoOrder is returned for a creation that no publisher is known to have wanted.
+var ErrNoOrder = errors.New("no publisher has signed who decides")
+
+// Published tells whether a key could ever publish an environment.
+type Published func(key ed25519.PublicKey, env string) bool
+
+// ElectorateHash is what a publisher signs of an electorate.
+func ElectorateHash(env string, electorate []membership.NodeID) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00", env)
+	for _, id := range electorate {
+		fmt.Fprintf(h, "%s\x00", id)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// OpenOrder verifies that a publisher wants env created by electorate. Its right to publish may have ended since: the environment
+// does not end with it. named is false when it leaves open who decides.
+func OpenOrder(env string, order []byte, electorate []membership.NodeID, published Published) (named bool, err error) {
+	if len(order) == 0 {
+		return false, fmt.Errorf("creation of %s: %w", env, ErrNoOrder)
+	}
+	r, err := OpenRevision(order, publishedOnce(published))
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("creation of %s: %w", env, err)
+	case r.Env != env || r.Version != 1:
+		return false, fmt.Errorf("creation of %s: by version %d of %s: %w", env, r.Version, r.Env, ErrNoOrder)
+	case len(r.Electorate) > 0 && r.Electorate != ElectorateHash(env, electorate):
+		return true, fmt.Errorf("creation of %s: by others than the publisher has named: %w", env, ErrNoOrder)
+	}
+	return len(r.Electorate) > 0, nil
+}
+
+type publishedOnce Published
+
+// Publishes implements Publishers.
+func (p publishedOnce) Publishes(key ed25519.PublicKey, env string) bool { return p(key, env) }
+
+// Agree tells whether any majority of one electorate has a member in common with any majority of the other: an acceptor
+// that sees other members than the publisher saw may then go by the publisher's.
+func Agree(a, b []membership.NodeID) bool {
+	union := len(b)
+	for _, id := range a {
+		if !slices.Contains(b, id) {
+			union++
+		}
+	}
+	return Majority(len(a))+Majority(len(b)) > union
 }
 
 // Open verifies the creation and returns the acceptors of the head. granted tells who ever had a grant: those who voted
@@ -114,6 +171,26 @@ func ChooseAcceptors(env string, live, electorate []membership.NodeID) []members
 	out = append(out, highest(HeadRegister(env), absent, n-len(out))...)
 	slices.Sort(out)
 	return out
+}
+
+// ChooseSeats chooses the acceptors of a head from those who are there: 5, or 3, or whoever there is.
+func ChooseSeats(env string, candidates []Seat) []Seat {
+	n := len(candidates)
+	switch {
+	case n >= MaxSeats:
+		n = MaxSeats
+	case n >= 3:
+		n = 3
+	}
+	disks, ids := map[membership.NodeID]uint64{}, NodesOf(candidates)
+	for _, c := range candidates {
+		disks[c.Node] = c.Disk
+	}
+	var seats []Seat
+	for _, id := range highest(HeadRegister(env), ids, n) {
+		seats = append(seats, Seat{Node: id, Disk: disks[id]})
+	}
+	return seats
 }
 
 // fewestAcceptors is the least number of acceptors of a head whose directory has an electorate of that size.

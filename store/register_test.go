@@ -369,6 +369,79 @@ func TestCreationStaysWithItsFirstAcceptors(t *testing.T) {
 	}
 }
 
+// TestACreationNeedsAPublishersOrder: a member alone, or any majority of those whom it names itself, creates nothing.
+func TestACreationNeedsAPublishersOrder(t *testing.T) {
+	publisher, stranger := testKey(1), testKey(2)
+	electorate := []membership.NodeID{"n1", "n2", "n3"}
+	published := func(key ed25519.PublicKey, env string) bool {
+		return env == "e" && key.Equal(publisher.Public())
+	}
+	order := func(key ed25519.PrivateKey, r Revision) []byte {
+		object, err := SealRevision(r, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return object
+	}
+	first := Revision{Env: "e", Version: 1, Kind: KindPush, Electorate: ElectorateHash("e", electorate)}
+	open := first
+	open.Electorate = ""
+	elsewhere := first
+	elsewhere.Env = "f"
+	second := Revision{Env: "e", Version: 2, Parent: HashOf(nil), Kind: KindPush}
+	for _, c := range []struct {
+		name       string
+		order      []byte
+		electorate []membership.NodeID
+		named, ok  bool
+	}{
+		{"those whom the publisher named", order(publisher, first), electorate, true, true},
+		{"nobody in particular", order(publisher, open), electorate, false, true},
+		{"others", order(publisher, first), electorate[:1], true, false},
+		{"by a stranger", order(stranger, first), electorate, false, false},
+		{"of another environment", order(publisher, elsewhere), electorate, false, false},
+		{"by a later version", order(publisher, second), electorate, false, false},
+		{"without any", nil, electorate, false, false},
+	} {
+		named, err := OpenOrder("e", c.order, c.electorate, published)
+		if named != c.named || (err == nil) != c.ok {
+			t.Errorf("%s: named %v, %v", c.name, named, err)
+		}
+	}
+}
+
+// TestElectoratesThatAgreeCannotDecidePastEachOther: spelled out, against all pairs of majorities of small meshes.
+func TestElectoratesThatAgreeCannotDecidePastEachOther(t *testing.T) {
+	ids := []membership.NodeID{"n1", "n2", "n3", "n4", "n5", "n6"}
+	of := func(mask int) (out []membership.NodeID) {
+		for i, id := range ids {
+			if mask&(1<<i) != 0 {
+				out = append(out, id)
+			}
+		}
+		return out
+	}
+	agreeing := 0
+	for a := 1; a < 64; a++ {
+		for b := 1; b < 64; b++ {
+			apart := false
+			for x := a; x > 0; x = (x - 1) & a {
+				if y := b &^ x; 2*len(of(x)) > len(of(a)) && 2*len(of(y)) > len(of(b)) {
+					apart = true // a majority of each, and nobody in both
+				}
+			}
+			if agree := Agree(of(a), of(b)); agree == apart {
+				t.Fatalf("%v and %v: agree %v, apart %v", of(a), of(b), agree, apart)
+			} else if agree && a != b {
+				agreeing++
+			}
+		}
+	}
+	if agreeing == 0 {
+		t.Error("no two electorates agree")
+	}
+}
+
 func TestChooseAcceptors(t *testing.T) {
 	var ids []membership.NodeID
 	for i := range 9 {
@@ -445,5 +518,22 @@ func TestHeadValueSucceeds(t *testing.T) {
 	}
 	if made := (HeadValue{Version: 5, Revision: line[4].Revision, Before: append([]Hash{line[3].Hash()}, fork.Hash())}); made.Succeeds(line[4]) {
 		t.Error("a made-up past counts as the past")
+	}
+}
+
+// TestOneValueForABallot: a proposer with bad intent sends each half of the acceptors, and then the other, a value of its own.
+func TestOneValueForABallot(t *testing.T) {
+	a, _ := Install("head/e", 0, []membership.NodeID{"n1"})
+	b := Ballot{Number: 1, Proposer: "n1"}
+	a, _ = a.Prepare(Prepare{Register: "head/e", Ballot: b})
+	a, first := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("one")})
+	if kept, again := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("one")}); first.Refused+again.Refused != "" || string(kept.Value) != "one" {
+		t.Errorf("refused %q, and %q when repeated", first.Refused, again.Refused)
+	}
+	if kept, second := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("two")}); second.Refused != RefusedValue || string(kept.Value) != "one" {
+		t.Errorf("another value: refused %q, kept %q", second.Refused, kept.Value)
+	}
+	if _, seal := a.Accept(Accept{Register: "head/e", Ballot: b, Value: []byte("one"), Next: []Seat{{Node: "n1", Disk: 1}}}); seal.Refused != RefusedValue {
+		t.Errorf("a seal: refused %q", seal.Refused)
 	}
 }

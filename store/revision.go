@@ -34,6 +34,8 @@ type Revision struct {
 	Message  string `cbor:"6,keyasint"`
 	Kind     Kind   `cbor:"7,keyasint"`
 	Time     int64  `cbor:"8,keyasint"` // Unix seconds on the publisher's clock; for people only
+	// Electorate, in version 1: the ElectorateHash of those who may decide who the acceptors are. Empty: the publisher does not say.
+	Electorate string `cbor:"9,keyasint,omitempty"`
 }
 
 // Publishers answers who may publish what; membership.Chain is one.
@@ -114,6 +116,8 @@ func (r Revision) check() error {
 		return errors.New("revision: version 0")
 	case (r.Version == 1) != r.Parent.IsZero():
 		return fmt.Errorf("revision %d: only the first has no parent", r.Version)
+	case len(r.Electorate) > 0 && (r.Version != 1 || len(r.Electorate) != 2*len(Hash{})):
+		return fmt.Errorf("revision %d: an electorate of %d bytes", r.Version, len(r.Electorate))
 	case len(r.Message) > MaxMessage || len(r.Author) > 256:
 		return fmt.Errorf("revision %d: message or author too long", r.Version)
 	}

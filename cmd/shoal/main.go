@@ -121,5 +121,6 @@ var nodeStatus = map[api.Kind]int{
 	api.NotFound:    exitBadInput,
 	api.Refused:     exitRefused,
 	api.Unavailable: exitUnavailable,
+	api.Outdated:    exitUnavailable,
 	api.Internal:    exitFailed,
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"os/user"
 	"strings"
 	"time"
@@ -44,16 +45,60 @@ func (p publisher) head(ctx context.Context, env string) (store.Head, error) {
 	return head, err
 }
 
+// signAgain bounds how often a first revision is signed anew while members come.
+const signAgain = 5
+
 // publish makes a revision on top of head, whose manifest the mesh holds already.
-func (p publisher) publish(ctx context.Context, head store.Head, manifest store.Hash, kind store.Kind, message string) (mesh.PushResult, error) {
-	object, err := store.SealRevision(store.Revision{
+func (p publisher) publish(ctx context.Context, head store.Head, manifest store.Hash, kind store.Kind, message string) (res mesh.PushResult, err error) {
+	for range signAgain {
+		res, err = p.publishOnce(ctx, head, manifest, kind, message)
+		var e *api.Error
+		if !errors.As(err, &e) || e.Kind != api.Outdated {
+			break
+		}
+	}
+	return res, err
+}
+
+func (p publisher) publishOnce(ctx context.Context, head store.Head, manifest store.Hash, kind store.Kind, message string) (mesh.PushResult, error) {
+	revision := store.Revision{
 		Env: head.Env, Version: head.Version + 1, Parent: head.Revision, Manifest: manifest,
 		Author: author(), Message: message, Kind: kind, Time: time.Now().Unix(),
-	}, p.key)
+	}
+	if head.Version == 0 {
+		electorate, err := p.electorate(ctx, head.Env)
+		if err != nil {
+			return mesh.PushResult{}, err
+		}
+		revision.Electorate = electorate
+	}
+	object, err := store.SealRevision(revision, p.key)
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
 	return p.client.Push(ctx, api.PushRequest{Revision: store.HashOf(object), Object: object, Chain: p.chain.Statements()})
+}
+
+// electorate names those who may decide where a new environment is kept: the members of the mesh, each shown by what an
+// operator has signed. A node that lied could leave some out, but not make any up. Empty for a node without a mesh.
+func (p publisher) electorate(ctx context.Context, env string) (string, error) {
+	self, err := p.client.Self(ctx)
+	if err != nil || self.Mesh == "" || self.Mesh != p.chain.Mesh().String() {
+		return "", err // of another mesh: it will refuse the push itself
+	}
+	records, err := p.client.Roster(ctx)
+	if err != nil {
+		return "", err
+	}
+	roster := membership.NewRoster(p.chain)
+	if _, err := roster.Add(time.Now(), records...); err != nil {
+		return "", fmt.Errorf("the members that the node shows: %w", err)
+	}
+	var ids []membership.NodeID
+	for _, m := range roster.Members(time.Now()) {
+		ids = append(ids, m.ID)
+	}
+	return store.ElectorateHash(env, store.Electorate(env, ids)), nil
 }
 
 // author is how the person at this terminal is called; the signature is what counts.

@@ -28,6 +28,9 @@ var (
 	}.DecMode())
 )
 
+// Raw is a value that is well formed, and not looked into.
+type Raw = cbor.RawMessage
+
 // Marshal encodes v; it fails only on types that have no CBOR form, which is a bug of the caller.
 func Marshal(v any) ([]byte, error) {
 	data, err := encoding.Marshal(v)

@@ -58,6 +58,7 @@ const (
 	NotFound    Kind = "not_found"
 	Refused     Kind = "refused"
 	Unavailable Kind = "unavailable"
+	Outdated    Kind = "outdated" // what was signed does not fit any more; look again and sign anew
 	Internal    Kind = "internal"
 )
 
@@ -66,6 +67,7 @@ var httpStatus = map[Kind]int{
 	NotFound:    http.StatusNotFound,
 	Refused:     http.StatusForbidden,
 	Unavailable: http.StatusServiceUnavailable,
+	Outdated:    http.StatusConflict,
 	Internal:    http.StatusInternalServerError,
 }
 
@@ -107,6 +109,7 @@ var kinds = []struct {
 	{mesh.ErrUnobtainable, Unavailable},
 	{mesh.ErrNoMajority, Unavailable},
 	{mesh.ErrTooMany, Unavailable},
+	{mesh.ErrElectorate, Outdated},
 }
 
 func badInput(format string, args ...any) *Error {

@@ -34,6 +34,7 @@ func (n *fakeNode) Self() api.SelfInfo { return api.SelfInfo{Name: "n1", Env: "p
 func (n *fakeNode) Members() []mesh.MemberInfo {
 	return []mesh.MemberInfo{{Name: "n1", Status: membership.Alive}}
 }
+func (n *fakeNode) Roster() []membership.Signed { return nil }
 func (n *fakeNode) Ring(context.Context) (mesh.RingInfo, error) {
 	return mesh.RingInfo{Placement: "token/1"}, nil
 }
@@ -72,6 +73,12 @@ func (n *fakeNode) AdoptChain(s []membership.Signed) error {
 }
 func (n *fakeNode) Submit(context.Context, []membership.Signed) error {
 	return errors.New("not signed by an operator")
+}
+func (n *fakeNode) Standing(_ context.Context, env string) (mesh.StandingInfo, error) {
+	return mesh.StandingInfo{Env: env, Version: 3}, nil
+}
+func (n *fakeNode) Recover(context.Context, membership.Signed) error {
+	return membership.ErrUnauthorised
 }
 func (n *fakeNode) Leave()              { n.left = true }
 func (n *fakeNode) Store() store.Store  { return n }
@@ -174,6 +181,7 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 		"unsigned push":      {pushErr, api.Refused},
 		"no head":            {headErr, api.NotFound},
 		"no report":          {reportErr, api.NotFound},
+		"unsigned recovery":  {client.Recover(ctx, membership.Signed{}), api.Refused},
 		"unsigned eviction":  {client.Submit(ctx, nil), api.Refused},
 		"nobody at the door": {deadErr, api.Unavailable},
 	} {

@@ -46,6 +46,11 @@ func (c *Client) Members(ctx context.Context) (out []mesh.MemberInfo, err error)
 	return out, c.call(ctx, "GET", "/v1/members", nil, &out)
 }
 
+// Roster asks for what shows who the members are.
+func (c *Client) Roster(ctx context.Context) (out []membership.Signed, err error) {
+	return out, c.call(ctx, "GET", "/v1/roster", nil, &out)
+}
+
 // Ring tells who owns what.
 func (c *Client) Ring(ctx context.Context) (out mesh.RingInfo, err error) {
 	return out, c.call(ctx, "GET", "/v1/ring", nil, &out)
@@ -137,6 +142,16 @@ func (c *Client) Push(ctx context.Context, req PushRequest) (out mesh.PushResult
 // Submit hands in signed membership records.
 func (c *Client) Submit(ctx context.Context, records []membership.Signed) error {
 	return c.call(ctx, "POST", "/v1/records", records, &struct{}{})
+}
+
+// Standing asks what is left of an environment's acceptors, and how it could go on without them.
+func (c *Client) Standing(ctx context.Context, env string) (out mesh.StandingInfo, err error) {
+	return out, c.call(ctx, "GET", "/v1/recovery?env="+url.QueryEscape(env), nil, &out)
+}
+
+// Recover hands in what the operators have signed.
+func (c *Client) Recover(ctx context.Context, signed membership.Signed) error {
+	return c.call(ctx, "POST", "/v1/recovery", signed, &struct{}{})
 }
 
 // Leave asks the node to leave the mesh for good.

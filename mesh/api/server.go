@@ -22,6 +22,8 @@ import (
 type Backend interface {
 	Self() SelfInfo
 	Members() []mesh.MemberInfo
+	// Roster is what shows who the members are: grants, tickets redeemed, revocations.
+	Roster() []membership.Signed
 	Ring(ctx context.Context) (mesh.RingInfo, error)
 	Status(ctx context.Context) (mesh.StatusInfo, error)
 	Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
@@ -38,6 +40,10 @@ type Backend interface {
 	AdoptChain(statements []membership.Signed) error
 	// Submit adds signed membership records, such as an eviction.
 	Submit(ctx context.Context, records []membership.Signed) error
+	// Standing tells what is left of an environment's acceptors, and how it could go on without them.
+	Standing(ctx context.Context, env string) (mesh.StandingInfo, error)
+	// Recover begins a new era, as the operators have signed it.
+	Recover(ctx context.Context, signed membership.Signed) error
 	// Leave begins the planned departure of this node.
 	Leave()
 	// Store takes objects in on this node: a push brings them to their owners itself.
@@ -52,6 +58,7 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/self", s.get(func(*http.Request) (any, error) { return b.Self(), nil }))
 	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return b.Members(), nil }))
+	mux.HandleFunc("GET /v1/roster", s.get(func(*http.Request) (any, error) { return b.Roster(), nil }))
 	mux.HandleFunc("GET /v1/ring", s.get(func(r *http.Request) (any, error) { return b.Ring(r.Context()) }))
 	mux.HandleFunc("GET /v1/status", s.get(func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
 	mux.HandleFunc("GET /v1/log", s.get(func(r *http.Request) (any, error) {
@@ -70,6 +77,10 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/missing", s.get(s.missing))
 	mux.HandleFunc("POST /v1/push", s.get(s.push))
 	mux.HandleFunc("POST /v1/records", s.get(s.records))
+	mux.HandleFunc("GET /v1/recovery", s.get(func(r *http.Request) (any, error) {
+		return b.Standing(r.Context(), r.URL.Query().Get("env"))
+	}))
+	mux.HandleFunc("POST /v1/recovery", s.get(s.recovery))
 	mux.HandleFunc("POST /v1/leave", s.get(func(*http.Request) (any, error) { b.Leave(); return struct{}{}, nil }))
 	mux.HandleFunc("POST /v1/objects", s.get(s.putObjects))
 	mux.HandleFunc("GET /v1/objects/{hash}", s.object)
@@ -163,6 +174,17 @@ func (s server) records(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if err := s.b.Submit(r.Context(), in); err != nil {
+		return nil, &Error{Refused, err.Error()}
+	}
+	return struct{}{}, nil
+}
+
+func (s server) recovery(r *http.Request) (any, error) {
+	var in membership.Signed
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if err := s.b.Recover(r.Context(), in); err != nil {
 		return nil, &Error{Refused, err.Error()}
 	}
 	return struct{}{}, nil

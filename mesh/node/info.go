@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"shoal/executor"
@@ -105,6 +106,35 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 		}
 	}
 	return info, nil
+}
+
+// Standing is what is left of an environment's acceptors, and how it could go on without them.
+func (n *Node) Standing(ctx context.Context, env string) (mesh.StandingInfo, error) {
+	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.AskRecovery{ID: id, Env: env} })
+	if err != nil {
+		return mesh.StandingInfo{}, err
+	}
+	s := v.(mesh.Standing)
+	members := map[membership.NodeID]mesh.MemberInfo{}
+	for _, m := range n.shown.Load().members {
+		members[m.ID] = m
+	}
+	name := func(id membership.NodeID) string { return cmp.Or(members[id].Name, id.Short()) }
+	info := mesh.StandingInfo{
+		Env: env, Era: s.Recovery.Era, Version: s.Head.Version, Revision: s.Head.Revision, Accepted: s.Accepted,
+		HeldBy: s.HeldBy, Answered: s.Answered, Deciding: len(s.Voting) >= store.Majority(len(s.Acceptors)),
+	}
+	for _, seat := range s.Acceptors {
+		info.Acceptors = append(info.Acceptors, mesh.AcceptorInfo{
+			Name: name(seat.Node), ID: seat.Node, Status: cmp.Or(members[seat.Node].Status, membership.Left),
+			Votes: slices.Contains(s.Voting, seat.Node),
+		})
+	}
+	for _, seat := range s.Recovery.Seats {
+		info.Chosen = append(info.Chosen, name(seat.Node))
+	}
+	info.Body, err = codec.Marshal(s.Recovery)
+	return info, err
 }
 
 // Staged are the revisions that were pushed at this node and wait for a majority.

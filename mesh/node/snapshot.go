@@ -106,6 +106,9 @@ func (n *Node) Members() []mesh.MemberInfo {
 	return append([]mesh.MemberInfo(nil), n.shown.Load().members...)
 }
 
+// Roster is all that shows who the members are.
+func (n *Node) Roster() []membership.Signed { return n.shown.Load().roster.Records() }
+
 // Heads are the newest heads that this node knows.
 func (n *Node) Heads() map[string]store.Head { return maps.Clone(n.shown.Load().heads) }
 
@@ -115,6 +118,12 @@ func (n *Node) Applied() store.Head { return n.shown.Load().applied }
 // AdoptChain gives a node without a mesh the operators to believe; a node of a mesh takes what extends its chain.
 func (n *Node) AdoptChain(statements []membership.Signed) error {
 	_, err := n.call(context.Background(), func(id uint64) mesh.Event { return mesh.AdoptChain{ID: id, Statements: statements} })
+	return err
+}
+
+// Recover begins a new era of an environment, as the operators have signed it.
+func (n *Node) Recover(ctx context.Context, signed membership.Signed) error {
+	_, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Recover{ID: id, Signed: signed} })
 	return err
 }
 
