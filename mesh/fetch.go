@@ -67,6 +67,9 @@ func (c *Core) fetch(hashes []store.Hash, limit time.Duration, done func(error))
 			continue
 		}
 		w.left[h] = true
+		if _, here := c.objects.soon.waiting[h]; here {
+			defer c.storeNow()
+		}
 		f := c.objects.fetches.open[h]
 		if f == nil {
 			f = &fetching{}
