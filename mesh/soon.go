@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"slices"
 	"time"
 
+	"shoal/membership"
 	"shoal/store"
 )
 
@@ -74,6 +76,17 @@ func (c *Core) storeNow() {
 	if len(objects) > 0 {
 		c.emit(StoreObjects{Objects: objects})
 	}
+}
+
+// onGet serves objects. What is about to become one is waited for.
+func (c *Core) onGet(from membership.NodeID, m *Get) {
+	send := func() { c.emit(SendObjects{To: from, Hashes: m.Hashes}) }
+	if !slices.ContainsFunc(m.Hashes, func(h store.Hash) bool { return c.objects.soon.recorded[h] || c.objects.soon.waiting[h] != nil }) {
+		send()
+		return
+	}
+	c.storeNow()
+	c.after(soonTime/2, send)
 }
 
 // keptSoon: the object is durable, and its record can go.

@@ -135,7 +135,7 @@ func (n *Node) Push(ctx context.Context, revision store.Hash, object []byte) (me
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	if p.Outcome == store.Diverged && p.Head.Version >= r.Version {
+	if p.Outcome == store.Diverged && p.Head.Version > r.Version+store.MaxBefore {
 		was, err := n.wasCommitted(ctx, p.Head, r.Version, revision)
 		if err != nil {
 			return mesh.PushResult{}, err
