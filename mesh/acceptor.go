@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"slices"
 	"strings"
+	"time"
 
 	"shoal/membership"
 	"shoal/store"
@@ -14,6 +15,7 @@ type registers struct {
 	acceptors map[string]store.Acceptor
 	proposals map[string]*proposal
 	leases    map[string]store.Lease     // of the heads that this node advanced last
+	usual     time.Duration              // of a round that succeeds: one that takes longer is given up only by that measure, or load would make more
 	volatile  map[membership.NodeID]bool // those that told so, to be chosen last
 }
 

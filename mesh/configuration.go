@@ -215,6 +215,7 @@ func (c *Core) startConfigurations() {
 	c.every(tendLow, tendHigh, func() {
 		for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 			c.tend(env)
+			c.confirm(env)
 		}
 	})
 }

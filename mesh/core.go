@@ -262,7 +262,7 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 	case *Put:
 		c.onPut(from, m)
 	case *Get:
-		c.emit(SendObjects{To: from, Hashes: m.Hashes})
+		c.onGet(from, m)
 	case *Lacks:
 		c.onLacks(from, m)
 	case *Compare:

@@ -67,11 +67,17 @@ func (c *Core) fetch(hashes []store.Hash, limit time.Duration, done func(error))
 			continue
 		}
 		w.left[h] = true
+		_, here := c.objects.soon.waiting[h]
+		if here {
+			defer c.storeNow()
+		}
 		f := c.objects.fetches.open[h]
 		if f == nil {
 			f = &fetching{}
 			c.objects.fetches.open[h] = f
-			c.objects.fetches.queue = append(c.objects.fetches.queue, h)
+			if _, comes := c.objects.storing[h]; !here && !comes { // else it is fetched when it is stored
+				c.objects.fetches.queue = append(c.objects.fetches.queue, h)
+			}
 		}
 		f.wants = append(f.wants, w)
 	}

@@ -158,3 +158,34 @@ func TestHeadIsReadFromAMajority(t *testing.T) {
 		t.Errorf("n2 reads %+v", got)
 	}
 }
+
+// TestAcceptedHeadIsFound: all lose power before any has written down that the head was chosen; what was acknowledged is applied.
+func TestAcceptedHeadIsFound(t *testing.T) {
+	w := meshtest.New(6)
+	n1 := w.Add("n1", nil)
+	nodes := []*meshtest.Node{n1, w.Add("n2", n1), w.Add("n3", n1)}
+	w.Run(8 * time.Second)
+	l := &line{t: t, w: w}
+	l.push(n1)
+	before := map[*meshtest.Node]map[string][]byte{}
+	for _, n := range nodes {
+		before[n] = n.Image()
+	}
+	l.push(n1)
+	for _, n := range nodes {
+		w.Kill(n)
+		for _, kind := range []string{"head/", "applied/"} {
+			key := mesh.SavePrefix + kind + "production"
+			n.Saved()[key] = before[n][key]
+		}
+	}
+	for _, n := range nodes {
+		w.Restart(n)
+	}
+	w.Run(40 * time.Second)
+	for _, n := range nodes {
+		if n.Version() != 2 {
+			t.Errorf("%s applies %d", n.Name, n.Version())
+		}
+	}
+}

@@ -389,6 +389,9 @@ func (c *Core) stored(ev Stored) {
 			for _, from := range s.from {
 				c.fetchFailed(from, k.Hash)
 			}
+			if one := c.objects.fetches.open[k.Hash]; one != nil && len(s.from) == 0 {
+				c.objects.fetches.queue = append(c.objects.fetches.queue, k.Hash)
+			}
 			continue
 		}
 		c.objects.held.add(k)

@@ -21,10 +21,11 @@ const (
 type proposal struct {
 	store.Proposal
 	votes  ballotVotes
-	run    uint64 // of its ballots
-	rounds int    // begun
-	lost   int    // of them: to another proposer
-	waits  int    // ends the timer of an older round
+	run    uint64    // of its ballots
+	rounds int       // begun
+	lost   int       // of them: to another proposer
+	waits  int       // ends the timer of an older round
+	began  time.Time // this round
 	closed bool
 	// chosen is called once with the certificate; declined, when the transition had nothing to write.
 	chosen   func(store.Certificate)
@@ -68,6 +69,7 @@ func (c *Core) beginRound(p *proposal) {
 	p.rounds++
 	p.waits++
 	waits := p.waits
+	p.began = c.now
 	p.toldNow, p.differ = nil, nil
 	if p.rounds > 1 || !c.resumeRound(p) {
 		m := p.Begin(c.self, p.run)
@@ -76,7 +78,7 @@ func (c *Core) beginRound(p *proposal) {
 			c.sendPrepare(p, to, m)
 		}
 	}
-	c.after(min(roundLow<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
+	c.after(min(max(roundLow, 4*c.registers.usual)<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
 		if p.waits == waits && !p.closed {
 			c.beginRound(p) // who does not answer is not in anybody's way
 		}
@@ -205,6 +207,7 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 		return
 	}
 	c.cancelProposal(p)
+	c.registers.usual += (c.now.Sub(p.began) - c.registers.usual) / 8
 	if l, ok := p.Lease(); ok {
 		c.registers.leases[p.Register] = l
 	}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -20,6 +21,7 @@ type reads struct {
 	waiting map[string][]uint64 // env -> who asked since the last round began
 	serving map[string]*reading
 	last    map[string]bool // the round before was a read: a push has its turn
+	unsure  map[string]store.Ballot
 }
 
 type reading struct {
@@ -28,7 +30,7 @@ type reading struct {
 }
 
 func newReads() reads {
-	return reads{waiting: map[string][]uint64{}, serving: map[string]*reading{}, last: map[string]bool{}}
+	return reads{waiting: map[string][]uint64{}, serving: map[string]*reading{}, last: map[string]bool{}, unsure: map[string]store.Ballot{}}
 }
 
 // askHead reads a head from a majority of its acceptors.
@@ -54,8 +56,14 @@ func (c *Core) readHead(env string) bool {
 	if len(c.reads.waiting[env]) == 0 || c.registers.proposals[store.HeadRegister(env)] != nil {
 		return false
 	}
-	r := &reading{asks: c.reads.waiting[env]}
+	asks := c.reads.waiting[env]
 	delete(c.reads.waiting, env)
+	c.beginRead(env, asks)
+	return true
+}
+
+func (c *Core) beginRead(env string, asks []uint64) *reading {
+	r := &reading{asks: asks}
 	r.proposal = c.headProposal(env, func(current []byte) []byte { return current })
 	r.proposal.chosen = func(cert store.Certificate) {
 		if c.sealChosen(env, cert) { // what the next acceptors say is what counts
@@ -68,7 +76,31 @@ func (c *Core) readHead(env string) bool {
 	r.proposal.declined = func([]byte) { c.answerRead(env, r, store.Head{Env: env}, nil) }
 	c.reads.serving[env], c.reads.last[env] = r, true
 	c.propose(r.proposal)
-	return true
+	return r
+}
+
+// confirm finds out whether what this node's acceptor accepted was chosen, when nobody has told for a while: who proposed it
+// may be gone, and with it the only one who knew; or all were restarted before they had written it down.
+func (c *Core) confirm(env string) {
+	register := store.HeadRegister(env)
+	a, installed := c.registers.acceptors[register]
+	certain := bytes.Equal(a.Value, c.heads.current[env].record.Certificate.Value)
+	if !installed || a.Phase != store.Active || a.Accepted.IsZero() || certain || c.fenced(register) {
+		delete(c.reads.unsure, env)
+		return
+	}
+	if c.reads.unsure[env] != a.Accepted || c.registers.proposals[register] != nil {
+		c.reads.unsure[env] = a.Accepted
+		return
+	}
+	r := c.beginRead(env, nil)
+	c.after(pushTime, func() {
+		if !r.proposal.closed && len(r.asks) == 0 {
+			delete(c.reads.serving, env)
+			c.cancelProposal(r.proposal)
+			c.nextProposal(env)
+		}
+	})
 }
 
 func (c *Core) askAgainFor(env string, r *reading) {

@@ -1,13 +1,15 @@
 package mesh
 
 import (
+	"slices"
 	"time"
 
+	"shoal/membership"
 	"shoal/store"
 )
 
 // soonTime is how long revisions are gathered before they are stored as objects.
-const soonTime = 20 * time.Millisecond
+const soonTime = 100 * time.Millisecond
 
 // soon are the revisions that are to become objects of this node. They are small and many, and others wait for what is
 // said about them, not for them; so they share a write. One that this node answers for stands in a record of its own until
@@ -52,21 +54,39 @@ func (c *Core) storeSoon() {
 	s.set = true
 	c.after(soonTime, func() {
 		s.set = false
-		var objects [][]byte
-		for _, h := range sortedHashes(s.waiting) {
-			if data := s.waiting[h]; !c.objects.held.has(h) {
-				c.objects.storing[h] = storing{size: len(data)}
-				c.objects.pending += len(data)
-				objects = append(objects, data)
-			} else {
-				c.keptSoon(h)
-			}
-		}
-		clear(s.waiting)
-		if len(objects) > 0 {
-			c.emit(StoreObjects{Objects: objects})
-		}
+		c.storeNow()
 	})
+}
+
+// storeNow is for when somebody wants one of them as an object.
+func (c *Core) storeNow() {
+	s := &c.objects.soon
+	var objects [][]byte
+	for _, h := range sortedHashes(s.waiting) {
+		if c.objects.held.has(h) {
+			c.keptSoon(h)
+			continue
+		}
+		data := s.waiting[h]
+		c.objects.storing[h] = storing{size: len(data)}
+		c.objects.pending += len(data)
+		objects = append(objects, data)
+	}
+	clear(s.waiting)
+	if len(objects) > 0 {
+		c.emit(StoreObjects{Objects: objects})
+	}
+}
+
+// onGet serves objects. What is about to become one is waited for.
+func (c *Core) onGet(from membership.NodeID, m *Get) {
+	send := func() { c.emit(SendObjects{To: from, Hashes: m.Hashes}) }
+	if !slices.ContainsFunc(m.Hashes, func(h store.Hash) bool { return c.objects.soon.recorded[h] || c.objects.soon.waiting[h] != nil }) {
+		send()
+		return
+	}
+	c.storeNow()
+	c.after(soonTime/2, send)
 }
 
 // keptSoon: the object is durable, and its record can go.

@@ -56,6 +56,12 @@ type KV interface {
 	Close() error
 }
 
+// Sizer is a KV that looks for one key faster than by a Scan.
+type Sizer interface {
+	// Size is the length of a key's value in bytes; here is false when there is none.
+	Size(ctx context.Context, key []byte) (size int64, here bool, err error)
+}
+
 // CheckBatch is what every KV does first with the changes it is given.
 func CheckBatch(changes []Change) error {
 	if len(changes) > MaxChanges {

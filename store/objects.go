@@ -225,6 +225,9 @@ func (o *Objects) dropBatch(ctx context.Context, names []Hash) error {
 }
 
 func (o *Objects) size(ctx context.Context, name Hash) (size int64, here bool, err error) {
+	if kv, ok := o.kv.(Sizer); ok {
+		return kv.Size(ctx, ObjectKey(name))
+	}
 	found, err := o.kv.Scan(ctx, ObjectKey(name), nil, 1, true)
 	if err != nil || len(found) == 0 {
 		return 0, false, err

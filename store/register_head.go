@@ -8,8 +8,8 @@ import (
 	"shoal/membership"
 )
 
-// maxBefore is how many earlier revisions a head names, so that a push repeated late still learns that it was committed.
-const maxBefore = 16
+// MaxBefore is how many earlier revisions a head names, so that a push repeated late still learns that it was committed.
+const MaxBefore = 16
 
 // HeadRegister names the register of an environment's head.
 func HeadRegister(env string) string { return "head/" + env }
@@ -19,7 +19,7 @@ func HeadRegister(env string) string { return "head/" + env }
 type HeadValue struct {
 	Version  uint64 `cbor:"1,keyasint"`
 	Revision []byte `cbor:"2,keyasint"` // the object of the signed revision
-	Before   []Hash `cbor:"3,keyasint"` // hashes of the revisions before it, newest first, at most maxBefore
+	Before   []Hash `cbor:"3,keyasint"` // hashes of the revisions before it, newest first, at most MaxBefore
 }
 
 // Hash names the revision.
@@ -36,21 +36,21 @@ func (v HeadValue) Includes(revision Hash) bool {
 }
 
 // Succeeds tells whether v may stand in a register that held old: it is old itself, or what was put on it or on what
-// followed it. Over a distance of more than maxBefore it cannot be told, and counts as true.
+// followed it. Over a distance of more than MaxBefore it cannot be told, and counts as true.
 func (v HeadValue) Succeeds(old HeadValue) bool {
 	if v.Version < old.Version {
 		return false
 	}
 	line := append([]Hash{v.Hash()}, v.Before...)
 	ahead := v.Version - old.Version
-	if ahead > maxBefore {
+	if ahead > MaxBefore {
 		return true
 	}
 	if ahead >= uint64(len(line)) || line[ahead] != old.Hash() {
 		return false
 	}
 	rest := line[ahead+1:]
-	return slices.Equal(rest, old.Before[:min(len(old.Before), maxBefore-int(ahead))])
+	return slices.Equal(rest, old.Before[:min(len(old.Before), MaxBefore-int(ahead))])
 }
 
 // OpenHeadValue decodes the value of an environment's register, and refuses what no publisher of it signed.
@@ -66,7 +66,7 @@ func OpenHeadValue(env string, value []byte, who Publishers) (HeadValue, Revisio
 	if err != nil {
 		return v, r, fmt.Errorf("head of %s: %w", env, err)
 	}
-	if r.Env != env || r.Version != v.Version || len(v.Before) > maxBefore {
+	if r.Env != env || r.Version != v.Version || len(v.Before) > MaxBefore {
 		return v, r, fmt.Errorf("head of %s: holds version %d of %s", env, r.Version, r.Env)
 	}
 	if r.Version > 1 && (len(v.Before) == 0 || v.Before[0] != r.Parent) {
@@ -90,7 +90,7 @@ func AdvanceHead(r Revision, object []byte) Transition {
 		next := HeadValue{Version: r.Version, Revision: object}
 		if current != nil {
 			next.Before = append([]Hash{v.Hash()}, v.Before...)
-			next.Before = next.Before[:min(len(next.Before), maxBefore)]
+			next.Before = next.Before[:min(len(next.Before), MaxBefore)]
 		}
 		data, err := codec.Marshal(next)
 		if err != nil {

@@ -497,7 +497,7 @@ func TestHeadValueSucceeds(t *testing.T) {
 		v := HeadValue{Version: 1, Revision: []byte(object)}
 		if on != nil {
 			v.Version, v.Before = on.Version+1, append([]Hash{on.Hash()}, on.Before...)
-			v.Before = v.Before[:min(len(v.Before), maxBefore)]
+			v.Before = v.Before[:min(len(v.Before), MaxBefore)]
 		}
 		return v
 	}

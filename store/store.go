@@ -17,6 +17,9 @@ const (
 	Committed Outcome = "committed" // on a majority's disks; will not be lost
 	Staged    Outcome = "staged"    // kept here; the majority could not be reached
 	Diverged  Outcome = "diverged"  // another revision was committed on this parent
+	// What a push comes to that no node took; nothing changed.
+	Unavailable Outcome = "unavailable" // no node answers, or the one that does can keep nothing
+	Refused     Outcome = "refused"     // by the rules of trust
 )
 
 // Store is the state machine that a publisher and a puller see. Its three forms are memory (this process), disk (this

@@ -65,17 +65,11 @@ func benchDrift(ctx context.Context, o options) error {
 
 func benchDriftOf(ctx context.Context, o options, files int) (err error) {
 	dir := filepath.Join(o.dir, fmt.Sprint(files))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := fleet.New(o.binary, dir)
+	f, err := gather(ctx, o.binary, dir, 1)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := gather(ctx, f, 1); err != nil {
-		return err
-	}
 	n := f.Nodes[0]
 	b := &driftBench{ctx: ctx, node: n, files: files, want: rendered(n.Name), spare: filepath.Join(dir, "spare"), dice: rand.New(rand.NewPCG(1, 2))}
 	if err := b.push(f); err != nil {

@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing/fstest"
@@ -36,18 +35,11 @@ func benchHeads(ctx context.Context, o options) error {
 }
 
 func measureHeads(ctx context.Context, o options, size int) error {
-	dir := filepath.Join(o.dir, fmt.Sprint(size))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := fleet.NewAt(size, o.binary, dir)
+	f, err := gather(ctx, o.binary, filepath.Join(o.dir, fmt.Sprint(size)), size)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := gather(ctx, f, size); err != nil {
-		return err
-	}
 	key, err := fleet.OperatorKey(filepath.Join(f.Home, "operator.key"))
 	if err != nil {
 		return err

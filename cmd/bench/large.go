@@ -18,14 +18,11 @@ import (
 // benchLarge pushes a tree with one large file to three nodes, then the same with 1 % of it changed, and watches how much
 // memory command and agents take beyond what they had.
 func benchLarge(ctx context.Context, o options) error {
-	f, err := fleet.New(o.binary, o.dir)
+	f, err := gather(ctx, o.binary, o.dir, 3)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := gather(ctx, f, 3); err != nil {
-		return err
-	}
 	size := o.file
 	title("a file of %d MiB in a tree, three nodes", size>>20)
 	name, err := largeTree(f, size)
@@ -42,17 +39,9 @@ func benchLarge(ctx context.Context, o options) error {
 }
 
 func largeTree(f *fleet.Fleet, size int64) (name string, err error) {
-	tree := filepath.Join(f.Dir, "tree")
-	if err := os.MkdirAll(filepath.Join(tree, "components/c"), 0o755); err != nil {
+	tree, err := fileTree(f, "here")
+	if err != nil {
 		return "", err
-	}
-	for path, text := range map[string]string{
-		"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
-		"components/c/states.yaml": "states:\n  f:\n    file.managed: {path: /etc/f, content: here}\n",
-	} {
-		if err := os.WriteFile(filepath.Join(tree, path), []byte(text), 0o644); err != nil {
-			return "", err
-		}
 	}
 	name = filepath.Join(tree, "large")
 	return name, overwrite(name, 0, size, 1)

@@ -39,7 +39,7 @@ type part struct {
 
 // parts in the order in which they run. The peers are measured when asked for: they have to be installed.
 func parts() []part {
-	return []part{{"apply", benchApply}, {"drift", benchDrift}, {"compile", benchCompile}, {"readers", benchReaders}, {"mesh", benchMesh}, {"heads", benchHeads}, {"bigfile", benchLarge}, {"peers", benchPeers}}
+	return []part{{"apply", benchApply}, {"drift", benchDrift}, {"compile", benchCompile}, {"readers", benchReaders}, {"mesh", benchMesh}, {"heads", benchHeads}, {"moves", benchMoves}, {"repair", benchRepair}, {"bigfile", benchLarge}, {"peers", benchPeers}}
 }
 
 func main() {
@@ -48,9 +48,9 @@ func main() {
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
 	file := flag.Int64("file", 1<<30, "bytes of the large file")
 	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
-	peerNames := flag.String("peers", "shoal,ansible,puppet,cfengine,bare", "who is compared")
+	peerNames := flag.String("peers", "shoal,ansible,puppet,cfengine,bare,etcd", "who is compared; etcd stands beside the heads of a mesh")
 	heads := flag.String("heads", "3,5", "agents in each mesh whose heads are measured")
-	only := flag.String("only", "apply,drift,compile,readers,mesh,heads,bigfile", "what is measured, of apply, drift, compile, readers, mesh, heads, bigfile and peers")
+	only := flag.String("only", "apply,drift,compile,readers,mesh,heads,moves,repair,bigfile", "what is measured, of apply, drift, compile, readers, mesh, heads, moves, repair, bigfile and peers")
 	flag.Parse()
 	var sizes []int
 	if err := json.Unmarshal([]byte("["+*heads+"]"), &sizes); err != nil {

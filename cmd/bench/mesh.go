@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,14 +15,11 @@ import (
 
 // benchMesh measures a push to five nodes, and the same five when nothing happens.
 func benchMesh(ctx context.Context, o options) error {
-	f, err := fleet.New(o.binary, o.dir)
+	f, err := gather(ctx, o.binary, o.dir, 5)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := gather(ctx, f, 5); err != nil {
-		return err
-	}
 	title("push of a one-line change to five nodes")
 	for version := 1; version <= 6; version++ {
 		if err := push(ctx, f, version); err != nil {
@@ -32,8 +30,22 @@ func benchMesh(ctx context.Context, o options) error {
 	return watchIdle(ctx, f, o.idle)
 }
 
-// gather starts a mesh of so many nodes.
-func gather(ctx context.Context, f *fleet.Fleet, count int) error {
+// gather makes a folder and starts a mesh of so many nodes from it.
+func gather(ctx context.Context, binary, dir string, count int) (*fleet.Fleet, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := fleet.New(binary, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := join(ctx, f, count); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func join(ctx context.Context, f *fleet.Fleet, count int) error {
 	if res, err := f.Shoal(ctx, "init"); err != nil || res.Status != 0 {
 		return fmt.Errorf("init: %v %s", err, res.Stderr)
 	}
@@ -65,17 +77,8 @@ func gather(ctx context.Context, f *fleet.Fleet, count int) error {
 // then until the first and the last node have the file.
 func push(ctx context.Context, f *fleet.Fleet, version int) error {
 	want := fmt.Sprintf("version %d\n", version)
-	tree := filepath.Join(f.Dir, "tree")
-	if err := os.MkdirAll(filepath.Join(tree, "components/c"), 0o755); err != nil {
+	if _, err := fileTree(f, want); err != nil {
 		return err
-	}
-	for path, text := range map[string]string{
-		"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
-		"components/c/states.yaml": "states:\n  f:\n    file.managed: {path: /etc/f, content: \"" + strings.TrimSpace(want) + "\\n\"}\n",
-	} {
-		if err := os.WriteFile(filepath.Join(tree, path), []byte(text), 0o644); err != nil {
-			return err
-		}
 	}
 	started := time.Now()
 	res, err := f.Shoal(ctx, "push", "tree", "--node", f.Nodes[version%5].Socket())
@@ -96,6 +99,15 @@ func push(ctx context.Context, f *fleet.Fleet, version int) error {
 	row(fmt.Sprintf("version %d: until all five have applied it", version), ms(last), fmt.Sprintf(
 		"command until committed %s; first node has it at %s; its run %.1f ms", ms(committed), ms(first), report.TookMS))
 	return nil
+}
+
+// fileTree writes a tree that keeps one file on every node, and returns its folder.
+func fileTree(f *fleet.Fleet, content string) (dir string, err error) {
+	dir = filepath.Join(f.Dir, "tree")
+	return dir, writeTree(dir, map[string]string{
+		"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
+		"components/c/states.yaml": fmt.Sprintf("states:\n  f:\n    file.managed: {path: /etc/f, content: %q}\n", content),
+	})
 }
 
 // arrivals waits until every node has the file, and returns when the first and the last had it.

@@ -74,9 +74,27 @@ func (w peerWork) each(say func(i int) string) string {
 
 // benchInside runs in the throw-away root.
 func benchInside(ctx context.Context, o options) error {
+	names := strings.Split(o.peers, ",")
+	if err := benchTools(ctx, o, names); err != nil {
+		return err
+	}
+	if !slices.Contains(names, "etcd") {
+		return nil
+	}
+	if err := aptInstall(ctx, "etcd-server"); err != nil {
+		row("etcd", "not measured", firstLine(err.Error()))
+		return nil
+	}
+	return benchHeads(ctx, o)
+}
+
+// benchTools compares what makes files, packages and users.
+func benchTools(ctx context.Context, o options, names []string) error {
+	if !slices.ContainsFunc(peers(o.binary), func(p peer) bool { return slices.Contains(names, p.name) }) {
+		return nil
+	}
 	title("the same work by others: %d files with content and mode, a package that is there, a user; whole process, median of %d, or the one run of what takes more than %s", o.peerFiles, peerRounds, slowPeer)
 	var ready []installed
-	names := strings.Split(o.peers, ",")
 	for _, p := range peers(o.binary) {
 		if !slices.Contains(names, p.name) {
 			continue
@@ -109,11 +127,8 @@ type installed struct {
 }
 
 func (in *installed) install() error {
-	if len(in.peer.packages) > 0 {
-		args := append([]string{"install", "-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-unsafe-io"}, in.peer.packages...)
-		if out, err := exec.CommandContext(in.ctx, "apt-get", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("apt: %w: %s", err, lastLine(string(out)))
-		}
+	if err := aptInstall(in.ctx, in.peer.packages...); err != nil {
+		return err
 	}
 	if in.peer.version != nil {
 		out, err := exec.CommandContext(in.ctx, in.peer.version[0], in.peer.version[1:]...).CombinedOutput()
@@ -126,6 +141,17 @@ func (in *installed) install() error {
 		return nil
 	}
 	return writeTree(in.dir, in.peer.files(in.work))
+}
+
+func aptInstall(ctx context.Context, packages ...string) error {
+	if len(packages) == 0 {
+		return nil
+	}
+	args := append([]string{"install", "-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-unsafe-io"}, packages...)
+	if out, err := exec.CommandContext(ctx, "apt-get", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("apt: %w: %s", err, lastLine(string(out)))
+	}
+	return nil
 }
 
 func (in *installed) once() error {

@@ -35,11 +35,14 @@ func newPublisher(client *api.Client) (publisher, error) {
 	return publisher{client, chain, key}, err
 }
 
-// head returns what env is at; the zero Head when it has no revision yet.
+// head returns what env is at, as most of its acceptors have it: a node that was away would have the push diverge. Where they
+// cannot be reached it is what the node knows: a push on that is staged. It is the zero Head when env has no revision yet.
 func (p publisher) head(ctx context.Context, env string) (store.Head, error) {
-	head, err := p.client.Head(ctx, env)
-	var e *api.Error
-	if errors.As(err, &e) && e.Kind == api.NotFound {
+	head, err := p.client.ConfirmedHead(ctx, env)
+	if kindOf(err) == api.Unavailable {
+		head, err = p.client.Head(ctx, env)
+	}
+	if kindOf(err) == api.NotFound {
 		return store.Head{Env: env}, nil
 	}
 	return head, err
@@ -48,12 +51,20 @@ func (p publisher) head(ctx context.Context, env string) (store.Head, error) {
 // signAgain bounds how often a first revision is signed anew while members come.
 const signAgain = 5
 
+// kindOf is what a node's error is; empty when it is none.
+func kindOf(err error) api.Kind {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return ""
+}
+
 // publish makes a revision on top of head, whose manifest the mesh holds already.
 func (p publisher) publish(ctx context.Context, head store.Head, manifest store.Hash, kind store.Kind, message string) (res mesh.PushResult, err error) {
 	for range signAgain {
 		res, err = p.publishOnce(ctx, head, manifest, kind, message)
-		var e *api.Error
-		if !errors.As(err, &e) || e.Kind != api.Outdated {
+		if kindOf(err) != api.Outdated {
 			break
 		}
 	}
@@ -74,9 +85,14 @@ func (p publisher) publishOnce(ctx context.Context, head store.Head, manifest st
 	}
 	object, err := store.SealRevision(revision, p.key)
 	if err != nil {
-		return mesh.PushResult{}, err
+		return mesh.PushResult{Env: head.Env}, err
 	}
-	return p.client.Push(ctx, api.PushRequest{Revision: store.HashOf(object), Object: object, Chain: p.chain.Statements()})
+	hash := store.HashOf(object)
+	res, err := p.client.Push(ctx, api.PushRequest{Revision: hash, Object: object, Chain: p.chain.Statements()})
+	if err != nil {
+		res = mesh.PushResult{Env: head.Env, Version: head.Version + 1, Revision: hash}
+	}
+	return res, err
 }
 
 // electorate names those who may decide where a new environment is kept: the members of the mesh, each shown by what an
@@ -109,14 +125,32 @@ func author() string {
 	return "unknown"
 }
 
-// printPush prints a push as JSON, also one that was staged or has diverged; err is what it comes to.
-func (t *terminal) printPush(res mesh.PushResult, err error) error {
+// printPush prints a push as JSON, also one that did not succeed; err is what it comes to.
+func (t *terminal) printPush(res mesh.PushResult, env string, err error) error {
+	res = withOutcome(res, env, err)
 	if t.json && res.Status != "" {
 		if jsonErr := t.printJSON(res); jsonErr != nil {
 			return jsonErr
 		}
 	}
 	return err
+}
+
+// withOutcome names what an error of a push comes to. A tree that is wrong was not pushed at all.
+func withOutcome(res mesh.PushResult, env string, err error) mesh.PushResult {
+	if res.Status != "" || err == nil {
+		return res
+	}
+	switch {
+	case kindOf(err) == api.Unavailable:
+		res.Status = store.Unavailable
+	case kindOf(err) == api.Refused, errors.Is(err, store.ErrUnpublished):
+		res.Status = store.Refused
+	default:
+		return res
+	}
+	res.Env, res.Why = env, err.Error()
+	return res
 }
 
 // outcome prints what became of a push and turns it into the exit status.

@@ -32,6 +32,8 @@ The tree is compiled for every node first, so that a mistake never leaves this m
   committed   the mesh has it, and will not lose it (exit status 0)
   staged      the node keeps it, and commits it when it can reach enough of the mesh (3)
   diverged    somebody else's push was first; look at shoal log and push again (3)
+  unavailable no node answers, or the one that does can keep nothing now; nothing was pushed (3)
+  refused     your key may not publish there; nothing was pushed (5)
 
 With --retry it pushes nothing new: what is staged at the node that answers (shoal log --staged) is tried again now.
 With --wait it waits for the nodes' reports, and its exit status is that of the worst of them.`,
@@ -65,7 +67,7 @@ With --wait it waits for the nodes' reports, and its exit status is that of the 
 		if err == nil && wait && res.Status == store.Committed {
 			err = t.await(cmd.Context(), p.client, res, patience)
 		}
-		return t.printPush(res, err)
+		return t.printPush(res, env, err)
 	}
 	return cmd
 }
@@ -81,8 +83,12 @@ func (t *terminal) retryPush(ctx context.Context, client *api.Client, env string
 	for _, r := range staged {
 		res, pushErr := client.Push(ctx, api.PushRequest{Revision: r.Revision})
 		if err = pushErr; err == nil {
-			results = append(results, res)
 			err = t.outcome(res)
+		} else {
+			res = withOutcome(mesh.PushResult{Env: env, Version: r.Version, Revision: r.Revision}, env, err)
+		}
+		if res.Status != "" {
+			results = append(results, res)
 		}
 		if err != nil {
 			break
@@ -127,9 +133,13 @@ func (p publisher) push(ctx context.Context, t *terminal, tree fs.FS, env, messa
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	if same, err := p.unchanged(ctx, head, manifest); err != nil || same {
+	same, err := p.unchanged(ctx, head, manifest)
+	if err != nil {
+		return mesh.PushResult{}, err
+	}
+	if same {
 		t.note("%s is at this tree already (version %d)", env, head.Version)
-		return mesh.PushResult{Env: env, Version: head.Version, Revision: head.Revision, Status: store.Committed}, err
+		return mesh.PushResult{Env: env, Version: head.Version, Revision: head.Revision, Status: store.Committed}, nil
 	}
 	res, err := p.publish(ctx, head, manifest, store.KindPush, strings.TrimSpace(message))
 	if err != nil {

@@ -45,15 +45,10 @@ func newRollback(t *terminal) *cobra.Command {
 			return err
 		}
 		res, err := p.publish(cmd.Context(), head, old.Manifest, store.KindRollback, fmt.Sprintf("back to version %d", to))
-		if err != nil {
-			return err
+		if err == nil {
+			err = t.outcome(res)
 		}
-		if t.json {
-			if err := t.printJSON(res); err != nil {
-				return err
-			}
-		}
-		return t.outcome(res)
+		return t.printPush(res, env, err)
 	}
 	return cmd
 }

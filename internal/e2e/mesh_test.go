@@ -71,6 +71,17 @@ func (w *world) minority() {
 	}
 	staging.Wait()
 	w.holds("etc/motd", "two\n", n1, n2)
+	n1.Kill() // and it is still there
+	w.start(n1)
+	w.answers(n1)
+	var waiting []struct {
+		Env     string
+		Version int
+	}
+	if err := w.JSON(w.ctx, &waiting, "log", "--staged", "--node", n1.Socket()); err != nil || len(waiting) != 1 ||
+		waiting[0].Env != "production" || waiting[0].Version != parent+1 {
+		w.t.Errorf("log --staged after a restart: %+v, %v", waiting, err)
+	}
 	res, err := w.Shoal(w.ctx, "push", "--retry", "--node", n1.Socket(), "--json")
 	var again []pushed
 	if err == nil {

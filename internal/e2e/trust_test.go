@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -66,6 +67,11 @@ func (w *world) strangersPush(t *testing.T, n *fleet.Node) {
 	res := s.shoal(5, "push", w.motd("theirs", "theirs\n"), "--node", n.Socket())
 	if !strings.Contains(res.Stderr, "not signed") {
 		t.Errorf("it does not say why: %s", res.Stderr)
+	}
+	var told struct{ Env, Status, Why string }
+	res = s.shoal(5, "push", "theirs", "--node", n.Socket(), "--json")
+	if err := json.Unmarshal([]byte(res.Stdout), &told); err != nil || told.Env != "production" || told.Status != "refused" || told.Why == "" {
+		t.Errorf("as JSON: %v, %+v in %s", err, told, res.Stdout)
 	}
 	res = s.shoal(5, "rollback", "--to", "1", "--node", n.Socket())
 	if w.head(n) != before || w.head(w.Nodes[0]) != before {

@@ -19,7 +19,7 @@ import (
 // Times of the clients.
 const (
 	askTime   = 2 * time.Second  // after which most clients give up, and do not know
-	stageTime = 12 * time.Second // long enough to be told that it is staged
+	stageTime = 16 * time.Second // long enough to be told that it is staged
 	thinkTime = 20 * time.Millisecond
 )
 
@@ -110,7 +110,7 @@ func (c *clients) push(ctx context.Context, number int, env string, made int, di
 	o := op{Kind: push, Client: number, Env: env, Version: parent.Version + 1, Parent: parent.Revision,
 		Revision: store.HashOf(object), Call: c.hist.now()}
 	limit := askTime
-	if dice.IntN(4) == 0 {
+	if dice.IntN(3) == 0 {
 		limit = stageTime
 	}
 	for tries := 1 + dice.IntN(3); tries > 0 && o.unknown() && (len(o.Nodes) == 0 || ctx.Err() == nil); tries-- {
@@ -119,7 +119,7 @@ func (c *clients) push(ctx context.Context, number int, env string, made int, di
 		if res, err := pushAt(n, objects, o.Revision, limit); err != nil {
 			o.Outcome, o.Told = "", err.Error()
 		} else {
-			o.Outcome, o.Told = res.Status, res.Why
+			o.Outcome, o.Told, o.Staged = res.Status, res.Why, o.Staged || res.Status == store.Staged
 			if res.Head != nil {
 				c.learn(store.Head{Env: env, Version: res.Head.Version, Revision: res.Head.Revision})
 			}

@@ -36,6 +36,7 @@ type op struct {
 	Parent   store.Hash
 	Revision store.Hash // pushed, or read; zero: there was none
 	Outcome  store.Outcome
+	Staged   bool   // it was told so once
 	Told     string // the last error, or why
 	Call     time.Duration
 	Return   time.Duration

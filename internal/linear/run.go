@@ -38,8 +38,8 @@ type Result struct {
 }
 
 func (r Result) String() string {
-	return fmt.Sprintf("%d pushes (%d committed, %d diverged, %d staged, %d unknown), %d reads, %d faults; longest time without a committed push after an acceptor died: %s (before: %s)",
-		r.Pushes, r.Committed, r.Diverged, r.Staged, r.Unknown, r.Reads, r.Faults, r.Gap.Round(time.Millisecond), r.Before.Round(time.Millisecond))
+	return fmt.Sprintf("%d pushes (%d committed, %d diverged, %d without an answer in the end; %d were staged for a while), %d reads, %d faults; longest time without a committed push after an acceptor died: %s (before: %s)",
+		r.Pushes, r.Committed, r.Diverged, r.Unknown, r.Staged, r.Reads, r.Faults, r.Gap.Round(time.Millisecond), r.Before.Round(time.Millisecond))
 }
 
 const (
@@ -133,11 +133,12 @@ func (r *run) result() Result {
 				continue
 			}
 			out.Pushes++
+			if o.Staged {
+				out.Staged++
+			}
 			switch o.Outcome {
 			case store.Committed:
 				out.Committed++
-			case store.Staged:
-				out.Staged++
 			case store.Diverged:
 				out.Diverged++
 			default:
@@ -219,7 +220,7 @@ func (r *run) checkEnv(ctx context.Context, env string, ops []op) error {
 			return fmt.Errorf("acknowledged and lost: %s", o)
 		case o.Outcome == store.Diverged && kept[o.Revision]:
 			return fmt.Errorf("told to have diverged, and committed: %s", o)
-		case o.Outcome == store.Staged && !kept[o.Revision] && (o.Version > uint64(len(chain))):
+		case o.Staged && !kept[o.Revision] && o.Version > uint64(len(chain)):
 			return fmt.Errorf("staged and lost: nothing else is version %d: %s", o.Version, o)
 		}
 	}

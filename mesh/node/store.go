@@ -135,11 +135,40 @@ func (n *Node) Push(ctx context.Context, revision store.Hash, object []byte) (me
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
+	if p.Outcome == store.Diverged && p.Head.Version > r.Version+store.MaxBefore {
+		was, err := n.wasCommitted(ctx, p.Head, r.Version, revision)
+		if err != nil {
+			return mesh.PushResult{}, err
+		}
+		if was {
+			p = mesh.Pushed{Outcome: store.Committed, Head: p.Head}
+		}
+	}
 	result := mesh.PushResult{Env: r.Env, Version: r.Version, Revision: revision, Status: p.Outcome, Why: p.Why}
 	if p.Outcome != store.Committed && p.Head.Version > 0 {
 		result.Head = &mesh.EnvHead{Version: p.Head.Version, Revision: p.Head.Revision}
 	}
 	return result, nil
+}
+
+// wasCommitted looks in the log for a revision that is repeated so late that the head does not name it any more.
+func (n *Node) wasCommitted(ctx context.Context, head store.Head, version uint64, revision store.Hash) (bool, error) {
+	hash := head.Revision
+	for at := head.Version; at > version; at-- {
+		object, err := n.get(ctx, hash)
+		if errors.Is(err, store.ErrNotFound) {
+			return false, fmt.Errorf("push: version %d of %s was collected, so whether it was this revision cannot be told: %w", version, head.Env, mesh.ErrUnobtainable)
+		}
+		var r store.Revision
+		if err == nil {
+			r, err = revisionOf(object)
+		}
+		if err != nil {
+			return false, fmt.Errorf("push: log of %s: %w", head.Env, err)
+		}
+		hash = r.Parent
+	}
+	return hash == revision, nil
 }
 
 // Missing are those of the objects that a push must send: they are not here.

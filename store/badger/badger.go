@@ -73,7 +73,10 @@ type KV struct {
 	sync func(*badger.Txn) error
 }
 
-var _ store.KV = (*KV)(nil)
+var (
+	_ store.KV    = (*KV)(nil)
+	_ store.Sizer = (*KV)(nil)
+)
 
 // Open opens or creates the store. With less free disk than the reserve it opens for reading alone, and begins to take
 // writes when there is room again. It fails with store.ErrReserve when not even that is possible, and with
@@ -134,11 +137,33 @@ func isChecksum(err error) bool {
 	return errors.Is(err, y.ErrChecksumMismatch) || strings.Contains(err.Error(), y.ErrChecksumMismatch.Error())
 }
 
+// removeUnborn deletes logs of no length: the process was killed when it had just made one. Nothing was ever in them, and the
+// library refuses to open a folder that has one.
+func removeUnborn(dir string, readOnly bool) error {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil || readOnly {
+		return err
+	}
+	for _, name := range logs {
+		info, err := os.Stat(name)
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, error) {
 	spared := func(table string, err error) {
 		log.Warn("objects on the disk are damaged; peers have copies", "table", table, "error", err)
 	}
 	if err := verifyTables(dir, spared); err != nil {
+		return nil, err
+	}
+	if err := removeUnborn(dir, readOnly); err != nil {
 		return nil, err
 	}
 	defaults := badger.DefaultOptions(dir)
@@ -185,6 +210,21 @@ func (kv *KV) get(ctx context.Context, key []byte) (value []byte, err error) {
 		return err
 	})
 	return value, err
+}
+
+// Size implements store.Sizer.
+func (kv *KV) Size(ctx context.Context, key []byte) (size int64, here bool, err error) {
+	err = kv.view(ctx, func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err == nil {
+			size, here = item.ValueSize(), true
+		}
+		return err
+	})
+	return size, here, readError("size", err)
 }
 
 // Scan implements store.KV.

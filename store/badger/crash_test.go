@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -166,4 +167,31 @@ func runAndKill(t *testing.T, dir, round string, afterLines int) (keys []string)
 		t.Errorf("the writer ended by itself after %d batches", len(keys))
 	}
 	return keys
+}
+
+// A process that is killed while it makes a new log leaves one of no length; the store opens all the same.
+func TestOpensBesideAnUnbornLog(t *testing.T) {
+	dir := t.TempDir()
+	kv, err := Open(Options{Dir: dir, Ballast: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Write(t.Context(), []store.Change{{Key: []byte("m/k"), Value: []byte("v")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "00009.mem"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if kv, err = Open(Options{Dir: dir, Ballast: -1}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := kv.Get(t.Context(), []byte("m/k")); err != nil || string(got) != "v" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := kv.Close(); err != nil {
+		t.Error(err)
+	}
 }
