@@ -22,7 +22,7 @@ func (n *Node) step(ctx context.Context, ev mesh.Event) {
 		return
 	}
 	actions := n.core.Step(time.Now(), ev)
-	if err := n.save(actions); err != nil {
+	if err := mesh.Persist(context.Background(), n.ports.KV, actions); err != nil {
 		n.halt(err)
 		return
 	}

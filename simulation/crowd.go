@@ -1,0 +1,183 @@
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// crowd are the people who push.
+type crowd struct {
+	w       *World
+	clients []*client
+	ops     []*op
+	over    bool // nobody begins anything new
+}
+
+// client does one thing after the other.
+type client struct {
+	w      *World
+	num    int
+	dice   *rand.Rand
+	busy   bool
+	known  map[string]store.Head // newest that it was told of
+	mine   []store.Hash
+	pushed int
+}
+
+// op is one attempt at a push, for the history.
+type op struct {
+	client   int
+	env      string
+	revision store.Hash
+	node     string
+	began    time.Duration
+	ended    time.Duration // 0: never answered
+	outcome  store.Outcome
+	head     store.Head
+}
+
+func newCrowd(w *World) crowd {
+	c := crowd{w: w}
+	for i := range w.plan.Clients {
+		c.clients = append(c.clients, &client{
+			w: w, num: i, dice: rand.New(rand.NewPCG(w.plan.Seed, 0xc11e+uint64(i))), known: map[string]store.Head{},
+		})
+	}
+	return c
+}
+
+// patience is how long a client waits for an answer, and tries how often it asks somebody else then.
+const (
+	patience = 20 * time.Second
+	tries    = 4
+)
+
+func (c *client) begin() { c.w.after(c.pause(), c.act) }
+
+// pause is mostly short: it is when several push at once that something can go wrong.
+func (c *client) pause() time.Duration {
+	if c.dice.IntN(3) == 0 {
+		return time.Duration(c.dice.IntN(40)) * time.Millisecond
+	}
+	return time.Duration(c.dice.IntN(6000)) * time.Millisecond
+}
+
+func (c *client) act() {
+	if c.w.crowd.over || c.w.now > settling+c.w.plan.Length {
+		return
+	}
+	env := c.w.plan.envs()[c.dice.IntN(c.w.plan.Envs)]
+	n := c.choose()
+	if n == nil {
+		c.begin()
+		return
+	}
+	if len(c.mine) > 0 && c.dice.IntN(8) == 0 {
+		again := c.mine[c.dice.IntN(len(c.mine))]
+		c.push(n, again, tries)
+		return
+	}
+	c.push(n, c.make(env, c.parent(n, env)), tries)
+}
+
+// choose picks any node that would take a connection.
+func (c *client) choose() *Node {
+	running := c.w.running()
+	if len(running) == 0 {
+		return nil
+	}
+	return running[c.dice.IntN(len(running))]
+}
+
+// parent is what a new revision is to be put on: mostly the newest head that the node or the client knows.
+func (c *client) parent(n *Node, env string) store.Head {
+	head := n.core.Heads()[env]
+	if mine := c.known[env]; mine.Version > head.Version || c.dice.IntN(10) == 0 {
+		return mine
+	}
+	return head
+}
+
+// make makes a revision of a few small files, some of which it shares with others.
+func (c *client) make(env string, parent store.Head) store.Hash {
+	c.pushed++
+	r := store.Revision{
+		Env: env, Version: parent.Version + 1, Parent: parent.Revision, Kind: store.KindPush,
+		Message: fmt.Sprintf("%d of client %d", c.pushed, c.num+1),
+	}
+	files := map[string]string{"site.yaml": r.Message, "same": "same", fmt.Sprint("f", c.dice.IntN(6)): fmt.Sprint(c.dice.IntN(9))}
+	h, objects := c.w.objectsOf(r, files)
+	c.w.judge.makes(h, r, objects)
+	c.mine = append(c.mine, h)
+	return h
+}
+
+// push brings a revision to a node; when no answer comes, to others, up to left times in all.
+func (c *client) push(n *Node, h store.Hash, left int) {
+	made := c.w.judge.made[h]
+	o := &op{client: c.num, env: made.Env, revision: h, node: n.Name, began: c.w.now}
+	c.w.crowd.ops = append(c.w.crowd.ops, o)
+	c.busy = true
+	done := false
+	finish := func(a mesh.Answer, err error) {
+		if done {
+			return
+		}
+		done = true
+		c.answered(o, left, a, err)
+	}
+	c.w.after(patience, func() { finish(mesh.Answer{}, errLost) })
+	c.w.note(n, "client %d pushes %s, version %d on %s", c.num+1, h.Short(), made.Version, made.Parent.Short())
+	c.w.after(c.w.millis(0, 3), func() { n.take(made, finish) })
+}
+
+// take is the node's side of a push: the objects are kept here, then the Core is asked.
+func (n *Node) take(made *made, finish func(mesh.Answer, error)) {
+	if !n.up || n.halted {
+		finish(mesh.Answer{}, errLost)
+		return
+	}
+	life := n.life
+	n.later(n.w.millis(1, 4), func() {
+		ev := n.store(made.objects)
+		if !n.up || n.life != life || ev.Err != nil {
+			n.w.after(0, func() { finish(mesh.Answer{}, errLost) })
+			return
+		}
+		n.step(ev)
+		n.ask(func(id uint64) mesh.Event { return mesh.Push{ID: id, Object: made.object} }, finish)
+	})
+}
+
+func (c *client) answered(o *op, left int, a mesh.Answer, err error) {
+	c.busy = false
+	pushed, ok := a.Value.(mesh.Pushed)
+	if err == nil && a.Err == nil && ok {
+		o.ended, o.outcome, o.head = c.w.now, pushed.Outcome, pushed.Head
+		c.w.note(nil, "client %d hears: %s %s; %s", c.num+1, o.revision.Short(), pushed.Outcome, pushed.Why)
+		if pushed.Head.Version > c.known[o.env].Version {
+			c.known[o.env] = pushed.Head
+		}
+		c.w.judge.acknowledged(o)
+		c.begin()
+		return
+	}
+	c.w.note(nil, "client %d has no answer about %s", c.num+1, o.revision.Short())
+	if left <= 1 {
+		c.begin()
+		return
+	}
+	c.busy = true
+	c.w.after(time.Duration(c.dice.IntN(800))*time.Millisecond, func() {
+		if n := c.choose(); n != nil {
+			c.push(n, o.revision, left-1)
+		} else {
+			c.busy = false
+			c.begin()
+		}
+	})
+}
