@@ -122,6 +122,10 @@ func (j *judge) started(n *Node) {
 	}
 	for _, h := range j.order {
 		if j.staged[n][h] && !have[h] {
+			if j.decided(h) {
+				delete(j.staged[n], h)
+				continue
+			}
 			j.fail(n, "invariant 8: forgot %s, which was staged", h.Short())
 		}
 	}
@@ -141,8 +145,16 @@ func (j *judge) notStarted(n *Node, err error) {
 	}
 }
 
-// saved looks at what has just become durable.
-func (j *judge) saved(n *Node, s mesh.Save) {
+// learns looks at what a node is about to save: that something was certified is so, whether or not its disk keeps it.
+func (j *judge) learns(n *Node, actions []mesh.Action) {
+	for _, a := range actions {
+		if s, ok := a.(mesh.Save); ok {
+			j.learn(n, s)
+		}
+	}
+}
+
+func (j *judge) learn(n *Node, s mesh.Save) {
 	kind, name, _ := strings.Cut(strings.TrimPrefix(s.Key, mesh.SavePrefix), "/")
 	switch kind {
 	case "head":
@@ -159,10 +171,19 @@ func (j *judge) saved(n *Node, s mesh.Save) {
 			j.fail(n, "invariant 6: %s was created twice, with other acceptors", name)
 		}
 		j.creations[name] = c.Certificate.Value
-	case "staged":
-		j.savedStaged(n, name, s.Value)
 	}
 }
+
+// kept looks at what has just become durable.
+func (j *judge) kept(n *Node, actions []mesh.Action) {
+	for _, a := range actions {
+		if s, ok := a.(mesh.Save); ok && strings.HasPrefix(s.Key, stagedPrefix) {
+			j.savedStaged(n, strings.TrimPrefix(s.Key, stagedPrefix), s.Value)
+		}
+	}
+}
+
+const stagedPrefix = mesh.SavePrefix + "staged/"
 
 func (j *judge) savedHead(n *Node, value []byte) {
 	var record store.HeadRecord

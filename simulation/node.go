@@ -211,6 +211,7 @@ func (n *Node) step(ev mesh.Event) {
 	life := n.life
 	w.trace.event(w.now, n.num, ev)
 	actions := n.core.Step(n.clock.at(w.now), ev)
+	w.judge.learns(n, actions)
 	err := mesh.Persist(context.Background(), n.disk, actions)
 	if !n.up || n.life != life {
 		return // the power went in the middle of it
@@ -219,6 +220,7 @@ func (n *Node) step(ev mesh.Event) {
 		n.halt(err)
 		return
 	}
+	w.judge.kept(n, actions)
 	for _, a := range actions {
 		if n.effects > 0 {
 			if n.effects--; n.effects == 0 {

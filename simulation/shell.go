@@ -15,8 +15,6 @@ import (
 func (n *Node) do(a mesh.Action) {
 	w, ctx := n.w, context.Background()
 	switch a := a.(type) {
-	case mesh.Save:
-		w.judge.saved(n, a)
 	case mesh.Send:
 		n.send(a.To, a.Message)
 	case mesh.SendObjects:
