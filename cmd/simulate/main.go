@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/pprof"
+	"time"
 
 	"shoal/simulation"
 )
@@ -21,27 +23,70 @@ func main() {
 
 var errBroken = errors.New("an invariant was broken")
 
+// options are the flags.
+type options struct {
+	seed, seeds, from uint64
+	workers           int
+	timeline          bool
+	profile           string
+}
+
 func run(args []string, out io.Writer) error {
+	var o options
 	flags := flag.NewFlagSet("simulate", flag.ContinueOnError)
-	seed := flags.Uint64("seed", 0, "run this one course, and tell it")
-	seeds := flags.Uint64("seeds", 1000, "how many courses to run")
-	from := flags.Uint64("from", 1, "the first of them")
-	workers := flags.Int("workers", min(2, runtime.NumCPU()), "how many at a time")
-	told := flags.Bool("timeline", false, "with -seed: print all that happened")
+	flags.Uint64Var(&o.seed, "seed", 0, "run this one course")
+	flags.Uint64Var(&o.seeds, "seeds", 1000, "how many courses to run")
+	flags.Uint64Var(&o.from, "from", 1, "the seed of the first of them")
+	flags.IntVar(&o.workers, "workers", min(2, runtime.NumCPU()), "how many at a time")
+	flags.BoolVar(&o.timeline, "timeline", false, "with -seed: tell all that happens")
+	flags.StringVar(&o.profile, "cpuprofile", "", "write a profile of the processor's time to this file")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	_, _ = seeds, workers
-	_ = from
+	if o.profile != "" {
+		f, err := os.Create(o.profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	if o.seed != 0 {
+		return one(o, out)
+	}
+	return many(o, out)
+}
+
+func one(o options, out io.Writer) error {
 	shared, err := simulation.NewShared()
 	if err != nil {
 		return err
 	}
-	r := simulation.Run(simulation.NewPlan(*seed), shared, *told)
+	r := simulation.Run(simulation.NewPlan(o.seed), shared, o.timeline)
 	fmt.Fprint(out, r.Timeline)
 	fmt.Fprintln(out, r)
 	if r.Violation != nil {
 		return errBroken
 	}
 	return nil
+}
+
+func many(o options, out io.Writer) error {
+	began := time.Now()
+	c := simulation.Campaign{From: o.from, Seeds: o.seeds, Workers: o.workers, Report: func(r simulation.Result) {
+		if r.Violation != nil {
+			fmt.Fprintln(out, r)
+		}
+	}}
+	t, err := c.Run()
+	took := time.Since(began)
+	fmt.Fprintf(out, "%d courses, %d of them twice; %d steps, %d faults, %d pushes committed; %d broken; %s, %.0f courses a minute\n",
+		t.Courses, t.Twice, t.Steps, t.Faults, t.Committed, len(t.Broken), took.Round(time.Millisecond), float64(t.Courses)/took.Minutes())
+	if err == nil && len(t.Broken) > 0 {
+		err = errBroken
+	}
+	return err
 }
