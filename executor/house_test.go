@@ -1,6 +1,7 @@
 package executor_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,13 +25,14 @@ func newHouse(t *testing.T) (*fake.Host, *executor.Engine) {
 	h.Add("nginx")
 	data := local.OpenData(t.TempDir())
 	t.Cleanup(func() { data.Close() })
-	var modules []executor.Module
-	for _, some := range [][]executor.Module{file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules()} {
-		modules = append(modules, some...)
-	}
 	return h, &executor.Engine{
-		Host: h, Modules: executor.Catalogue(modules...), Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{},
+		Host: h, Modules: allModules(), Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{},
 	}
+}
+
+// allModules are those that a machine in memory can serve.
+func allModules() map[string]executor.Module {
+	return executor.Catalogue(slices.Concat(file.Modules(), cmd.Modules(), pkg.Modules(), service.Modules(), user.Modules(), group.Modules())...)
 }
 
 func webserver(text string) *planned {

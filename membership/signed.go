@@ -22,6 +22,7 @@ const (
 	DomainRevision   Domain = "shoal/revision/1"
 	DomainAccepted   Domain = "shoal/accepted/1"
 	DomainNodeLog    Domain = "shoal/nodelog/1"
+	DomainKept       Domain = "shoal/kept/1"
 	// DomainIncarnation is a node's word for the disk and the start that it is in.
 	DomainIncarnation Domain = "shoal/incarnation/1"
 )

@@ -36,6 +36,18 @@ type (
 	}
 	// StoreObjects makes verified objects durable and answers with Stored.
 	StoreObjects struct{ Objects [][]byte }
+	// VerifyObjects reads objects and compares them with their hashes; it is answered with Verified.
+	VerifyObjects struct{ Hashes []store.Hash }
+	// ReachObjects reads what revisions are made of; it is answered with Reached.
+	ReachObjects struct {
+		Round     uint64
+		Revisions []store.Hash // the heads: their newest Keep revisions are read
+		Keep      int
+		Staged    []store.Hash // revisions alone
+		Here      []store.Hash // manifests whose files are needed on this node, whoever owns them
+	}
+	// DropObjects deletes objects; it is answered with Dropped.
+	DropObjects struct{ Hashes []store.Hash }
 	// CheckTree asks what is missing of a tree; it is answered with TreeChecked.
 	CheckTree struct{ Manifest store.Hash }
 	// Converge makes the machine match a revision whose objects are all here.
@@ -72,19 +84,22 @@ type (
 	}
 )
 
-func (Save) action()         {}
-func (Send) action()         {}
-func (SendObjects) action()  {}
-func (SendReport) action()   {}
-func (StoreObjects) action() {}
-func (CheckTree) action()    {}
-func (Converge) action()     {}
-func (Hint) action()         {}
-func (Learn) action()        {}
-func (Drop) action()         {}
-func (Answer) action()       {}
-func (AnswerReport) action() {}
-func (Note) action()         {}
+func (Save) action()          {}
+func (Send) action()          {}
+func (SendObjects) action()   {}
+func (SendReport) action()    {}
+func (StoreObjects) action()  {}
+func (ReachObjects) action()  {}
+func (DropObjects) action()   {}
+func (VerifyObjects) action() {}
+func (CheckTree) action()     {}
+func (Converge) action()      {}
+func (Hint) action()          {}
+func (Learn) action()         {}
+func (Drop) action()          {}
+func (Answer) action()        {}
+func (AnswerReport) action()  {}
+func (Note) action()          {}
 
 // String is for people.
 func (n Note) String() string {

@@ -86,6 +86,7 @@ func course(t *testing.T, seed uint64) *chaos {
 		c.story = append(c.story, fmt.Sprintf("%s %s %s", c.w.Now().Format("04:05.000"), n.Name, what))
 	}
 	c.w.Answered = c.answered
+	c.w.Configure = func(_ *meshtest.Node, cfg *mesh.Config) { cfg.Collect, cfg.Scrub = 10*time.Second, time.Minute }
 	c.grow(1 + 2*c.dice.IntN(4))
 	c.w.Faults = meshtest.Faults{Loss: c.dice.IntN(15), Repeat: c.dice.IntN(15), Replay: c.dice.IntN(10), Reorder: c.dice.IntN(2) == 0, CrashAfterSave: c.dice.IntN(8)}
 	for range 40 {

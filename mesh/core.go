@@ -19,6 +19,12 @@ type Config struct {
 	Seed     uint64        // of jitter, the choice of peers and ballots; to differ at each start
 	Replicas int           // copies of each object; 0: DefaultReplicas
 	Grace    time.Duration // how long a node is dead before it is out of the ring; 0: DefaultGrace
+	Scrub    time.Duration // how long one reading of everything takes; 0: DefaultScrub
+	// Keep is how many revisions of each environment stay, and Forget how long an object stays that nothing refers to; 0:
+	// DefaultKeep, DefaultForget. Collect is how often it is looked for; 0: an hour.
+	Keep    int
+	Forget  time.Duration
+	Collect time.Duration
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
@@ -68,6 +74,19 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	}
 	if cfg.Grace == 0 {
 		cfg.Grace = DefaultGrace
+	}
+	if cfg.Scrub == 0 {
+		cfg.Scrub = DefaultScrub
+	}
+	if cfg.Keep <= 0 {
+		cfg.Keep = DefaultKeep
+	}
+	if cfg.Forget == 0 {
+		cfg.Forget = DefaultForget
+	}
+	cfg.Forget = max(cfg.Forget, minForget)
+	if cfg.Collect == 0 {
+		cfg.Collect = collectEvery
 	}
 	if cfg.Place == nil || len(cfg.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("mesh: a core needs a key and a placement")
@@ -161,6 +180,12 @@ func (c *Core) take(ev Event) {
 		c.stored(ev)
 	case Lost:
 		c.lost(ev.Hash)
+	case Reached:
+		c.reached(ev)
+	case Dropped:
+		c.dropped(ev)
+	case Verified:
+		c.verified(ev)
 	case TreeChecked:
 		c.treeChecked(ev)
 	case Push:
@@ -244,6 +269,16 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onReportAsk(from, m)
 	case *ReportTell:
 		c.onReportTell(from, m)
+	case *Groups:
+		c.onGroups(from, m)
+	case *CollectAsk:
+		c.onCollectAsk(from, m)
+	case *CollectTell:
+		c.onCollectTell(from, m)
+	case *KeepAsk:
+		c.onKeepAsk(from, m)
+	case *KeepTell:
+		c.onKeepTell(from, m)
 	}
 }
 
@@ -251,6 +286,8 @@ func (c *Core) start() {
 	c.startFence()
 	c.startRoster()
 	c.startRepair()
+	c.startScrub()
+	c.startCollection()
 	c.startLogs()
 	c.startHeads()
 	c.startPushes()

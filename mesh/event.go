@@ -27,6 +27,20 @@ type (
 	}
 	// Lost says that an object's bytes were found missing or damaged.
 	Lost struct{ Hash store.Hash }
+	// Verified answers VerifyObjects: of those that were asked about, these are missing or damaged.
+	Verified struct{ Bad []store.Hash }
+	// Reached answers ReachObjects: all that the revisions are made of, and what of that is to stay on this node. Revisions and
+	// manifests stay where they were read, so that the next round need not fetch them. Err: something could not be read.
+	Reached struct {
+		Round      uint64
+		Kept, Here []store.Hash
+		Err        error
+	}
+	// Dropped answers DropObjects.
+	Dropped struct {
+		Hashes []store.Hash
+		Err    error
+	}
 	// TreeChecked answers CheckTree. Missing are the next objects to fetch; when there are none, Objects are all that the
 	// tree is made of, its manifest among them. Err: it is not a tree.
 	TreeChecked struct {
@@ -102,6 +116,9 @@ func (Gossiped) event()    {}
 func (Received) event()    {}
 func (Stored) event()      {}
 func (Lost) event()        {}
+func (Reached) event()     {}
+func (Dropped) event()     {}
+func (Verified) event()    {}
 func (TreeChecked) event() {}
 func (Push) event()        {}
 func (Replicate) event()   {}
@@ -131,4 +148,6 @@ type Holding struct {
 	Node    membership.NodeID
 	Objects int
 	Bytes   int64
+	Behind  int // partitions that differ from those of another owner, as far as the node knows
+	Moving  int // objects that the node fetches, or brings to others
 }

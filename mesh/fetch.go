@@ -13,7 +13,7 @@ import (
 
 // Limits of fetching.
 const (
-	maxFlight    = 128              // objects asked for and not yet here
+	maxFlight    = 48               // objects asked for and not yet here: 12 MiB at most
 	getTimeout   = 2 * time.Second  // without an object from the one that was asked
 	silentTime   = 15 * time.Second // that such a one is asked only when nobody else is left
 	fetchAgain   = time.Second      // until all sources are tried anew
@@ -54,7 +54,8 @@ type want struct {
 	left   map[store.Hash]bool
 	done   func(error)
 	closed bool
-	once   bool // gives up as soon as all that could have an object were asked in vain
+	moved  time.Time // when an object of it last came
+	once   bool      // gives up as soon as all that could have an object were asked in vain
 }
 
 // fetch gets objects from whoever has them; done is called once, in this Step when all are here. limit 0: for as long as it
@@ -258,6 +259,7 @@ func (c *Core) fetched(h store.Hash) {
 	}
 	for _, w := range one.wants {
 		delete(w.left, h)
+		w.moved = c.now
 		if len(w.left) == 0 && !w.closed {
 			w.closed = true
 			w.done(nil)

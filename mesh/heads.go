@@ -22,6 +22,7 @@ type heads struct {
 	unopened map[string]store.Creation      // loaded, to be opened once the roster is there
 	unsealed map[string][]membership.Signed // the same, in the order of their epochs
 	saved    map[string]store.HeadRecord    // the same
+	hinted   map[string]uint64              // env -> the version that peers are being asked for
 	refused  map[string]string              // env -> a revision whose tree could not be read; not tried for treeAgain
 }
 
@@ -29,6 +30,7 @@ func newHeads() heads {
 	return heads{
 		creations: map[string]creation{}, current: map[string]head{}, applied: map[string]appliedHead{},
 		unopened: map[string]store.Creation{}, unsealed: map[string][]membership.Signed{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
+		hinted: map[string]uint64{},
 	}
 }
 
@@ -272,7 +274,13 @@ func (c *Core) sendHint(h store.Head) {
 	}
 }
 
-// hinted asks whoever has the news, or anybody when that one cannot be reached.
+// Times of a hint.
+const (
+	hintAgain = 300 * time.Millisecond // until somebody is asked again for what a hint told of; doubled each time
+	hintTries = 4
+)
+
+// hinted asks for the news, and again while it does not come: who waits for the next regular contact waits for seconds.
 func (c *Core) hinted(ev membership.Event) {
 	var h hint
 	if len(ev.Hint) > membership.MaxHint || codec.Unmarshal(ev.Hint, &h) != nil || h.From == c.self {
@@ -281,6 +289,28 @@ func (c *Core) hinted(ev membership.Event) {
 	if h.Version <= c.heads.current[h.Env].value.Version {
 		return
 	}
+	c.askHinted(h)
+	if _, asking := c.heads.hinted[h.Env]; (asking || len(c.heads.hinted) < maxEnvs) && h.Version > c.heads.hinted[h.Env] {
+		c.heads.hinted[h.Env] = h.Version
+		c.hintedAgain(h, hintAgain, hintTries-1)
+	}
+}
+
+func (c *Core) hintedAgain(h hint, wait time.Duration, tries int) {
+	c.after(wait, func() {
+		switch {
+		case c.heads.hinted[h.Env] != h.Version: // a newer one is being asked for
+		case tries == 0 || h.Version <= c.heads.current[h.Env].value.Version:
+			delete(c.heads.hinted, h.Env)
+		default:
+			c.askHinted(h)
+			c.hintedAgain(h, 2*wait, tries-1)
+		}
+	})
+}
+
+// askHinted asks whoever has the news, or anybody when that one cannot be reached.
+func (c *Core) askHinted(h hint) {
 	if c.alive(h.From) {
 		c.askHeads(h.From)
 	} else if peers := c.alivePeers(); len(peers) > 0 {

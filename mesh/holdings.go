@@ -88,3 +88,19 @@ func (h *holdings) root(parts []ring.Partition) [32]byte {
 }
 
 func compareHashes(a, b store.Hash) int { return bytes.Compare(a[:], b[:]) }
+
+// groups sums up the partitions of each group, of those that are given, in order. Empty partitions count too, so that a group
+// that both know has one sum.
+func (h *holdings) groups(parts []ring.Partition) []GroupDigest {
+	var out []GroupDigest
+	for len(parts) > 0 {
+		n, group := 0, groupOf(parts[0])
+		for n < len(parts) && groupOf(parts[n]) == group {
+			n++
+		}
+		sum := h.root(parts[:n])
+		out = append(out, GroupDigest{Group: group, Sum: [16]byte(sum[:16])})
+		parts = parts[n:]
+	}
+	return out
+}

@@ -30,6 +30,8 @@ type RingInfo struct {
 	Partitions int        `json:"partitions"`
 	Replicas   int        `json:"replicas"`
 	Nodes      []RingNode `json:"nodes"`
+	// UnderReplicated partitions have fewer owners that are here than copies are wanted.
+	UnderReplicated int `json:"under_replicated"`
 }
 
 // RingNode is one owner on the ring.
@@ -41,6 +43,8 @@ type RingNode struct {
 	Owned   int               `json:"owned"`   // partitions of which it is one of the owners
 	Objects int               `json:"objects"` // held on its disk; -1 when it did not answer
 	Bytes   int64             `json:"bytes"`   // of those objects; -1 when it did not answer
+	Behind  int               `json:"behind"`  // partitions that differ from another owner's, when they were last compared
+	Moving  int               `json:"moving"`  // objects that it fetches, or brings to others
 }
 
 // EnvHead is what an environment is at.

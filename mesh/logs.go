@@ -203,7 +203,7 @@ func (c *Core) askStatus(ev AskStatus) {
 	g := &gathering{
 		ask: ev.ID, waiting: map[membership.NodeID]bool{}, newest: maps.Clone(c.logs.newest),
 		holdings: map[membership.NodeID]Holding{
-			c.self: {Node: c.self, Objects: c.objects.held.count, Bytes: c.objects.held.bytes},
+			c.self: c.holding(),
 		},
 	}
 	peers := c.alivePeers()
@@ -262,7 +262,8 @@ func (c *Core) gathered(id uint64, g *gathering) {
 }
 
 func (c *Core) onStatusAsk(from membership.NodeID, m *StatusAsk) {
-	answer := &StatusTell{ID: m.ID, Objects: c.objects.held.count, Bytes: c.objects.held.bytes}
+	own := c.holding()
+	answer := &StatusTell{ID: m.ID, Objects: own.Objects, Bytes: own.Bytes, Behind: own.Behind, Moving: own.Moving}
 	size := 0
 	for _, node := range sorted(c.logs.newest) {
 		raw := c.logs.newest[node].entry.Raw
@@ -285,7 +286,7 @@ func (c *Core) onStatusTell(from membership.NodeID, m *StatusTell) {
 			g.newest[l.entry.Node] = l
 		}
 	}
-	g.holdings[from] = Holding{Node: from, Objects: m.Objects, Bytes: m.Bytes}
+	g.holdings[from] = Holding{Node: from, Objects: m.Objects, Bytes: m.Bytes, Behind: m.Behind, Moving: m.Moving}
 	delete(g.waiting, from)
 	if len(g.waiting) == 0 {
 		c.gathered(m.ID, g)

@@ -135,11 +135,14 @@ type (
 	Compare struct {
 		Placement [32]byte `cbor:"1,keyasint"`
 		Root      [32]byte `cbor:"2,keyasint"`
+		Groups    bool     `cbor:"3,keyasint,omitempty"` // the sender understands Groups; version 0.1 does not
 	}
-	// Digests answers Compare when the roots differ: the partitions that both own and that are not empty here.
+	// Digests answers Groups: of the groups that differ, the partitions that both own and that are not empty here. Without
+	// Groups it is about all of them.
 	Digests struct {
 		Placement  [32]byte          `cbor:"1,keyasint"`
 		Partitions []PartitionDigest `cbor:"2,keyasint"`
+		Groups     []uint8           `cbor:"3,keyasint,omitempty"`
 	}
 	// Hashes lists what the sender has of some partitions; both sides then fetch what they lack. With Answer unset the
 	// receiver lists its own in return.
@@ -167,6 +170,8 @@ type (
 		Records [][]byte `cbor:"2,keyasint"` // as store.OpenLogEntry reads them
 		Objects int      `cbor:"3,keyasint"`
 		Bytes   int64    `cbor:"4,keyasint"`
+		Behind  int      `cbor:"5,keyasint,omitempty"` // partitions that differ from those of another owner
+		Moving  int      `cbor:"6,keyasint,omitempty"` // objects that are being fetched or brought to others
 	}
 	// ReportAsk and ReportTell fetch a node's last report.
 	ReportAsk struct {
@@ -177,6 +182,30 @@ type (
 		ID     uint64 `cbor:"1,keyasint"`
 		Record []byte `cbor:"2,keyasint,omitempty"` // empty: I have none
 		Report []byte `cbor:"3,keyasint,omitempty"`
+	}
+	// Groups answers Compare when the roots differ: the digests of groups of partitions, as far as both own them.
+	Groups struct {
+		Placement [32]byte      `cbor:"1,keyasint"`
+		Groups    []GroupDigest `cbor:"2,keyasint"`
+	}
+	// CollectAsk: I know these heads; do you know of others, or newer ones, or have you accepted one? CollectTell answers.
+	CollectAsk struct {
+		Round  uint64       `cbor:"1,keyasint"`
+		Heads  []EnvVersion `cbor:"2,keyasint"`
+		Epochs []uint64     `cbor:"3,keyasint"` // of the acceptors of each
+	}
+	CollectTell struct {
+		Round uint64 `cbor:"1,keyasint"`
+		Ahead bool   `cbor:"2,keyasint"`
+	}
+	// KeepAsk: sign that you own these and have them. KeepTell answers with a KeptReceipt for those that are so.
+	KeepAsk struct {
+		Round     uint64       `cbor:"1,keyasint"`
+		Placement [32]byte     `cbor:"2,keyasint"`
+		Hashes    []store.Hash `cbor:"3,keyasint"`
+	}
+	KeepTell struct {
+		Receipt membership.Signed `cbor:"1,keyasint"`
 	}
 )
 
@@ -200,6 +229,13 @@ type PartitionDigest struct {
 	Partition ring.Partition
 	Count     uint32
 	Xor       [16]byte // of the first halves of the hashes
+}
+
+// GroupDigest sums up what somebody has of the partitions of a group, as far as the other owns them too.
+type GroupDigest struct {
+	_     struct{} `cbor:",toarray"`
+	Group uint8
+	Sum   [16]byte // of the digests of its partitions
 }
 
 func (*RosterAsk) kind() byte  { return 1 }
@@ -228,6 +264,14 @@ func (*ReportTell) kind() byte { return 23 }
 func (*FenceAsk) kind() byte   { return 40 }
 func (*FenceTell) kind() byte  { return 41 }
 
+// 24 to 29 are for the registers.
+
+func (*CollectAsk) kind() byte  { return 30 }
+func (*CollectTell) kind() byte { return 31 }
+func (*KeepAsk) kind() byte     { return 32 }
+func (*KeepTell) kind() byte    { return 33 }
+func (*Groups) kind() byte      { return 34 }
+
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
 	1: func() Message { return &RosterAsk{} }, 2: func() Message { return &RosterHave{} },
@@ -241,8 +285,11 @@ var blank = map[byte]func() Message{
 	17: func() Message { return &Hashes{} }, 18: func() Message { return &LogTell{} },
 	19: func() Message { return &LogAck{} }, 20: func() Message { return &StatusAsk{} },
 	21: func() Message { return &StatusTell{} }, 22: func() Message { return &ReportAsk{} },
-	23: func() Message { return &ReportTell{} }, 40: func() Message { return &FenceAsk{} },
-	41: func() Message { return &FenceTell{} },
+	23: func() Message { return &ReportTell{} },
+	30: func() Message { return &CollectAsk{} }, 31: func() Message { return &CollectTell{} },
+	32: func() Message { return &KeepAsk{} }, 33: func() Message { return &KeepTell{} },
+	34: func() Message { return &Groups{} },
+	40: func() Message { return &FenceAsk{} }, 41: func() Message { return &FenceTell{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

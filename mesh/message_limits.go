@@ -128,7 +128,25 @@ func (m *Digests) check() error {
 			return fmt.Errorf("partition %d", p.Partition)
 		}
 	}
-	return atMost("partitions", len(m.Partitions), ring.Partitions)
+	return errors.Join(atMost("partitions", len(m.Partitions), ring.Partitions), checkGroups(m.Groups))
+}
+
+func checkGroups(groups []uint8) error {
+	for _, g := range groups {
+		if g >= repairGroups {
+			return fmt.Errorf("group %d", g)
+		}
+	}
+	return atMost("groups", len(groups), repairGroups)
+}
+
+func (m *Groups) check() error {
+	for _, g := range m.Groups {
+		if g.Group >= repairGroups {
+			return fmt.Errorf("group %d", g.Group)
+		}
+	}
+	return atMost("groups", len(m.Groups), repairGroups)
 }
 
 func (m *Hashes) check() error {
@@ -158,4 +176,16 @@ func (m *StatusTell) check() error {
 func (m *ReportAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }
 func (m *ReportTell) check() error {
 	return errors.Join(atMost("bytes of a record", len(m.Record), maxLogRecord), atMost("bytes of a report", len(m.Report), MaxReport))
+}
+
+func (m *CollectAsk) check() error {
+	if len(m.Epochs) != len(m.Heads) {
+		return fmt.Errorf("%d epochs of %d heads", len(m.Epochs), len(m.Heads))
+	}
+	return (&HeadAsk{Heads: m.Heads}).check()
+}
+func (m *CollectTell) check() error { return nil }
+func (m *KeepAsk) check() error     { return atMost("hashes", len(m.Hashes), maxHashes) }
+func (m *KeepTell) check() error {
+	return atMost("bytes of a receipt", len(m.Receipt.Body), 40*maxHashes)
 }

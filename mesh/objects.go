@@ -12,11 +12,12 @@ import (
 
 // Limits of what is under way with one peer.
 const (
-	maxOffer      = 512              // hashes in one Offer
-	maxSending    = 32               // objects sent and not yet acknowledged
-	maxStoring    = 64 << 20         // bytes received and not yet durable
-	offerTimeout  = 3 * time.Second  // until an Offer or a Put is taken for lost
-	maxBackground = 3                // times that something is sent without anybody waiting for it
+	maxOffer      = 512                    // hashes in one Offer
+	maxSending    = 16                     // objects sent and not yet acknowledged: 4 MiB at most
+	maxStoring    = 24 << 20               // bytes received and not yet durable
+	offerLow      = 400 * time.Millisecond // until an Offer or a Put is taken for lost; doubled each time that one is
+	offerHigh     = 3 * time.Second
+	maxBackground = 5                // times that something is sent without anybody waiting for it
 	replicateTime = 20 * time.Second // for a Put of the Store
 )
 
@@ -31,6 +32,10 @@ type objects struct {
 	outbox  map[membership.NodeID]*outbox
 	jobs    []*job
 	fetches fetches
+	scrub   scrub
+	pace    pace
+
+	collecting collecting
 }
 
 // storing is an object on its way to the disk, and who waits for the word that it is there.
@@ -42,6 +47,7 @@ type storing struct {
 func newObjects() objects {
 	return objects{
 		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(),
+		collecting: newCollecting(),
 	}
 }
 
@@ -53,6 +59,7 @@ type outbox struct {
 	offered int
 	sending int
 	round   uint64 // tells a timeout whether its round is still on
+	wait    time.Duration
 }
 
 type entry struct {
@@ -75,6 +82,7 @@ type job struct {
 	order  []store.Hash
 	done   func(error) // nil: nobody waits
 	closed bool
+	moved  time.Time // when an object last got its quorum
 }
 
 // need is an object that does not have its quorum yet.
@@ -83,9 +91,10 @@ type need struct {
 	acked  []membership.NodeID
 }
 
-// replicate begins a job; done is called once, in this Step or a later one.
+// replicate begins a job; done is called once, in this Step or a later one. limit 0: for as long as it takes.
 func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(error)) *job {
 	j := &job{needs: make(map[store.Hash]*need, len(hashes)), done: done}
+	c.touch(hashes...)
 	for _, h := range hashes {
 		if _, twice := j.needs[h]; !twice {
 			j.needs[h] = &need{}
@@ -100,9 +109,11 @@ func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(err
 	c.objects.jobs = append(c.objects.jobs, j)
 	c.assign(j)
 	c.pumpOutboxes()
-	c.after(limit, func() {
-		c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
-	})
+	if limit > 0 {
+		c.after(limit, func() {
+			c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
+		})
+	}
 	return j
 }
 
@@ -148,6 +159,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 	}
 	if have >= quorum(len(n.owners)) {
 		delete(j.needs, h)
+		j.moved = c.now
 	}
 	if len(j.needs) == 0 {
 		c.finish(j, nil)
@@ -170,7 +182,7 @@ func (c *Core) finish(j *job, err error) {
 func (c *Core) enqueue(to membership.NodeID, hashes ...store.Hash) {
 	o := c.objects.outbox[to]
 	if o == nil {
-		o = &outbox{entries: map[store.Hash]*entry{}}
+		o = &outbox{entries: map[store.Hash]*entry{}, wait: offerLow}
 		c.objects.outbox[to] = o
 	}
 	for _, h := range hashes {
@@ -219,15 +231,17 @@ func (c *Core) pumpOutbox(to membership.NodeID) {
 	}
 }
 
-// watch gives a peer offerTimeout to answer anything; then all that is under way is offered again, or given up when nobody
-// waits for it: repair will find it.
+// watch gives a peer some time to answer anything; then all that is under way is offered again, or given up when nobody
+// waits for it: repair will find it. A peer that is only slow is given more time as long as there is something for it, so that
+// the same bytes are not sent to it over and over.
 func (c *Core) watch(to membership.NodeID, o *outbox) {
 	o.round++
 	round := o.round
-	c.after(offerTimeout, func() {
+	c.after(o.wait, func() {
 		if c.objects.outbox[to] != o || o.round != round || o.offered+o.sending+len(o.lacks) == 0 {
 			return
 		}
+		o.wait = min(2*o.wait, offerHigh)
 		for _, h := range sortedHashes(o.entries) {
 			e := o.entries[h]
 			if e.state == queued {
@@ -252,6 +266,7 @@ func (c *Core) wanted(h store.Hash) bool {
 
 func (c *Core) onOffer(from membership.NodeID, m *Offer) {
 	answer := &Have{}
+	c.touch(m.Hashes...)
 	for _, h := range m.Hashes {
 		if c.objects.held.has(h) {
 			answer.Have = append(answer.Have, h)
@@ -321,6 +336,10 @@ func (c *Core) onPut(from membership.NodeID, m *Put) {
 			c.fetchFailed(from, o.Hash)
 			continue
 		}
+		if c.objects.collecting.dropping[o.Hash] {
+			continue // it will be brought again
+		}
+		c.touch(o.Hash)
 		if c.objects.held.has(o.Hash) {
 			have = append(have, o.Hash)
 			continue
@@ -355,6 +374,7 @@ func appendNew(ids []membership.NodeID, id membership.NodeID) []membership.NodeI
 // keep makes the node's own bytes durable, such as a revision that came with its head.
 func (c *Core) keep(data []byte) {
 	h := store.HashOf(data)
+	c.touch(h)
 	if _, under := c.objects.storing[h]; under || c.objects.held.has(h) {
 		return
 	}
@@ -372,6 +392,10 @@ func (c *Core) stored(ev Stored) {
 			delete(c.objects.storing, k.Hash)
 			c.objects.pending -= s.size
 		}
+		if c.objects.collecting.dropping[k.Hash] {
+			continue // it may have been deleted again
+		}
+		c.touch(k.Hash)
 		if ev.Err != nil {
 			for _, from := range s.from {
 				c.fetchFailed(from, k.Hash)

@@ -17,6 +17,7 @@ type placement struct {
 	digest   [32]byte
 	shared   map[membership.NodeID][]ring.Partition // with a peer; made when first asked for
 	swept    map[membership.NodeID]sweep
+	behind   map[membership.NodeID]int // partitions that differed from a peer's when they were last compared
 }
 
 // Ring is the placement as this node sees it.
@@ -37,6 +38,7 @@ func (c *Core) place() {
 	c.placement = placement{
 		nodes: nodes, now: made, old: c.placement.now, digest: placementDigest(made),
 		shared: map[membership.NodeID][]ring.Partition{}, swept: map[membership.NodeID]sweep{},
+		behind: map[membership.NodeID]int{},
 	}
 	c.people.changes++
 	if c.placement.old != nil {

@@ -10,8 +10,9 @@ import (
 
 // Times of a proposal.
 const (
-	roundTime  = time.Second           // until a round without a majority is given up
-	backoff    = 20 * time.Millisecond // at most, after the first round that was lost; doubled up to maxBackoff
+	roundLow   = 300 * time.Millisecond // until a round without a majority is given up
+	roundHigh  = 3 * time.Second        // the same, of the later ones: the acceptors may be slow, or far
+	backoff    = 20 * time.Millisecond  // at most, after the first round that was lost; doubled up to maxBackoff
 	maxBackoff = 2 * time.Second
 )
 
@@ -19,7 +20,8 @@ const (
 type proposal struct {
 	store.Proposal
 	votes  ballotVotes
-	rounds int
+	rounds int // and pauses
+	lost   int // of rounds: to another proposer
 	closed bool
 	// chosen is called once with the certificate; declined, when the transition had nothing to write.
 	chosen   func(store.Certificate)
@@ -64,9 +66,9 @@ func (c *Core) beginRound(p *proposal) {
 	for _, to := range p.Members {
 		c.sendPrepare(p, to, m)
 	}
-	c.after(roundTime, func() {
+	c.after(min(roundLow<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
 		if p.rounds == rounds && !p.closed {
-			c.backOff(p)
+			c.beginRound(p) // who does not answer is not in anybody's way
 		}
 	})
 }
@@ -83,8 +85,9 @@ func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 // backOff waits for a random time, so that one of several proposers gets through.
 func (c *Core) backOff(p *proposal) {
 	p.rounds++ // ends the round's timer
+	p.lost += 2
 	rounds := p.rounds
-	most := min(backoff<<min(p.rounds, 10), maxBackoff)
+	most := min(backoff<<min(p.lost, 10), maxBackoff)
 	c.after(c.dice.between(most/4, most), func() {
 		if p.rounds == rounds {
 			c.beginRound(p)

@@ -20,7 +20,8 @@ const (
 	retryLow   = 15 * time.Second // between attempts at what is staged
 	retryHigh  = 30 * time.Second
 	retrySoon  = 500 * time.Millisecond
-	treeRounds = 8 // manifest, its pieces, the files; more is a peer's mischief
+	pushMost   = time.Hour // of one attempt, however much it moves: see collect.go
+	treeRounds = 8         // manifest, its pieces, the files; more is a peer's mischief
 )
 
 // ErrTooMany is returned when a node has as many pushes as it can remember.
@@ -133,14 +134,35 @@ func (c *Core) attempt(p *push) {
 	}
 	p.attempts++
 	p.attempt, p.trees, p.followed = p.attempts, 0, nil
-	this := p.attempt
-	c.after(pushTime, func() {
-		if p.attempt == this {
-			c.stage(p)
-		}
-	})
+	c.watchPush(p, p.attempt, c.now, c.now.Add(pushMost))
 	p.stage = "its objects"
 	c.emit(CheckTree{Manifest: p.revision.Manifest})
+}
+
+// watchPush stages a push that has not come forward for pushTime. One that still moves objects is not stuck: a large tree takes
+// as long as it takes.
+func (c *Core) watchPush(p *push, attempt uint64, since, most time.Time) {
+	c.after(since.Add(pushTime).Sub(c.now), func() {
+		if p.attempt != attempt {
+			return
+		}
+		if moved := p.moved(); moved.After(since) && c.now.Before(most) {
+			c.watchPush(p, attempt, moved, most)
+			return
+		}
+		c.stage(p)
+	})
+}
+
+// moved is when an object last came here or got its quorum.
+func (p *push) moved() (at time.Time) {
+	if p.want != nil {
+		at = p.want.moved
+	}
+	if p.job != nil && p.job.moved.After(at) {
+		at = p.job.moved
+	}
+	return at
 }
 
 // decided answers from a certified head: it is there for all, and for good.
@@ -183,7 +205,7 @@ func (c *Core) pushTree(p *push, ev TreeChecked) {
 		c.failPush(p, fmt.Errorf("push: the tree of version %d: %w", p.revision.Version, cmp.Or(ev.Err, errTreeDepth)))
 	case len(ev.Missing) > 0:
 		this := p.attempt
-		p.want = c.fetch(ev.Missing, pushTime, func(err error) {
+		p.want = c.fetch(ev.Missing, 0, func(err error) {
 			if err == nil && p.attempt == this {
 				c.emit(CheckTree{Manifest: ev.Manifest})
 			}
@@ -191,7 +213,7 @@ func (c *Core) pushTree(p *push, ev TreeChecked) {
 	default:
 		this := p.attempt
 		p.stage = "copies of its objects on their owners"
-		p.job = c.replicate(append(slices.Clone(ev.Objects), p.hash), pushTime, func(err error) {
+		p.job = c.replicate(append(slices.Clone(ev.Objects), p.hash), 0, func(err error) {
 			if err == nil && p.attempt == this {
 				c.afterCopies(p)
 			}

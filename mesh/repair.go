@@ -9,13 +9,15 @@ import (
 	"shoal/store"
 )
 
-// Repair brings back what an owner missed. Any two that own partitions in common compare the digests of those, and of the
-// partitions that differ exchange the lists of hashes; each fetches what it lacks:
+// Repair brings back what an owner missed. Any two that own partitions in common compare a tree of digests of three levels (root,
+// 64 groups of 64 partitions, partitions: Merkle, 1987), and of the partitions that differ exchange the lists of hashes; each
+// fetches what it lacks:
 //
-//	A ── Compare(root) ──▶ B        nothing more when B's root is the same
-//	A ◀── Digests ──────── B        of all partitions in common
-//	A ── Hashes ─────────▶ B        of at most maxDiffer that differ; B fetches what it lacks
-//	A ◀── Hashes(answer) ─ B        A fetches what it lacks
+//	A ── Compare(root) ──▶ B        answered by no groups when B's root is the same
+//	A ◀── Groups ───────── B        of all partitions in common
+//	A ── Digests ────────▶ B        of the partitions of the groups that differ
+//	A ◀── Hashes ───────── B        of at most maxDiffer that differ; A fetches what it lacks
+//	A ── Hashes(answer) ─▶ B        B fetches what it lacks
 //
 // The next exchange goes on where this one stopped.
 //
@@ -24,9 +26,13 @@ import (
 
 // Limits of one exchange.
 const (
-	maxDiffer     = 256  // partitions
-	maxListed     = 4096 // hashes
-	maxRepairOpen = 4096 // objects that are being fetched, when a peer may still add to them
+	maxDiffer = 256  // partitions
+	maxListed = 4096 // hashes
+	// maxRepair objects are begun to be fetched within repairWindow, whatever more peers list: 128 MiB at most.
+	maxRepair    = 512
+	repairWindow = 10 * time.Second
+	repairGroups = 64
+	groupSize    = ring.Partitions / repairGroups
 )
 
 func (c *Core) startRepair() {
@@ -47,6 +53,22 @@ type sweep struct {
 	next  ring.Partition
 	added uint64 // holdings.added when the sweep began
 	ended time.Time
+}
+
+// pace is how many objects repair has begun to fetch lately.
+type pace struct {
+	since time.Time
+	taken int
+}
+
+// take grants at most n more.
+func (p *pace) take(now time.Time, n int) int {
+	if now.Sub(p.since) >= repairWindow {
+		p.since, p.taken = now, 0
+	}
+	n = max(0, min(n, maxRepair-p.taken))
+	p.taken += n
+	return n
 }
 
 // handBack offers a peer what it owns of that which this node holds for others, at most maxOffer objects at a time. Most of it
@@ -78,6 +100,27 @@ func (c *Core) handBack(peer membership.NodeID) {
 	c.pumpOutbox(peer)
 }
 
+// holding is what this node keeps, and how far that is from what it should.
+func (c *Core) holding() Holding {
+	h := Holding{Node: c.self, Objects: c.objects.held.count, Bytes: c.objects.held.bytes, Moving: len(c.objects.fetches.open)}
+	for _, o := range c.objects.outbox {
+		h.Moving += len(o.entries)
+	}
+	for peer, n := range c.placement.behind {
+		if c.alive(peer) {
+			h.Behind = max(h.Behind, n)
+		}
+	}
+	return h
+}
+
+// differs notes what a comparison has shown.
+func (c *Core) differs(peer membership.NodeID, partitions int) {
+	if c.isMember(peer) {
+		c.placement.behind[peer] = partitions
+	}
+}
+
 // common are the partitions that both this node and a peer own, in order.
 func (c *Core) common(peer membership.NodeID) []ring.Partition {
 	if out, ok := c.placement.shared[peer]; ok {
@@ -98,7 +141,7 @@ func (c *Core) common(peer membership.NodeID) []ring.Partition {
 
 func (c *Core) compareWith(peer membership.NodeID) {
 	if c.alive(peer) {
-		c.send(peer, &Compare{Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer))})
+		c.send(peer, &Compare{Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer)), Groups: true})
 	}
 }
 
@@ -109,16 +152,58 @@ func (c *Core) onCompare(from membership.NodeID, m *Compare) {
 	}
 	parts := c.common(from)
 	if m.Root == c.objects.held.root(parts) {
+		c.differs(from, 0)
+		if m.Groups {
+			c.send(from, &Groups{Placement: c.placement.digest}) // nothing differs
+		}
 		return
 	}
+	if !m.Groups {
+		c.send(from, &Digests{Placement: c.placement.digest, Partitions: c.digests(parts, nil)})
+		return
+	}
+	c.send(from, &Groups{Placement: c.placement.digest, Groups: c.objects.held.groups(parts)})
+}
+
+// onGroups answers with the partitions of the groups that differ.
+func (c *Core) onGroups(from membership.NodeID, m *Groups) {
+	if m.Placement != c.placement.digest {
+		return
+	}
+	if len(m.Groups) == 0 {
+		c.differs(from, 0)
+		return
+	}
+	theirs := make(map[uint8][16]byte, len(m.Groups))
+	for _, g := range m.Groups {
+		theirs[g.Group] = g.Sum
+	}
+	parts := c.common(from)
 	answer := &Digests{Placement: c.placement.digest}
-	for _, p := range parts {
-		if d := c.objects.held.digest(p); d.Count > 0 {
-			answer.Partitions = append(answer.Partitions, d)
+	for _, g := range c.objects.held.groups(parts) {
+		if theirs[g.Group] != g.Sum {
+			answer.Groups = append(answer.Groups, g.Group)
 		}
 	}
+	if len(answer.Groups) == 0 {
+		c.differs(from, 0)
+		return
+	}
+	answer.Partitions = c.digests(parts, answer.Groups)
 	c.send(from, answer)
 }
+
+// digests of the partitions that are not empty here, of some groups; nil: of all.
+func (c *Core) digests(parts []ring.Partition, groups []uint8) (out []PartitionDigest) {
+	for _, p := range parts {
+		if d := c.objects.held.digest(p); d.Count > 0 && (groups == nil || slices.Contains(groups, groupOf(p))) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func groupOf(p ring.Partition) uint8 { return uint8(p / groupSize) }
 
 func (c *Core) onDigests(from membership.NodeID, m *Digests) {
 	if m.Placement != c.placement.digest {
@@ -130,12 +215,16 @@ func (c *Core) onDigests(from membership.NodeID, m *Digests) {
 	}
 	var differ []ring.Partition
 	for _, p := range c.common(from) {
+		if len(m.Groups) > 0 && !slices.Contains(m.Groups, groupOf(p)) {
+			continue
+		}
 		their := theirs[p]
 		their.Partition = p
 		if their != c.objects.held.digest(p) {
 			differ = append(differ, p)
 		}
 	}
+	c.differs(from, len(differ))
 	c.list(from, differ, false)
 }
 
@@ -166,14 +255,15 @@ func (c *Core) onHashes(from membership.NodeID, m *Hashes) {
 	var lacking []store.Hash
 	for _, h := range m.Hashes {
 		// What is being fetched already is not waited for again: each list would add as many who wait.
-		if c.objects.fetches.open[h] == nil && !c.objects.held.has(h) && slices.Contains(c.owners(h), c.self) {
+		if c.objects.fetches.open[h] == nil && !c.objects.collecting.gone[h] && !c.objects.held.has(h) && slices.Contains(c.owners(h), c.self) {
 			lacking = append(lacking, h)
 		}
 	}
-	if len(lacking) > 0 && len(c.objects.fetches.open) < maxRepairOpen {
-		c.fetch(lacking, fetchTimeout, func(error) {})
+	if n := c.objects.pace.take(c.now, min(len(lacking), maxRepair-len(c.objects.fetches.open))); n > 0 {
+		c.fetch(lacking[:n], fetchTimeout, func(error) {})
 	}
 	if !m.Answer {
+		c.differs(from, len(m.Partitions)) // at least
 		c.list(from, m.Partitions, true)
 	}
 }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"shoal/internal/codec"
@@ -67,6 +68,84 @@ func DoCheckTree(ctx context.Context, manifest store.Hash, get store.Getter,
 		out.Objects = append(out.Objects, p.Hash)
 	}
 	return out
+}
+
+// DoReach does the action ReachObjects; get may ask other nodes.
+func DoReach(ctx context.Context, a ReachObjects, get store.Getter) Reached {
+	r := reacher{ctx: ctx, get: get, out: Reached{Round: a.Round}}
+	for _, h := range a.Revisions {
+		for n := 0; n < a.Keep && !h.IsZero(); n++ {
+			h = r.revision(h)
+		}
+	}
+	for _, h := range a.Staged {
+		r.revision(h)
+	}
+	for _, h := range a.Here {
+		r.tree(h, true)
+	}
+	return r.out
+}
+
+type reacher struct {
+	ctx context.Context // of the one action that this value lives for
+	get store.Getter
+	out Reached
+}
+
+// revision enters a revision and its tree, and returns its parent.
+func (r *reacher) revision(h store.Hash) (parent store.Hash) {
+	if r.out.Err != nil {
+		return store.Hash{}
+	}
+	object, err := r.get(r.ctx, h)
+	if err == nil && store.HashOf(object) != h {
+		err = store.ErrCorrupt
+	}
+	var signed membership.Signed
+	var revision store.Revision
+	if err == nil {
+		err = codec.Unmarshal(object, &signed)
+	}
+	if err == nil {
+		err = codec.Unmarshal(signed.Body, &revision)
+	}
+	if err != nil {
+		r.out.Err = fmt.Errorf("revision %s: %w", h.Short(), err)
+		return store.Hash{}
+	}
+	r.out.Here = append(r.out.Here, h)
+	r.tree(revision.Manifest, false)
+	return revision.Parent
+}
+
+// tree enters what a manifest names; its files are needed here, or only kept by their owners.
+func (r *reacher) tree(manifest store.Hash, here bool) {
+	if r.out.Err != nil || manifest.IsZero() {
+		return
+	}
+	root, err := r.get(r.ctx, manifest)
+	var pieces []store.Chunk
+	if err == nil {
+		pieces, err = store.Pieces(root)
+	}
+	var m store.Manifest
+	if err == nil {
+		m, err = store.OpenManifest(r.ctx, manifest, r.get)
+	}
+	if err != nil {
+		r.out.Err = fmt.Errorf("manifest %s: %w", manifest.Short(), err)
+		return
+	}
+	r.out.Here = append(r.out.Here, manifest)
+	for _, p := range pieces {
+		r.out.Here = append(r.out.Here, p.Hash)
+	}
+	if here {
+		r.out.Here = append(r.out.Here, m.Needed()...)
+	} else {
+		r.out.Kept = append(r.out.Kept, m.Needed()...)
+	}
 }
 
 // SavedRoster makes the roster of a node that was a member before it restarted, from the records that it saved; ok is

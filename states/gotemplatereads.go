@@ -15,7 +15,7 @@ func (g *goTemplates) outputs(name string) ([]outputRead, *placedError) {
 	for _, each := range t.t.Templates() {
 		if each.Tree != nil && each.Root != nil {
 			s.tree = each.Tree
-			s.list(each.Root, true)
+			s.walk().list(each.Root, false)
 		}
 	}
 	return s.reads, s.err
@@ -35,72 +35,40 @@ type goScan struct {
 	err   *placedError
 }
 
-// list goes through nodes; top is false where range or with has given the dot another meaning.
-func (s *goScan) list(l *parse.ListNode, top bool) {
-	if l == nil {
-		return
+func (s *goScan) walk() goWalk { return goWalk{command: s.command, operand: s.argument} }
+
+func (s *goScan) command(c *parse.CommandNode, inner bool) bool {
+	keys, ok := indexed(c, inner)
+	if ok {
+		s.read(c, keys)
 	}
-	for _, n := range l.Nodes {
-		switch n := n.(type) {
-		case *parse.ActionNode:
-			s.pipe(n.Pipe, top)
-		case *parse.TemplateNode:
-			s.pipe(n.Pipe, top)
-		case *parse.IfNode:
-			s.branch(&n.BranchNode, top, top)
-		case *parse.WithNode:
-			s.branch(&n.BranchNode, top, false)
-		case *parse.RangeNode:
-			s.branch(&n.BranchNode, top, false)
-		}
-	}
+	return ok
 }
 
-func (s *goScan) branch(b *parse.BranchNode, top, inside bool) {
-	s.pipe(b.Pipe, top)
-	s.list(b.List, inside)
-	s.list(b.ElseList, top)
-}
-
-func (s *goScan) pipe(p *parse.PipeNode, top bool) {
-	if p == nil {
-		return
-	}
-	for _, cmd := range p.Cmds {
-		if keys, ok := indexed(cmd, top); ok {
-			s.read(cmd, keys)
-			continue
-		}
-		for _, arg := range cmd.Args {
-			s.argument(arg, top)
-		}
-	}
-}
-
-func (s *goScan) argument(n parse.Node, top bool) {
+func (s *goScan) argument(n parse.Node, inner bool) {
 	switch n := n.(type) {
 	case *parse.PipeNode:
-		s.pipe(n, top)
+		s.walk().pipe(n, inner)
 	case *parse.ChainNode:
 		if p, ok := n.Node.(*parse.PipeNode); ok && len(p.Cmds) == 1 {
-			if keys, ok := indexed(p.Cmds[0], top); ok {
+			if keys, ok := indexed(p.Cmds[0], inner); ok {
 				s.read(n, append(keys, n.Field...))
 				return
 			}
 		}
-		s.argument(n.Node, top)
+		s.argument(n.Node, inner)
 	default:
-		if keys, ok := statesField(n, top); ok {
+		if keys, ok := statesField(n, inner); ok {
 			s.read(n, keys)
 		}
 	}
 }
 
 // statesField is what follows .states or $.states.
-func statesField(n parse.Node, top bool) ([]string, bool) {
+func statesField(n parse.Node, inner bool) ([]string, bool) {
 	switch n := n.(type) {
 	case *parse.FieldNode:
-		if top && n.Ident[0] == "states" {
+		if !inner && n.Ident[0] == "states" {
 			return n.Ident[1:], true
 		}
 	case *parse.VariableNode:
@@ -112,14 +80,14 @@ func statesField(n parse.Node, top bool) ([]string, bool) {
 }
 
 // indexed is what follows the states in: index .states "ID" …
-func indexed(cmd *parse.CommandNode, top bool) ([]string, bool) {
+func indexed(cmd *parse.CommandNode, inner bool) ([]string, bool) {
 	if len(cmd.Args) < 2 {
 		return nil, false
 	}
 	if f, ok := cmd.Args[0].(*parse.IdentifierNode); !ok || f.Ident != "index" {
 		return nil, false
 	}
-	keys, ok := statesField(cmd.Args[1], top)
+	keys, ok := statesField(cmd.Args[1], inner)
 	if !ok {
 		return nil, false
 	}

@@ -14,6 +14,9 @@ const maxHostileHeap = 512 << 20
 // TestHostileInputs bounds what each reader allocates while it is at work. All that ends, ends by counts; how long it takes
 // is logged and not asserted: make bench prints it.
 func TestHostileInputs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: -short, as the race detector's run has it: its allocations are not the product's")
+	}
 	for name, read := range hostile.Readings(functions()) {
 		t.Run(name, func(t *testing.T) {
 			runtime.GC()

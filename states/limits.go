@@ -2,7 +2,7 @@ package states
 
 // Limits of what a tree can make a node do, whoever wrote it. Each refusal names its limit.
 const (
-	MaxFileBytes       = 64 << 20  // any file of a tree
+	MaxFileBytes       = 1 << 30   // any file of a tree
 	MaxFolderFiles     = 10_000    // files of one Folder parameter
 	MaxFolderBytes     = 256 << 20 // and their sizes in all
 	MaxDocumentBytes   = 1 << 20   // site.yaml, states files, defaults, roles, variables
@@ -13,7 +13,7 @@ const (
 	MaxEdges           = 1_000_000 // edges of one node's plan
 	MaxForEach         = 100_000   // instances of one for_each
 	MaxDocumentNodes   = 1 << 20   // nodes of one document, each alias counted as often as it is used
-	MaxDocumentTokens  = 500_000   // words and marks of one YAML document: few real ones have one in five bytes
+	MaxDocumentTokens  = 400_000   // words and marks of one YAML document: few real ones have one in five bytes
 	MaxMapKeys         = 16_384    // keys of one YAML map written over lines; of several maps, the squares count
 	MaxDepth           = 64        // nesting of a document
 	MaxExpressionBytes = 16 << 10  // one ${ … }

@@ -190,55 +190,13 @@ func readsOfGo(t *template.Template) *reads {
 	for _, one := range t.Templates() {
 		if one.Tree != nil {
 			r.defined = one.Name() != t.Name()
-			r.list(one.Tree.Root, r.defined)
+			r.walk().list(one.Tree.Root, r.defined)
 		}
 	}
 	return &r.reads
 }
 
-func (r *goReads) list(l *parse.ListNode, inner bool) {
-	if l == nil {
-		return
-	}
-	for _, n := range l.Nodes {
-		r.node(n, inner)
-	}
-}
-
-func (r *goReads) node(n parse.Node, inner bool) {
-	switch n := n.(type) {
-	case *parse.ActionNode:
-		r.pipe(n.Pipe, inner)
-	case *parse.TemplateNode:
-		r.pipe(n.Pipe, inner)
-	case *parse.IfNode:
-		r.branch(&n.BranchNode, inner, inner)
-	case *parse.RangeNode:
-		r.branch(&n.BranchNode, inner, true)
-	case *parse.WithNode:
-		r.branch(&n.BranchNode, inner, true)
-	}
-}
-
-func (r *goReads) branch(b *parse.BranchNode, inner, body bool) {
-	r.pipe(b.Pipe, inner)
-	r.list(b.List, body)
-	r.list(b.ElseList, inner)
-}
-
-func (r *goReads) pipe(p *parse.PipeNode, inner bool) {
-	if p == nil {
-		return
-	}
-	for _, c := range p.Cmds {
-		if r.indexed(c, inner) {
-			continue
-		}
-		for _, arg := range c.Args {
-			r.operand(arg, inner)
-		}
-	}
-}
+func (r *goReads) walk() goWalk { return goWalk{command: r.indexed, operand: r.operand} }
 
 // indexed notes index .tags "dc" as one key.
 func (r *goReads) indexed(c *parse.CommandNode, inner bool) bool {
@@ -275,7 +233,7 @@ func (r *goReads) operand(n parse.Node, inner bool) {
 	case *parse.ChainNode:
 		r.operand(n.Node, inner)
 	case *parse.PipeNode:
-		r.pipe(n, inner)
+		r.walk().pipe(n, inner)
 	}
 }
 

@@ -62,6 +62,9 @@ func (t *tree) open(name string, limit int64) (fs.File, int64, error) {
 func tooLarge(limit int64) error { return fmt.Errorf("is larger than %s", sizeText(limit)) }
 
 func sizeText(n int64) string {
+	if n >= 1<<30 && n%(1<<30) == 0 {
+		return fmt.Sprintf("%d GiB", n>>30)
+	}
 	if n >= 1<<20 && n%(1<<20) == 0 {
 		return fmt.Sprintf("%d MiB", n>>20)
 	}

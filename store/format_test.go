@@ -1,7 +1,10 @@
 package store_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"testing/fstest"
 
@@ -16,6 +19,22 @@ func TestFormatsStayAsTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A file in chunks: what cuts it, and how, is a part of the format.
+	large := make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{9}).Read(large)
+	chunked, m, err := store.Pack(fstest.MapFS{"large": {Data: large}}, func([]byte) error { return nil })
+	if err != nil || m.Cut != store.CutFastCDC || len(m.Entries[0].Chunks) < 10 {
+		t.Fatalf("%d chunks, %v", len(m.Entries[0].Chunks), err)
+	}
+	m.Cut = 7 // of a later version
+	objects := map[store.Hash][]byte{}
+	later, err := m.Encode(func(o []byte) error { objects[store.HashOf(o)] = bytes.Clone(o); return nil })
+	if err != nil || later == chunked {
+		t.Fatalf("another way of cutting: %s, %v", later, err)
+	}
+	if back, err := store.OpenManifest(t.Context(), later, func(_ context.Context, h store.Hash) ([]byte, error) { return objects[h], nil }); err != nil || back.Cut != 7 {
+		t.Errorf("a manifest that was cut another way: %d, %v", back.Cut, err)
+	}
 	revision, err := store.SealRevision(store.Revision{
 		Env: "production", Version: 1, Manifest: manifest, Author: "a", Message: "m", Kind: store.KindPush, Time: 7,
 	}, testKey(1))
@@ -28,6 +47,7 @@ func TestFormatsStayAsTheyAre(t *testing.T) {
 	}
 	for what, c := range map[string]struct{ got, want string }{
 		"manifest":   {manifest.Short(), "95551aaaf8a6"},
+		"chunked":    {chunked.Short(), "8e53f3b62c22"},
 		"revision":   {store.HashOf(revision).Short(), "3dde3a51d4cd"},
 		"log entry":  {store.HashOf(entry.Raw).Short(), "f8f17caf8618"},
 		"object key": {fmt.Sprintf("%x", store.ObjectKey(store.HashOf([]byte("a"))))[:14], "6f2f0ca9ca9781"},

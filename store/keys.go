@@ -37,6 +37,9 @@ func objectOf(key []byte) (h Hash, ok bool) {
 	return h, string(ObjectKey(h)) == string(key)
 }
 
+// ObjectPrefix begins the keys of all objects. They sort after everything else.
+func ObjectPrefix() []byte { return []byte(objectPrefix) }
+
 // MetaKey is where the node keeps what its core saved under a name.
 func MetaKey(name string) []byte { return []byte(metaPrefix + name) }
 

@@ -16,7 +16,7 @@ import (
 // Limits of a tree, so that a publisher's mistake cannot fill the machines that pull it.
 const (
 	MaxEntries  = 100_000  // files, and as many folders
-	MaxFile     = 64 << 20 // bytes
+	MaxFile     = 1 << 30  // bytes
 	MaxPath     = 1024     // bytes
 	MaxManifest = 32 << 20 // bytes, encoded
 	// The two modes of a file, as a version control system keeps them: whoever writes the file on a machine chooses owner
@@ -34,7 +34,13 @@ type Getter func(ctx context.Context, hash Hash) ([]byte, error)
 // Manifest is a tree of files: its entries sorted by path. Folders are there by the files in them.
 type Manifest struct {
 	Entries []Entry
+	// Cut is how its large files were cut: CutFastCDC, or the number of a way that a later version knows. Readers take any, since
+	// they go by the list; it tells a publisher whether what it cuts can share chunks with what is there.
+	Cut uint8
 }
+
+// CutFastCDC is FastCDC as Split has it, with its sizes. Other sizes or another algorithm get another number.
+const CutFastCDC = 0
 
 // Entry is one file.
 type Entry struct {
@@ -57,6 +63,7 @@ type Chunk struct {
 type manifestObject struct {
 	Entries []Entry `cbor:"1,keyasint,omitempty"`
 	Pieces  []Chunk `cbor:"2,keyasint,omitempty"`
+	Cut     uint8   `cbor:"3,keyasint,omitempty"` // with Entries
 }
 
 // Encode hands the objects of the manifest to emit, which must not keep the bytes, and returns the hash of the one to
@@ -65,7 +72,7 @@ func (m Manifest) Encode(emit func(object []byte) error) (Hash, error) {
 	if err := m.Check(); err != nil {
 		return Hash{}, err
 	}
-	data, err := codec.Marshal(manifestObject{Entries: m.Entries})
+	data, err := codec.Marshal(manifestObject{Entries: m.Entries, Cut: m.Cut})
 	if err != nil {
 		return Hash{}, err
 	}
@@ -106,7 +113,7 @@ func OpenManifest(ctx context.Context, name Hash, get Getter) (Manifest, error) 
 			return Manifest{}, err
 		}
 	}
-	m := Manifest{Entries: object.Entries}
+	m := Manifest{Entries: object.Entries, Cut: object.Cut}
 	return m, m.Check()
 }
 
@@ -147,7 +154,7 @@ func decodeRoot(root []byte) (object manifestObject, err error) {
 	if object, err = decodeStrict(root); err != nil {
 		return object, err
 	}
-	if len(object.Pieces) > 0 && len(object.Entries) > 0 {
+	if len(object.Pieces) > 0 && (len(object.Entries) > 0 || object.Cut != 0) {
 		return object, fmt.Errorf("%w: both entries and pieces", ErrManifest)
 	}
 	var total int64

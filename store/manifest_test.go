@@ -201,7 +201,7 @@ func TestManifestRefuses(t *testing.T) {
 		"chunk over the limit": with(func(e *Entry) { e.Chunks, e.Size = []Chunk{{Size: MaxObject + 1}}, MaxObject+1 }),
 		"negative chunk":       with(func(e *Entry) { e.Chunks, e.Size = []Chunk{{Size: 2}, {Size: -1}}, 1 }),
 		"file over the limit": with(func(e *Entry) {
-			e.Chunks, e.Size = slices.Repeat([]Chunk{{Size: MaxObject}}, 257), 257*MaxObject
+			e.Chunks, e.Size = slices.Repeat([]Chunk{{Size: MaxObject}}, MaxFile/MaxObject+1), MaxFile+MaxObject
 		}),
 	} {
 		if err := (Manifest{Entries: entries}).Check(); !errors.Is(err, ErrManifest) {

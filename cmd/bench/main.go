@@ -23,6 +23,7 @@ type options struct {
 	dir    string // of this run alone; gone afterwards
 	large  int    // the most files that are managed
 	idle   time.Duration
+	file   int64 // bytes of the large file
 	// peerFiles is how many files the peers have to make: some take a third of a second for each.
 	peerFiles int
 	peers     string // names, with commas between
@@ -36,19 +37,20 @@ type part struct {
 
 // parts in the order in which they run. The peers are measured when asked for: they have to be installed.
 func parts() []part {
-	return []part{{"apply", benchApply}, {"drift", benchDrift}, {"compile", benchCompile}, {"readers", benchReaders}, {"mesh", benchMesh}, {"peers", benchPeers}}
+	return []part{{"apply", benchApply}, {"drift", benchDrift}, {"compile", benchCompile}, {"readers", benchReaders}, {"mesh", benchMesh}, {"bigfile", benchLarge}, {"peers", benchPeers}}
 }
 
 func main() {
 	binary := flag.String("shoal", "bin/shoal", "the binary to measure")
 	large := flag.Int("files", 10_000, "the most managed files; also 100 and 1,000 where that is more")
 	idle := flag.Duration("idle", time.Minute, "how long the idle mesh is watched")
+	file := flag.Int64("file", 1<<30, "bytes of the large file")
 	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
 	peerNames := flag.String("peers", "shoal,ansible,puppet,cfengine,bare", "who is compared")
-	only := flag.String("only", "apply,drift,compile,readers,mesh", "what is measured, of apply, drift, compile, readers, mesh and peers")
+	only := flag.String("only", "apply,drift,compile,readers,mesh,bigfile", "what is measured, of apply, drift, compile, readers, mesh, bigfile and peers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, peerFiles: *peerFiles, peers: *peerNames})
+	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, file: *file, peerFiles: *peerFiles, peers: *peerNames})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

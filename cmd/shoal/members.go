@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"shoal/mesh"
 )
 
 func newMembers(t *terminal) *cobra.Command {
@@ -30,29 +35,68 @@ STATUS is alive, suspect (it did not answer just now), failed, or left (it said 
 }
 
 func newRing(t *terminal) *cobra.Command {
+	var watch bool
 	cmd := &cobra.Command{Use: "ring", Short: "Who owns what", Long: `Who owns what: the trees and reports that the mesh keeps are dealt out to its nodes, three copies of each.
 
-PARTITIONS are those of which a node is one of the owners, FIRST those of which it is the first, HELD what lies on its disk.`, Args: cobra.NoArgs}
+PARTITIONS are those of which a node is one of the owners, FIRST those of which it is the first, HELD what lies on its disk,
+BEHIND the partitions that differed from another owner's when they were last compared, MOVING the objects that it fetches or
+brings to others just now.`, Args: cobra.NoArgs}
 	connect := nodeFlag(cmd)
+	cmd.Flags().BoolVar(&watch, "watch", false, "print again whenever something changed, until interrupted")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ring, err := connect().Ring(cmd.Context())
-		if err != nil || t.json {
-			return orJSON(t, ring, err)
-		}
-		t.printf("%d partitions, %d copies each, placement %s\n\n", ring.Partitions, ring.Replicas, ring.Placement)
-		var rows [][]string
-		for _, n := range ring.Nodes {
-			objects := fmt.Sprint(n.Objects)
-			if n.Objects < 0 {
-				objects = "?"
+		client := connect()
+		var last mesh.RingInfo
+		for {
+			ring, err := client.Ring(cmd.Context())
+			if err != nil {
+				return orInterrupted(cmd.Context(), err)
 			}
-			share := float64(n.Owned) / float64(max(1, ring.Partitions*ring.Replicas))
-			rows = append(rows, []string{n.Name, fmt.Sprint(n.Owned), fmt.Sprint(n.Primary), objects, bytesText(n.Bytes), bar(share, 20), n.Zone})
+			if !reflect.DeepEqual(ring, last) {
+				if err := t.printRing(ring); err != nil {
+					return err
+				}
+			}
+			if last = ring; !watch {
+				return nil
+			}
+			select {
+			case <-cmd.Context().Done():
+				return nil
+			case <-time.After(time.Second):
+			}
 		}
-		t.table([]string{"NODE", "PARTITIONS", "FIRST", "OBJECTS", "HELD", "SHARE", "ZONE"}, rows)
-		return nil
 	}
 	return cmd
+}
+
+// orInterrupted is nil when it was the user who ended it.
+func orInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (t *terminal) printRing(ring mesh.RingInfo) error {
+	if t.json {
+		return t.printJSON(ring)
+	}
+	t.printf("%d partitions, %d copies each, placement %s\n", ring.Partitions, ring.Replicas, ring.Placement)
+	if ring.UnderReplicated > 0 {
+		t.printf("%s: %d partitions have an owner that is not here\n", t.tint(yellow, "under-replicated"), ring.UnderReplicated)
+	}
+	t.printf("\n")
+	var rows [][]string
+	for _, n := range ring.Nodes {
+		objects, behind, moving := fmt.Sprint(n.Objects), fmt.Sprint(n.Behind), fmt.Sprint(n.Moving)
+		if n.Objects < 0 {
+			objects, behind, moving = "?", "?", "?"
+		}
+		share := float64(n.Owned) / float64(max(1, ring.Partitions*ring.Replicas))
+		rows = append(rows, []string{n.Name, fmt.Sprint(n.Owned), fmt.Sprint(n.Primary), objects, bytesText(n.Bytes), behind, moving, bar(share, 20), n.Zone})
+	}
+	t.table([]string{"NODE", "PARTITIONS", "FIRST", "OBJECTS", "HELD", "BEHIND", "MOVING", "SHARE", "ZONE"}, rows)
+	return nil
 }
 
 // orJSON prints v as JSON unless there was an error.

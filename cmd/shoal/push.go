@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io/fs"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 func newPush(t *terminal) *cobra.Command {
 	var (
 		env, message string
-		wait         bool
+		wait, retry  bool
 		patience     time.Duration
 	)
 	cmd := &cobra.Command{
@@ -32,17 +33,26 @@ The tree is compiled for every node first, so that a mistake never leaves this m
   staged      the node keeps it, and commits it when it can reach enough of the mesh (3)
   diverged    somebody else's push was first; look at shoal log and push again (3)
 
+With --retry it pushes nothing new: what is staged at the node that answers (shoal log --staged) is tried again now.
 With --wait it waits for the nodes' reports, and its exit status is that of the worst of them.`,
 		Example: `  shoal push mytree -m "more workers" --wait
-  shoal push mytree --env staging`,
+  shoal push mytree --env staging
+  shoal push --retry`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment to publish to")
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what changed, for the log")
+	cmd.Flags().BoolVar(&retry, "retry", false, "try again what is staged, instead of pushing a tree")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until every node of the environment has reported")
 	cmd.Flags().DurationVar(&patience, "timeout", 5*time.Minute, "how long --wait waits")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if retry {
+			if len(args) > 0 {
+				return badInput("--retry takes no tree: it tries again what was pushed before")
+			}
+			return t.retryPush(cmd.Context(), connect(), env)
+		}
 		tree, err := disk.Open(treeArg(args))
 		if err != nil {
 			return badInput("%v", err)
@@ -58,6 +68,35 @@ With --wait it waits for the nodes' reports, and its exit status is that of the 
 		return t.printPush(res, err)
 	}
 	return cmd
+}
+
+// retryPush has the node try its staged revisions again, the oldest first. The exit status is that of the first that is not
+// committed: what is on it cannot be either.
+func (t *terminal) retryPush(ctx context.Context, client *api.Client, env string) error {
+	staged, err := waiting(ctx, client, env)
+	if err != nil {
+		return err
+	}
+	results := []mesh.PushResult{}
+	for _, r := range staged {
+		res, pushErr := client.Push(ctx, api.PushRequest{Revision: r.Revision})
+		if err = pushErr; err == nil {
+			results = append(results, res)
+			err = t.outcome(res)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if len(staged) == 0 {
+		t.note("nothing of %s is staged here", env)
+	}
+	if t.json {
+		if jsonErr := t.printJSON(results); jsonErr != nil {
+			return jsonErr
+		}
+	}
+	return err
 }
 
 func treeArg(args []string) string {
@@ -114,6 +153,8 @@ func (p publisher) upload(ctx context.Context, t *terminal, tree fs.FS) (store.H
 	if err != nil || len(missing) == 0 {
 		return manifest, err
 	}
+	// From here on memory does not grow with the tree, if the collector keeps up.
+	defer debug.SetGCPercent(debug.SetGCPercent(busyGrowth))
 	up := newUploader(ctx, p.client, t.progress("objects", len(missing)), missing)
 	if _, _, err := store.Pack(tree, up.add); err != nil {
 		return manifest, err

@@ -157,8 +157,17 @@ func (w *Watcher) replace(s *watched, paths []string) {
 	w.place(s)
 }
 
-// place watches all folders that are there, and drops those that no path needs any more.
+// place watches all folders that are there, and drops those that no path needs any more. It looks again after it began to watch
+// one: what was made in that before the watch was in force is told by nobody.
 func (w *Watcher) place(s *watched) {
+	for range len(s.above) + 1 { // each round but the last finds a new one
+		if !w.placeOnce(s) {
+			return
+		}
+	}
+}
+
+func (w *Watcher) placeOnce(s *watched) (more bool) {
 	w.files.forget()
 	folders := map[string][]string{}
 	for dir := range s.above {
@@ -177,10 +186,14 @@ func (w *Watcher) place(s *watched) {
 			}
 		}
 		for real := range folders {
+			if _, ok := s.folders[real]; !ok {
+				more = true
+			}
 			w.add(s, real)
 		}
 	}
 	s.folders = folders
+	return more
 }
 
 func (w *Watcher) add(s *watched, real string) {
@@ -219,6 +232,7 @@ func (w *Watcher) rewatch(s *watched, name string) {
 	for real, dirs := range s.folders {
 		if slices.ContainsFunc(dirs, func(dir string) bool { return dir == name || strings.HasPrefix(dir, prefix) }) && w.notify != nil {
 			_ = w.notify.Remove(real) // the watch may be on a folder that was moved away
+			delete(s.folders, real)
 		}
 	}
 	w.place(s)

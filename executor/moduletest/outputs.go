@@ -1,11 +1,10 @@
 package moduletest
 
 import (
-	"path"
 	"reflect"
-	"regexp"
 	"testing"
 
+	"shoal/executor"
 	"shoal/states"
 )
 
@@ -23,7 +22,7 @@ func (s Suite) outputs(t *testing.T, who string, got map[string]any) {
 		case !ok && name == "changed": // every state has it
 		case !ok:
 			t.Errorf("%s returns the output %q, which the function does not declare", who, name)
-		case !isOutput(want, v):
+		case !executor.OutputFits(want, v):
 			t.Errorf("%s returns %q = %#v (%T), which is no %s", who, name, v, v, want)
 		}
 	}
@@ -42,37 +41,4 @@ func (s Suite) allOutputs(t *testing.T, foreseen, got map[string]any) {
 			t.Errorf("Check says that %q will be %#v, and Apply returns %#v", name, v, now)
 		}
 	}
-}
-
-var octal = regexp.MustCompile(`^[0-7]{3,4}$`)
-
-func isOutput(want states.Type, v any) bool {
-	text, isText := v.(string)
-	switch want {
-	case states.String, states.Duration:
-		return isText
-	case states.Path:
-		return isText && path.IsAbs(text) && path.Clean(text) == text
-	case states.Mode:
-		return isText && octal.MatchString(text)
-	case states.Bool:
-		_, ok := v.(bool)
-		return ok
-	case states.Int:
-		switch v.(type) {
-		case int, int64, uint32:
-			return true
-		}
-		return false
-	case states.Strings:
-		switch v.(type) {
-		case []string, []any:
-			return true
-		}
-		return false
-	case states.Map:
-		_, ok := v.(map[string]any)
-		return ok
-	}
-	return true
 }

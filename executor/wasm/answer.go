@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
-	"regexp"
 	"slices"
-	"time"
 
 	"shoal/executor"
 	"shoal/states"
@@ -113,7 +110,7 @@ func (f *function) outputs(given map[string]any) (map[string]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("output %q: %w", name, err)
 		}
-		if !isOutput(kind, v) {
+		if !executor.OutputFits(kind, v) {
 			return nil, fmt.Errorf("it gives the output %q as %s, which is no %s", name, states.Shown(v), kind)
 		}
 		out[name] = v
@@ -145,34 +142,4 @@ func plain(v any) (any, error) {
 		}
 	}
 	return v, nil
-}
-
-var octal = regexp.MustCompile(`^[0-7]{3,4}$`)
-
-func isOutput(kind states.Type, v any) bool {
-	text, isText := v.(string)
-	switch kind {
-	case states.String:
-		return isText
-	case states.Duration:
-		_, err := time.ParseDuration(text)
-		return isText && err == nil
-	case states.Path:
-		return isText && path.IsAbs(text) && path.Clean(text) == text
-	case states.Mode:
-		return isText && octal.MatchString(text)
-	case states.Bool:
-		_, ok := v.(bool)
-		return ok
-	case states.Int:
-		_, ok := v.(int64)
-		return ok
-	case states.Strings:
-		list, ok := v.([]any)
-		return ok && !slices.ContainsFunc(list, func(item any) bool { _, text := item.(string); return !text })
-	case states.Map:
-		_, ok := v.(map[string]any)
-		return ok
-	}
-	return v != nil
 }

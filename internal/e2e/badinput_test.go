@@ -114,19 +114,19 @@ func badTrees() []badTree {
 		return "states:\n  f:\n    file.managed: {path: /etc/f, source: " + path + "}\n"
 	}
 	template := "states:\n  f:\n    file.managed: {path: /etc/f, template: t.j2}\n"
-	list := "l: [" + strings.TrimSuffix(strings.Repeat("1,", 450_000), ",") + "]\n"
+	list := "l: [" + strings.TrimSuffix(strings.Repeat("1,", 150_000), ",") + "]\n"
 	return []badTree{
 		{"a YAML bomb", bomb(), nil, []string{at, "aliases"}},
 		{"a million states in a file", manyStates(1_000_000), nil, []string{at, "larger than 1 MiB"}},
 		{"a million states by for_each", "states:\n  a: {for_each: \"${vars.l}\", cmd.run: {shell: x}}\n", file("defaults.yaml", list), []string{at + "2:", "100000"}},
 		{"two lists multiplied", "states:\n  a: {for_each: \"${vars.l.map(x, vars.l)}\", cmd.run: {shell: x}}\n", file("defaults.yaml", list), []string{at + "2:"}},
-		{"a file over 64 MiB", source("huge"), func(dir string) error {
+		{"a file over 1 GiB", source("huge"), func(dir string) error {
 			f, err := os.Create(filepath.Join(dir, "huge"))
 			if err != nil {
 				return err
 			}
-			return errors.Join(f.Truncate(64<<20+1), f.Close()) // a hole: it takes no room
-		}, []string{at + "3:", "64 MiB"}},
+			return errors.Join(f.Truncate(1<<30+1), f.Close()) // a hole: it takes no room
+		}, []string{at + "3:", "1 GiB"}},
 		{"a huge states file", "states: {}\n#" + strings.Repeat("x", 2<<20), nil, []string{at, "larger than 1 MiB"}},
 		{"a path with dots", source("../../../../etc/passwd"), nil, []string{at + "3:", "leaves"}},
 		{"an absolute source", source("/etc/passwd"), nil, []string{at + "3:"}},

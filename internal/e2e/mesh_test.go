@@ -71,6 +71,14 @@ func (w *world) minority() {
 	}
 	staging.Wait()
 	w.holds("etc/motd", "two\n", n1, n2)
+	res, err := w.Shoal(w.ctx, "push", "--retry", "--node", n1.Socket(), "--json")
+	var again []pushed
+	if err == nil {
+		err = json.Unmarshal([]byte(res.Stdout), &again)
+	}
+	if err != nil || res.Status != 3 || len(again) != 1 || again[0].Status != "staged" {
+		w.t.Errorf("push --retry without a majority: exit status %d, %+v, %v\n%s", res.Status, again, err, res.Stderr)
+	}
 	for _, n := range w.Nodes[2:] {
 		w.start(n)
 	}

@@ -87,6 +87,7 @@ func (f *Fleet) Add(name string, tags ...string) *Node {
 type Result struct {
 	Stdout, Stderr string
 	Status         int
+	MaxRSS         int64 // bytes resident at its largest
 }
 
 // Shoal runs the binary with the fleet's home.
@@ -100,7 +101,11 @@ func (f *Fleet) Shoal(ctx context.Context, args ...string) (Result, error) {
 	if err != nil && !errors.As(err, &exit) {
 		return Result{}, err
 	}
-	return Result{out.String(), diag.String(), cmd.ProcessState.ExitCode()}, nil
+	res := Result{Stdout: out.String(), Stderr: diag.String(), Status: cmd.ProcessState.ExitCode()}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		res.MaxRSS = usage.Maxrss << 10
+	}
+	return res, nil
 }
 
 // JSON runs the binary with --json and decodes what it prints; a status other than 0 is an error.

@@ -132,7 +132,7 @@ func programs() map[string]string {
 func formatted() map[string]func() error {
 	all := map[string]func() error{}
 	texts := documents()
-	texts["spaces"], texts["nested"], texts["flow"] = fill("a:   1  # x\n"), fill("- - - a\n"), "a: ["+fill("{a: 1},")+"]\n"
+	texts["spaces"], texts["nested"], texts["flow"] = fill("a:   1  # x\n"), fill("- - - aaaa\n"), "a: ["+fill("{a: 1},")+"]\n"
 	for name, text := range texts {
 		data := []byte(text)
 		all["format, "+name] = func() error {

@@ -137,8 +137,10 @@ func (s server) push(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if err := s.b.AdoptChain(in.Chain); err != nil {
-		return nil, &Error{Refused, err.Error()}
+	if len(in.Chain) > 0 {
+		if err := s.b.AdoptChain(in.Chain); err != nil {
+			return nil, &Error{Refused, err.Error()}
+		}
 	}
 	return s.b.Push(r.Context(), in.Revision)
 }

@@ -65,6 +65,7 @@ type Node struct {
 	Up       bool
 	Answers  map[uint64]mesh.Answer
 	Applied  []store.Head // each Converge, since the beginning
+	Verified int          // objects that the scrub read
 	network  *Network
 	key      ed25519.PrivateKey
 	roster   []membership.Signed // what it began with
@@ -342,6 +343,17 @@ func (n *Node) do(a mesh.Action) {
 		}
 	case mesh.StoreObjects:
 		n.later(time.Duration(1+w.dice.IntN(4))*time.Millisecond, func() { n.step(n.Put(a.Objects...)) })
+	case mesh.ReachObjects:
+		n.later(10*time.Millisecond, func() { n.step(mesh.DoReach(context.Background(), a, w.anywhere(n))) })
+	case mesh.DropObjects:
+		n.later(5*time.Millisecond, func() {
+			for _, h := range a.Hashes {
+				delete(n.objects, h)
+			}
+			n.step(mesh.Dropped{Hashes: a.Hashes})
+		})
+	case mesh.VerifyObjects:
+		n.later(10*time.Millisecond, func() { n.step(n.verify(a.Hashes)) })
 	case mesh.CheckTree:
 		n.later(time.Millisecond, func() {
 			n.step(mesh.DoCheckTree(context.Background(), a.Manifest, n.get, n.has))
@@ -380,6 +392,30 @@ func (w *Network) hint(from, to *Node, data []byte) {
 	})
 }
 
+// anywhere gets an object from the node or whomever it can reach, at once.
+func (w *Network) anywhere(n *Node) store.Getter {
+	return func(ctx context.Context, h store.Hash) ([]byte, error) {
+		data, err := n.get(ctx, h)
+		for _, other := range w.nodes {
+			if err != nil && w.reach(n, other) {
+				data, err = other.get(ctx, h)
+			}
+		}
+		return data, err
+	}
+}
+
+func (n *Node) verify(hashes []store.Hash) (ev mesh.Verified) {
+	n.Verified += len(hashes)
+	for _, h := range hashes {
+		if _, err := n.get(context.Background(), h); err != nil {
+			delete(n.objects, h)
+			ev.Bad = append(ev.Bad, h)
+		}
+	}
+	return ev
+}
+
 // Put keeps objects, as a completed write does, and returns the event that tells of it.
 func (n *Node) Put(objects ...[]byte) mesh.Stored {
 	var ev mesh.Stored
@@ -390,6 +426,9 @@ func (n *Node) Put(objects ...[]byte) mesh.Stored {
 	}
 	return ev
 }
+
+// Keep puts objects on the node's disk and tells it.
+func (n *Node) Keep(objects ...[]byte) { n.step(n.Put(objects...)) }
 
 func (n *Node) get(_ context.Context, h store.Hash) ([]byte, error) {
 	data, ok := n.objects[h]

@@ -15,6 +15,13 @@ import (
 // maxServing bounds the requests for objects that are being read for others; what comes on top is dropped and asked again.
 const maxServing = 64
 
+// maxReading of those read at the same time, each at most readAhead bytes and an object more: so what is held for others does
+// not grow with how many ask.
+const (
+	maxReading = 2
+	readAhead  = 1 << 20
+)
+
 // step gives the Core an event and does what it says: first what is to be kept, in one durable write, then the rest. When
 // nothing can be kept any more, nothing may be said any more either: the node stops taking part, and goes on enforcing.
 func (n *Node) step(ctx context.Context, ev mesh.Event) {
@@ -24,11 +31,25 @@ func (n *Node) step(ctx context.Context, ev mesh.Event) {
 	actions := n.core.Step(time.Now(), ev)
 	if err := mesh.Persist(context.Background(), n.ports.KV, actions); err != nil {
 		n.halt(err)
+		n.enforceAll(ctx, ev, actions)
 		return
 	}
 	n.publish() // whoever is answered may look at once
 	for _, a := range actions {
 		n.do(ctx, a)
+	}
+}
+
+// enforceAll lets a node that starts with a disk that takes nothing enforce what an earlier start kept. What is new is not
+// enforced: after a restart it would be forgotten, and the node go back.
+func (n *Node) enforceAll(ctx context.Context, ev mesh.Event, actions []mesh.Action) {
+	if _, starts := ev.(mesh.Start); !starts {
+		return
+	}
+	for _, a := range actions {
+		if a, ok := a.(mesh.Converge); ok {
+			n.do(ctx, a)
+		}
 	}
 }
 
@@ -51,6 +72,12 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 		n.serve(ctx, func() { n.sendReport(ctx, a) })
 	case mesh.StoreObjects:
 		n.work.Go(func() { n.post(ctx, n.storeObjects(ctx, a.Objects)) })
+	case mesh.ReachObjects:
+		n.work.Go(func() { n.post(ctx, mesh.DoReach(ctx, a, n.get)) })
+	case mesh.DropObjects:
+		n.work.Go(func() { n.post(ctx, mesh.Dropped{Hashes: a.Hashes, Err: n.objects.Drop(ctx, a.Hashes)}) })
+	case mesh.VerifyObjects:
+		n.work.Go(func() { n.post(ctx, n.verify(ctx, a.Hashes)) })
 	case mesh.CheckTree:
 		n.work.Go(func() { n.post(ctx, mesh.DoCheckTree(ctx, a.Manifest, n.local, n.objects.Has)) })
 	case mesh.Converge:
@@ -146,6 +173,12 @@ func (n *Node) serve(ctx context.Context, work func()) {
 }
 
 func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
+	select {
+	case n.reading <- struct{}{}:
+		defer func() { <-n.reading }()
+	case <-ctx.Done():
+		return
+	}
 	var objects []mesh.Object
 	size := 0
 	lacks := &mesh.Lacks{}
@@ -162,7 +195,7 @@ func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
 			continue
 		}
 		objects, size = append(objects, mesh.Object{Hash: h, Data: data}), size+len(data)
-		if size > 2<<20 {
+		if size > readAhead {
 			flush()
 		}
 	}
@@ -187,6 +220,20 @@ func (n *Node) storeObjects(ctx context.Context, objects [][]byte) mesh.Stored {
 		ev.Objects = append(ev.Objects, mesh.Kept{Hash: store.HashOf(data), Size: len(data)})
 	}
 	_, ev.Err = n.objects.Put(ctx, objects)
+	return ev
+}
+
+// verify reads objects for the scrub. Only what is surely bad is told: a store that cannot be read at all is another matter.
+func (n *Node) verify(ctx context.Context, hashes []store.Hash) (ev mesh.Verified) {
+	for _, h := range hashes {
+		_, err := n.objects.Get(ctx, h)
+		if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
+			ev.Bad = append(ev.Bad, h)
+		} else if err != nil && ctx.Err() == nil {
+			n.log.Warn("scrub cannot read", "error", err)
+			break
+		}
+	}
 	return ev
 }
 

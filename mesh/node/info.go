@@ -1,7 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -75,7 +77,20 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 		m, _ := shown.roster.Lookup(node.ID, time.Now())
 		info.Nodes = append(info.Nodes, mesh.RingNode{Name: m.Name, ID: node.ID, Zone: node.Zone, Objects: -1, Bytes: -1})
 	}
+	here := map[membership.NodeID]bool{}
+	for _, m := range shown.members {
+		here[m.ID] = m.Status == membership.Alive || m.Status == membership.Suspect
+	}
 	for p := range ring.Partition(ring.Partitions) {
+		copies := 0
+		for _, id := range shown.ring.Owners(p, replicas) {
+			if here[id] {
+				copies++
+			}
+		}
+		if copies < min(replicas, len(info.Nodes)) {
+			info.UnderReplicated++
+		}
 		for i, id := range shown.ring.Owners(p, replicas) {
 			info.Nodes[at[id]].Owned++
 			if i == 0 {
@@ -86,6 +101,7 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 	for _, h := range g.Holdings {
 		if i, ok := at[h.Node]; ok {
 			info.Nodes[i].Objects, info.Nodes[i].Bytes = h.Objects, h.Bytes
+			info.Nodes[i].Behind, info.Nodes[i].Moving = h.Behind, h.Moving
 		}
 	}
 	return info, nil
@@ -96,7 +112,7 @@ func (n *Node) Staged() []mesh.RevisionInfo {
 	return append([]mesh.RevisionInfo(nil), n.shown.Load().staged...)
 }
 
-// Log is the history of an environment, newest last; only what can be obtained.
+// Log is the history of an environment, newest last, as far back as revisions are kept.
 func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error) {
 	head, ok := n.shown.Load().heads[env]
 	if !ok {
@@ -105,6 +121,9 @@ func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
 	var out []mesh.RevisionInfo
 	for hash := head.Revision; !hash.IsZero() && len(out) < maxLog; {
 		object, err := n.get(ctx, hash)
+		if errors.Is(err, store.ErrNotFound) && len(out) >= cmp.Or(n.cfg.Keep, mesh.DefaultKeep) {
+			break // collected
+		}
 		if err != nil {
 			return nil, fmt.Errorf("log of %s: %w", env, err)
 		}

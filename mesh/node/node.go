@@ -44,6 +44,10 @@ type Config struct {
 	// Replicas, Grace: as mesh.Config has them.
 	Replicas int
 	Grace    time.Duration
+	Scrub    time.Duration // as mesh.Config has it
+	// Keep, Forget: as mesh.Config has them.
+	Keep   int
+	Forget time.Duration
 	// Volatile: as mesh.Config has it; it goes with a KV that is Volatile and will be empty at the next start.
 	Volatile bool
 	// FullCheck is about how often everything is enforced again without a reason; 0: DefaultFullCheck.
@@ -117,6 +121,7 @@ type Node struct {
 	stopped chan struct{}
 	halted  error // the disk refused a Save: the Core is not stepped any more
 	serving atomic.Int32
+	reading chan struct{} // a place for each that reads objects for others
 	work    sync.WaitGroup
 	enforce *enforcing
 	touch   touch
@@ -140,6 +145,7 @@ func New(cfg Config, ports Ports) (*Node, error) {
 		cfg: cfg, ports: ports, log: cfg.Logger,
 		asks: make(chan ask), done: make(chan any, 256), replies: map[uint64]chan mesh.Answer{},
 		changed: make(chan struct{}, 1), leaving: make(chan struct{}), stopped: make(chan struct{}),
+		reading: make(chan struct{}, maxReading),
 	}
 	n.enforce = newEnforcing(n)
 	if err := n.load(context.Background()); err != nil {
@@ -182,7 +188,7 @@ func (n *Node) load(ctx context.Context) error {
 		roster = remembered
 	}
 	n.core, err = mesh.New(mesh.Config{
-		Key: n.cfg.Key, Seed: n.cfg.Seed, Replicas: n.cfg.Replicas, Grace: n.cfg.Grace, Place: n.cfg.Place,
+		Key: n.cfg.Key, Seed: n.cfg.Seed, Replicas: n.cfg.Replicas, Grace: n.cfg.Grace, Scrub: n.cfg.Scrub, Keep: n.cfg.Keep, Forget: n.cfg.Forget, Place: n.cfg.Place,
 		Volatile: n.cfg.Volatile, Joins: len(n.cfg.Join) > 0,
 	}, roster, time.Now(), saved, kept)
 	if err != nil {

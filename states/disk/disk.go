@@ -56,7 +56,7 @@ func (t *Tree) Open(name string) (fs.File, error) {
 	switch {
 	case err != nil:
 	case info.Mode().IsRegular() && info.Size() > states.MaxFileBytes:
-		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("is larger than %d MiB", states.MaxFileBytes>>20)}
+		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("is larger than %d GiB", states.MaxFileBytes>>30)}
 	case !info.Mode().IsRegular() && !info.IsDir():
 		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("is neither a regular file nor a folder")}
 	default:

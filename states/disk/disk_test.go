@@ -75,7 +75,7 @@ func TestRefusals(t *testing.T) {
 	tree := open(t, dir)
 	for name, want := range map[string]string{
 		"inside": "", "out-absolute": "leaves the tree", "out-relative": "leaves the tree", "folder-out/secret": "leaves the tree",
-		"loop": "too many", "pipe": "neither a regular file", "big": "larger than 64 MiB", "../x": "invalid", "none": "no such file",
+		"loop": "too many", "pipe": "neither a regular file", "big": "larger than 1 GiB", "../x": "invalid", "none": "no such file",
 	} {
 		f, err := tree.Open(name)
 		if err == nil {

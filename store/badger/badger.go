@@ -29,9 +29,14 @@ const (
 	memTable = 4 << 20
 	// inline is the size from which values would go to the library's value log, whose collection and sync errors can lose
 	// data. No value is that large, so the value log stays empty.
-	inline     = store.MaxBatch
-	valueLog   = 1 << 20 // the smallest that the library takes
-	tableSize  = 2 << 20
+	inline   = store.MaxBatch
+	valueLog = 1 << 20 // the smallest that the library takes
+	// tableSize is that of all levels. A compaction of the library builds up to 18 tables at a time, each in a buffer of twice
+	// its size, and two compactions may run: with 2 MiB, doubled from level to level as the library does it by itself, a push of
+	// 192 MiB took 320 MiB of memory.
+	tableSize = 1 << 20
+	// blockSize has room for the largest object: the library's builder allocates a block that outgrows its size three times over.
+	blockSize  = store.MaxObject + 4<<10
 	memTables  = 2
 	compactors = 2
 
@@ -72,7 +77,9 @@ var _ store.KV = (*KV)(nil)
 
 // Open opens or creates the store. With less free disk than the reserve it opens for reading alone, and begins to take
 // writes when there is room again. It fails with store.ErrReserve when not even that is possible, and with
-// store.ErrCorrupt when a table does not match its checksums: what is lost then cannot be known, so nothing is guessed.
+// store.ErrCorrupt when a table does not match its checksums and may have held more than objects: what is lost then cannot be
+// known, so nothing is guessed. Objects in a damaged table are missing, or ErrCorrupt when they are read, until they are
+// written again.
 func Open(opt Options) (*KV, error) {
 	kv := &KV{disk: newDisk(opt), log: opt.Logger, sync: (*badger.Txn).Commit}
 	if kv.log == nil {
@@ -128,10 +135,15 @@ func isChecksum(err error) bool {
 }
 
 func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, error) {
-	if err := verifyTables(dir); err != nil {
+	spared := func(table string, err error) {
+		log.Warn("objects on the disk are damaged; peers have copies", "table", table, "error", err)
+	}
+	if err := verifyTables(dir, spared); err != nil {
 		return nil, err
 	}
-	return badger.Open(badger.DefaultOptions(dir).
+	defaults := badger.DefaultOptions(dir)
+	defaults.TableSizeMultiplier = 1
+	return badger.Open(defaults.
 		WithReadOnly(readOnly).
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // one goroutine writes
@@ -139,6 +151,7 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 		WithNumMemtables(memTables).
 		WithNumCompactors(compactors).
 		WithBaseTableSize(tableSize).
+		WithBlockSize(blockSize).
 		WithValueThreshold(inline).
 		WithValueLogFileSize(valueLog).
 		WithCompression(options.None). // and so no block cache: tables are memory-mapped
@@ -299,7 +312,7 @@ func (kv *KV) Verify(ctx context.Context) error {
 	err := ctx.Err()
 	for try := 0; try < verifyTries && ctx.Err() == nil; try++ {
 		// Compaction may delete a table before it is read; the next list is without it.
-		if err = verifyTables(kv.disk.dir); !errors.Is(err, os.ErrNotExist) {
+		if err = verifyTables(kv.disk.dir, nil); !errors.Is(err, os.ErrNotExist) {
 			break
 		}
 	}

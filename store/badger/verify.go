@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -15,9 +16,9 @@ import (
 )
 
 // verifyTables compares all tables of the database in dir with their checksums, and returns store.ErrCorrupt when one
-// differs. The library could do that at start, but where a table is bad it crashes the process or goes on without it; and
+// differs. Of a table in which only objects are damaged it tells spared, and goes on, unless that is nil. The library could do that at start, but where a table is bad it crashes the process or goes on without it; and
 // this way the pages that were read do not stay mapped.
-func verifyTables(dir string) error {
+func verifyTables(dir string, spared func(table string, err error)) error {
 	manifest, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // new
@@ -26,16 +27,55 @@ func verifyTables(dir string) error {
 		return err
 	}
 	defer manifest.Close()
-	live, _, err := badger.ReplayManifestFile(manifest, 0, badger.DefaultOptions(dir))
+	live, end, err := badger.ReplayManifestFile(manifest, 0, badger.DefaultOptions(dir))
 	if err != nil {
 		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
+	// The library takes a list of tables that it cannot read to its end for one that a crash cut off, and deletes the tables that
+	// it has not heard of. In a store that was closed it is rot.
+	if info, err := manifest.Stat(); err != nil || (info.Size() != end && !needsWriting(dir)) {
+		return errors.Join(err, fmt.Errorf("%w: %s ends at byte %d", store.ErrCorrupt, manifest.Name(), end))
+	}
 	for id, of := range live.Tables {
-		if err := verifyTable(table.NewFilename(id, dir), of.Compression); err != nil {
+		name := table.NewFilename(id, dir)
+		err := verifyTable(name, of.Compression)
+		if err != nil && spared != nil && onlyObjects(name, of.Compression) {
+			spared(name, err)
+			err = nil
+		}
+		if err != nil {
 			return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 		}
 	}
 	return nil
+}
+
+// onlyObjects tells whether all that a damaged table can have lost are objects: its index is whole, and all before its first
+// object can be read. Blocks are checked one by one when they are read, so what is bad in such a table is never returned. Who
+// looks after objects knows which there should be, and gets them from a peer.
+func onlyObjects(name string, compression options.CompressionType) (only bool) {
+	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer func() {
+		if recover() != nil {
+			only = false
+		}
+		_ = file.Close(-1) // it was only read
+	}()
+	t, err := table.OpenTable(file, table.Options{ReadOnly: true, ChkMode: options.OnBlockRead, Compression: compression})
+	if err != nil {
+		return false
+	}
+	it := t.NewIterator(0)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if bytes.HasPrefix(it.Key(), store.ObjectPrefix()) {
+			return true // keys are sorted, and objects come last
+		}
+	}
+	return false
 }
 
 func verifyTable(name string, compression options.CompressionType) (err error) {

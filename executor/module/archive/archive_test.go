@@ -21,10 +21,10 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/local"
 	"shoal/executor/module/archive"
 	"shoal/executor/moduletest"
 	"shoal/internal/hostfile"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
@@ -110,21 +110,6 @@ func packed(t testing.TB, data []byte, open func(io.Writer) (io.WriteCloser, err
 
 func gzipped(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }
 
-func hosts() map[string]func(t *testing.T) executor.Host {
-	return map[string]func(t *testing.T) executor.Host{
-		"fake": func(*testing.T) executor.Host { return fake.New() },
-		"local": func(t *testing.T) executor.Host {
-			h, err := local.New(local.Options{Root: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { h.Close() })
-			h.Accounts = fake.NewAccounts()
-			return h
-		},
-	}
-}
-
 func apply(p executor.Params, texts moduletest.Texts) func(*testing.T, executor.Host) {
 	return func(t *testing.T, h executor.Host) {
 		t.Helper()
@@ -140,7 +125,7 @@ func TestExtracted(t *testing.T) {
 	first, second := texts.Text(string(tarOf(t, app...))), texts.Text(string(packed(t, tarOf(t, app[:3]...), gzipped)))
 	one := p{"path": "/srv/app", "contents": first, "strip_components": int64(1)}
 	two := p{"path": "/srv/app", "contents": second, "owner": "5", "group": "6"}
-	for name, host := range hosts() {
+	for name, host := range testhost.Both() {
 		t.Run(name, func(t *testing.T) {
 			cases := []moduletest.Case{
 				{Name: "new", Params: one}, {Name: "next version", Params: two, Setup: apply(one, texts)},
@@ -172,7 +157,7 @@ func TestForms(t *testing.T) {
 		"xz":   packed(t, plain, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) }),
 		"zstd": packed(t, plain, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }),
 	} {
-		for kind, host := range hosts() {
+		for kind, host := range testhost.Both() {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				h, texts := host(t), moduletest.Texts{}
 				p := executor.Params{"path": "/app", "contents": texts.Text(string(data)), "strip_components": int64(1)}
@@ -240,7 +225,7 @@ func TestFromAndURL(t *testing.T) {
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked++; w.Write(data) }))
 	t.Cleanup(server.Close)
-	h := hosts()["local"](t)
+	h := testhost.Both()["local"](t)
 	p := executor.Params{"path": "/app", "url": server.URL, "sha256": hash}
 	staged, err := archive.Extracted{}.Prepare(t.Context(), h, nil, p)
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	"shoal/executor/local"
 	"shoal/executor/module/cmd"
 	"shoal/executor/moduletest"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
@@ -21,11 +22,7 @@ type params = executor.Params
 
 func newLocal(t *testing.T) *local.Host {
 	t.Helper()
-	h, err := local.New(local.Options{Root: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
+	h := testhost.Local(t)
 	h.Accounts = fake.New()
 	return h
 }

@@ -6,28 +6,13 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/local"
 	"shoal/executor/module/cron"
 	"shoal/executor/moduletest"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
 func TestMain(m *testing.M) { moduletest.Main(m, cron.Modules()) }
-
-func hosts() map[string]func(t *testing.T) executor.Host {
-	return map[string]func(t *testing.T) executor.Host{
-		"fake": func(*testing.T) executor.Host { return fake.New() },
-		"local": func(t *testing.T) executor.Host {
-			h, err := local.New(local.Options{Root: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { h.Close() })
-			h.Accounts = fake.NewAccounts()
-			return h
-		},
-	}
-}
 
 func present(t *testing.T, p executor.Params) func(*testing.T, executor.Host) {
 	return func(t *testing.T, h executor.Host) {
@@ -41,7 +26,7 @@ func TestJobs(t *testing.T) {
 	type p = executor.Params
 	job := p{"name": "backup", "user": "root", "schedule": "30 3 * * 1-5", "command": "backup --all", "env": map[string]any{"MAILTO": "", "A": " x"}, "comment": "nightly"}
 	other := p{"name": "backup", "user": "root", "schedule": "@daily", "command": "other"}
-	for name, host := range hosts() {
+	for name, host := range testhost.Both() {
 		t.Run(name, func(t *testing.T) {
 			moduletest.Run(t, moduletest.Suite{Module: cron.Modules()[0], Host: host, Snapshot: moduletest.Files, Cases: []moduletest.Case{
 				{Name: "new", Params: job}, {Name: "changed", Params: job, Setup: present(t, other)},

@@ -8,10 +8,10 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/local"
 	"shoal/executor/module/download"
 	"shoal/executor/moduletest"
 	"shoal/internal/hostfile"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
@@ -27,12 +27,7 @@ func hosts(url string) map[string]func(t *testing.T) executor.Host {
 			return h
 		},
 		url: func(t *testing.T) executor.Host {
-			h, err := local.New(local.Options{Root: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { h.Close() })
-			h.Accounts = fake.NewAccounts()
+			h := testhost.Local(t)
 			return h
 		},
 	}

@@ -15,6 +15,7 @@ import (
 	"shoal/executor/module/file"
 	"shoal/executor/moduletest"
 	"shoal/internal/hostfile"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
@@ -46,11 +47,7 @@ func hosts() map[string]func(t *testing.T) executor.Host {
 
 func newLocal(t *testing.T) *local.Host {
 	t.Helper()
-	h, err := local.New(local.Options{Root: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
+	h := testhost.Local(t)
 	h.Accounts = accounts{}
 	return h
 }

@@ -10,9 +10,9 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/local"
 	"shoal/executor/module/git"
 	"shoal/executor/moduletest"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
@@ -59,12 +59,7 @@ func newRepository(t *testing.T) repository {
 }
 
 func newLocal(t *testing.T) executor.Host {
-	h, err := local.New(local.Options{Root: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
-	h.Accounts = fake.NewAccounts()
+	h := testhost.Local(t)
 	return h
 }
 

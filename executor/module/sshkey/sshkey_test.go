@@ -8,9 +8,9 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/local"
 	"shoal/executor/module/sshkey"
 	"shoal/executor/moduletest"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
@@ -52,11 +52,7 @@ func hosts() map[string]func(t *testing.T) executor.Host {
 			return machine(t, h)
 		},
 		"local": func(t *testing.T) executor.Host {
-			h, err := local.New(local.Options{Root: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { h.Close() })
+			h := testhost.Local(t)
 			accounts := fake.NewAccounts()
 			if err := accounts.PutUser(t.Context(), user); err != nil {
 				t.Fatal(err)

@@ -7,9 +7,9 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/fake"
-	"shoal/executor/local"
 	"shoal/executor/module/timer"
 	"shoal/executor/moduletest"
+	"shoal/internal/testhost"
 )
 
 // TestMain: every function of the package has a conformance suite.
@@ -19,11 +19,7 @@ func hosts() map[string]func(t *testing.T) executor.Host {
 	return map[string]func(t *testing.T) executor.Host{
 		"fake": func(*testing.T) executor.Host { return fake.New() },
 		"local": func(t *testing.T) executor.Host {
-			h, err := local.New(local.Options{Root: t.TempDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { h.Close() })
+			h := testhost.Local(t)
 			services := fake.NewServices()
 			services.UnitFiles = func() []string { return fake.UnitFiles(h) }
 			h.Accounts, h.Services = fake.NewAccounts(), services

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"shoal/internal/fleet"
+)
+
+// benchLarge pushes a tree with one large file to three nodes, then the same with 1 % of it changed, and watches how much
+// memory command and agents take beyond what they had.
+func benchLarge(ctx context.Context, o options) error {
+	f, err := fleet.New(o.binary, o.dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := gather(ctx, f, 3); err != nil {
+		return err
+	}
+	size := o.file
+	title("a file of %d MiB in a tree, three nodes", size>>20)
+	name, err := largeTree(f, size)
+	if err != nil {
+		return err
+	}
+	if err := pushLarge(ctx, f, "first push, until committed", size, 1); err != nil {
+		return err
+	}
+	if err := overwrite(name, size/3, size/100, 2); err != nil {
+		return err
+	}
+	return pushLarge(ctx, f, "1 % of it changed", size/100, 2)
+}
+
+func largeTree(f *fleet.Fleet, size int64) (name string, err error) {
+	tree := filepath.Join(f.Dir, "tree")
+	if err := os.MkdirAll(filepath.Join(tree, "components/c"), 0o755); err != nil {
+		return "", err
+	}
+	for path, text := range map[string]string{
+		"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
+		"components/c/states.yaml": "states:\n  f:\n    file.managed: {path: /etc/f, content: here}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(tree, path), []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	name = filepath.Join(tree, "large")
+	return name, overwrite(name, 0, size, 1)
+}
+
+// overwrite fills a part of a file with noise.
+func overwrite(name string, at, n int64, seed byte) error {
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(io.NewOffsetWriter(file, at), 1<<20)
+	if _, err = io.CopyN(out, rand.NewChaCha8([32]byte{seed}), n); err == nil {
+		err = out.Flush()
+	}
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// pushLarge pushes, and waits until all nodes have it.
+func pushLarge(ctx context.Context, f *fleet.Fleet, what string, moved int64, version int) error {
+	idle, err := anonymous(f)
+	if err != nil {
+		return err
+	}
+	stop, peaks := make(chan struct{}), make(chan []int64)
+	go watchPeaks(f, stop, peaks)
+	started := time.Now()
+	res, err := f.Shoal(ctx, "push", "tree", "--node", f.Nodes[0].Socket())
+	committed := time.Since(started)
+	if err == nil && res.Status != 0 {
+		err = fmt.Errorf("push: status %d: %s", res.Status, res.Stderr)
+	}
+	if err == nil {
+		err = fleet.Eventually(ctx, 10*time.Minute, func() error { return allAt(ctx, f, version) })
+	}
+	close(stop)
+	peak := <-peaks
+	if err != nil {
+		return err
+	}
+	row(what, ms(committed), fmt.Sprintf("all three have it after %s; %.0f MB/s to each", ms(time.Since(started)), float64(moved)/1e6/time.Since(started).Seconds()))
+	row("  memory of the command, at most", fmt.Sprintf("%.0f MiB", float64(res.MaxRSS)/(1<<20)), "resident, the binary included")
+	for i, n := range f.Nodes {
+		row("  memory of "+n.Name+" above idle, at most", fmt.Sprintf("%.0f MiB", float64(peak[i]-idle[i])/(1<<20)), "anonymous; aim: 64 MiB")
+	}
+	return nil
+}
+
+func allAt(ctx context.Context, f *fleet.Fleet, version int) error {
+	var status struct {
+		Nodes []struct{ Version int }
+	}
+	if err := f.JSON(ctx, &status, "status", "--node", f.Nodes[0].Socket()); err != nil {
+		return err
+	}
+	for _, n := range status.Nodes {
+		if n.Version != version {
+			return fmt.Errorf("a node is at version %d", n.Version)
+		}
+	}
+	return nil
+}
+
+func watchPeaks(f *fleet.Fleet, stop chan struct{}, out chan []int64) {
+	peak := make([]int64, len(f.Nodes))
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if now, err := anonymous(f); err == nil {
+			for i := range now {
+				peak[i] = max(peak[i], now[i])
+			}
+		}
+		select {
+		case <-stop:
+			out <- peak
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// anonymous is the memory of each agent that is not pages of files: the store maps its tables, and those pages the kernel
+// takes back when it needs them.
+func anonymous(f *fleet.Fleet) ([]int64, error) {
+	var out []int64
+	for _, n := range f.Nodes {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.PID()))
+		if err != nil {
+			return nil, err
+		}
+		_, rest, _ := strings.Cut(string(data), "RssAnon:")
+		fields := strings.Fields(rest)
+		if len(fields) == 0 {
+			return nil, fmt.Errorf("no RssAnon for process %d", n.PID())
+		}
+		kb, err := strconv.ParseInt(fields[0], 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, kb<<10)
+	}
+	return out, nil
+}

@@ -1,0 +1,134 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"shoal/mesh/meshtest"
+	"shoal/store"
+	"shoal/store/memory"
+)
+
+// faulty is a disk with the faults that a test sets.
+type faulty struct {
+	store.KV
+	mu      sync.Mutex
+	refuse  error           // of each Write
+	flipped map[string]bool // keys whose values come back with a bit turned, until they are written again
+}
+
+func newFaulty(kv store.KV) *faulty { return &faulty{KV: kv, flipped: map[string]bool{}} }
+
+func (f *faulty) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = err
+}
+
+func (f *faulty) flip(h store.Hash) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flipped[string(store.ObjectKey(h))] = true
+}
+
+func (f *faulty) Write(ctx context.Context, changes []store.Change) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuse != nil {
+		return f.refuse
+	}
+	err := f.KV.Write(ctx, changes)
+	for _, c := range changes {
+		delete(f.flipped, string(c.Key))
+	}
+	return err
+}
+
+func (f *faulty) Get(ctx context.Context, key []byte) ([]byte, error) {
+	data, err := f.KV.Get(ctx, key)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && f.flipped[string(key)] && len(data) > 0 {
+		data = bytes.Clone(data)
+		data[len(data)/2] ^= 1
+	}
+	return data, err
+}
+
+// A bit that turned under an object is never served: who asks for it gets the right bytes, from a peer, and the disk has them
+// again afterwards.
+func TestTurnedBitIsRepairedAndNeverServed(t *testing.T) {
+	f := newFleet(t)
+	disk := newFaulty(memory.New())
+	a := f.startWith("n1", "", disk, f.roster("n1"))
+	f.start("n2", "n1", nil)
+	f.start("n3", "n1", nil)
+	for _, n := range f.agents {
+		eventually(t, "all meet", func() bool { return len(n.Members()) == 3 })
+	}
+	files := map[string]string{"site.yaml": "a", "files/x": "something long enough"}
+	res := f.push(a, 1, store.Hash{}, files)
+	if res.Status != store.Committed {
+		t.Fatalf("push: %+v", res)
+	}
+	allAt(f, 1, f.agents...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for _, content := range files {
+		h := store.HashOf([]byte(content))
+		disk.flip(h)
+		data, err := a.Store().Get(ctx, h)
+		if err != nil || string(data) != content {
+			t.Errorf("a damaged object is read as %q, %v", data, err)
+		}
+		eventually(t, "the disk has it again", func() bool {
+			data, err := disk.Get(ctx, store.ObjectKey(h))
+			return err == nil && string(data) == content
+		})
+	}
+}
+
+// A node whose disk is full from the start enforces what it has, and says so to nobody else; when a sync fails, nothing is
+// acknowledged.
+func TestFullAndBrokenDisk(t *testing.T) {
+	f := newFleet(t)
+	kv := memory.New()
+	a := f.startWith("n1", "", kv, f.roster("n1"))
+	one := f.push(a, 1, store.Hash{}, map[string]string{"site.yaml": "a"})
+	if one.Status != store.Committed {
+		t.Fatalf("push: %+v", one)
+	}
+	allAt(f, 1, a)
+	a.stop()
+
+	disk := newFaulty(kv)
+	disk.set(store.ErrReserve)
+	full := f.startWith("n1", "", disk, nil)
+	full.halts = true
+	eventually(t, "a node with a full disk enforces", func() bool { return full.machine.at() == 1 })
+	full.stop()
+
+	disk.set(nil)
+	broken := f.startWith("n1", "", disk, nil)
+	allAt(f, 1, broken)
+	broken.halts = true
+	disk.set(store.ErrBroken)
+	object, objects := meshtest.SignRevision(f.operator, store.Revision{
+		Env: "production", Version: 2, Parent: one.Revision, Kind: store.KindPush,
+	}, map[string]string{"site.yaml": "b"})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := broken.Intake().Put(ctx, objects); !errors.Is(err, store.ErrBroken) {
+		t.Errorf("put on a broken disk: %v", err)
+	}
+	if res, err := broken.Push(ctx, store.HashOf(object)); err == nil && res.Status == store.Committed {
+		t.Errorf("push on a broken disk: %+v", res)
+	}
+	if broken.machine.at() != 1 {
+		t.Error("it does not enforce any more")
+	}
+}
