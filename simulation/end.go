@@ -50,6 +50,9 @@ func (j *judge) wrong() string {
 func (j *judge) misplaced() string {
 	ring := j.w.members()[0].core.Ring()
 	for _, h := range j.acked {
+		if !j.needs(h) {
+			continue
+		}
 		for _, object := range j.made[h].objects {
 			name := store.HashOf(object)
 			for _, id := range ring.Owners(ring.PartitionOf(name[:]), mesh.DefaultReplicas) {
@@ -83,6 +86,9 @@ func (j *judge) lasting() {
 		m := j.made[h]
 		if j.heads[place{m.Env, m.Version}] != h {
 			j.fail(nil, "invariant 1: %s was acknowledged, and is not version %d of %s", h.Short(), m.Version, m.Env)
+		}
+		if !j.needs(h) {
+			continue
 		}
 		for _, object := range m.objects {
 			if j.copies(store.HashOf(object), nil) == 0 {

@@ -330,15 +330,65 @@ func (j *judge) acknowledged(o *op) {
 	}
 	m.acked = true
 	j.acked = append(j.acked, o.revision)
-	need := min(len(j.w.members()), mesh.DefaultReplicas)/2 + 1
-	if j.w.now-j.spoiltAt < quiet {
-		need = 1
-	}
+	need := j.least()
 	for _, object := range m.objects {
 		if copies := j.copies(store.HashOf(object), nil); copies < need {
 			j.fail(nil, "invariant 1: %s was acknowledged with %d copies of object %s", o.revision.Short(), copies, store.HashOf(object).Short())
 		}
 	}
+}
+
+// needs tells whether a revision's objects must not be lost: it is acknowledged or certified, and so new that it is kept.
+func (j *judge) needs(h store.Hash) bool {
+	m := j.made[h]
+	return (m.acked || j.heads[place{m.Env, m.Version}] == h) && j.newest[m.Env] < m.Version+uint64(j.w.plan.Keep)
+}
+
+// drops: collection removes nothing that can be reached, and a copy that moved only when the others are there.
+func (j *judge) drops(n *Node, hashes []store.Hash) {
+	dropped := map[store.Hash]bool{}
+	for _, h := range hashes {
+		dropped[h] = true
+	}
+	for _, h := range j.order {
+		if !j.needs(h) && !j.anyStaged(h) {
+			continue
+		}
+		for _, object := range j.made[h].objects {
+			if name := store.HashOf(object); dropped[name] && j.present(name, n) < j.least() {
+				j.fail(n, "invariant 9: deletes object %s of %s, of which there are %d other copies", name.Short(), h.Short(), j.present(name, n))
+			}
+		}
+	}
+}
+
+func (j *judge) anyStaged(h store.Hash) bool {
+	for _, n := range j.w.nodes {
+		if j.staged[n][h] && !j.decided(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// least is how many copies there must be of what is kept.
+func (j *judge) least() int {
+	if j.w.now-j.spoiltAt < quiet {
+		return 1
+	}
+	return min(len(j.w.members()), mesh.DefaultReplicas)/2 + 1
+}
+
+// present counts the copies of an object, good or not, but for those of one node.
+func (j *judge) present(h store.Hash, but *Node) (count int) {
+	for _, n := range j.w.nodes {
+		if n != but && !n.gone && !n.evicted {
+			if _, ok := n.disk.Synced(store.ObjectKey(h)); ok {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 // copies counts the good copies of an object, but for those of one node.

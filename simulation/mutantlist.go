@@ -42,7 +42,7 @@ func Mutants() []Mutant {
 		{"one-copy", "one copy of an object is enough for a push", []Edit{
 			{"mesh/objects.go", "func quorum(owners int) int { return store.Majority(owners) }", "func quorum(owners int) int { return min(1, owners) }"}}},
 		{"unsigned-head", "a revision is taken whoever signed it", []Edit{
-			{"store/revision.go", "return who.Publishes(key, r.Env)", "return true"}}},
+			{"store/revision.go", "if who.Publishes(key, r.Env) {", "if true {"}}},
 		{"unverified-repair", "an object is taken for what its sender says that it is", []Edit{
 			{"mesh/objects.go", "if store.HashOf(o.Data) != o.Hash {", "if false {"}}},
 		{"go-back", "an older head is taken for news", []Edit{

@@ -29,6 +29,12 @@ func (n *Node) do(a mesh.Action) {
 				n.step(ev)
 			}
 		})
+	case mesh.VerifyObjects:
+		n.later(w.millis(5, 20), func() { n.step(n.verify(a.Hashes)) })
+	case mesh.ReachObjects:
+		n.later(w.millis(5, 20), func() { n.reach(a, maxReads) })
+	case mesh.DropObjects:
+		n.later(w.millis(1, 10), func() { n.drop(a.Hashes) })
 	case mesh.CheckTree:
 		n.later(w.millis(1, 2), func() { n.step(mesh.DoCheckTree(ctx, a.Manifest, n.local, n.objects.Has)) })
 	case mesh.Converge:
@@ -80,6 +86,54 @@ func (n *Node) store(objects [][]byte) mesh.Stored {
 	}
 	_, ev.Err = n.objects.Put(context.Background(), objects)
 	return ev
+}
+
+// verify reads objects for the scrub.
+func (n *Node) verify(hashes []store.Hash) (ev mesh.Verified) {
+	for _, h := range hashes {
+		_, err := n.objects.Get(context.Background(), h)
+		if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
+			ev.Bad = append(ev.Bad, h)
+		}
+	}
+	return ev
+}
+
+// drop deletes objects.
+func (n *Node) drop(hashes []store.Hash) {
+	n.w.judge.drops(n, hashes)
+	err := n.objects.Drop(context.Background(), hashes)
+	if n.up {
+		n.step(mesh.Dropped{Hashes: hashes, Err: err})
+	}
+}
+
+// maxReads bounds how many objects one ReachObjects fetches from others.
+const maxReads = 200
+
+// reach reads what revisions are made of. What is not here is fetched, and all is begun anew.
+func (n *Node) reach(a mesh.ReachObjects, left int) {
+	var lacks []store.Hash
+	ev := mesh.DoReach(context.Background(), a, func(ctx context.Context, h store.Hash) ([]byte, error) {
+		data, err := n.local(ctx, h)
+		if err != nil {
+			lacks = []store.Hash{h}
+		}
+		return data, err
+	})
+	if ev.Err == nil || len(lacks) == 0 || left == 0 {
+		n.step(ev)
+		return
+	}
+	n.ask(func(id uint64) mesh.Event { return mesh.Want{ID: id, Hashes: lacks} }, func(answer mesh.Answer, err error) {
+		switch {
+		case err != nil: // the node is gone
+		case answer.Err != nil:
+			n.step(ev)
+		default:
+			n.reach(a, left-1)
+		}
+	})
 }
 
 // local reads an object. A damaged one counts as lost.

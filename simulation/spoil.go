@@ -15,11 +15,10 @@ func (j *judge) maySpoil(n *Node) bool {
 		return false
 	}
 	for _, h := range j.order {
-		m := j.made[h]
-		if !m.acked && j.heads[place{m.Env, m.Version}] != h {
+		if !j.needs(h) {
 			continue
 		}
-		for _, object := range m.objects {
+		for _, object := range j.made[h].objects {
 			if j.copies(store.HashOf(object), n) == 0 {
 				return false
 			}
