@@ -20,20 +20,18 @@ import (
 //	4 drop    what is reached but not needed or owned here is deleted when all its owners signed that they have it
 //
 // Why nothing that was acknowledged goes: an acceptor that has accepted more than this node knows ends the round at 1, and all are
-// asked, also those that hold what never got a majority: a later proposer may carry it on. A head that is accepted later had its objects offered to this node, or counted here, less than pushMost
-// before; an offer lifts the doom, and Forget is longer than pushMost. What cannot be read in 2 ends the round too: unknown is
-// never unreferenced.
+// asked, also those that hold what never got a majority: a later proposer may carry it on. A head that is accepted later had its
+// objects offered to this node, or counted here, less than PushMost before; an offer lifts the doom, and Forget is longer than
+// PushMost. What cannot be read in 2 ends the round too: unknown is never unreferenced.
 const (
 	// DefaultKeep revisions of each environment stay, the head among them.
 	DefaultKeep = 20
 	// DefaultForget is how long an object stays that nothing refers to.
 	DefaultForget = 24 * time.Hour
-	// minForget keeps a push under way longer than its objects can be collected.
-	minForget    = 2 * pushMost
-	collectEvery = time.Hour
-	collectWait  = 5 * time.Second
-	maxCollect   = 4096   // objects deleted in one round of each kind, so that the disk has time for others
-	maxGone      = 100000 // collected objects that are not taken back in by repair
+	collectEvery  = time.Hour
+	collectWait   = 5 * time.Second
+	maxCollect    = 4096   // objects deleted in one round of each kind, so that the disk has time for others
+	maxGone       = 100000 // collected objects that are not taken back in by repair
 )
 
 // collecting is a round, and what is known from the rounds before.

@@ -20,9 +20,11 @@ const (
 	retryLow   = 15 * time.Second // between attempts at what is staged
 	retryHigh  = 30 * time.Second
 	retrySoon  = 500 * time.Millisecond
-	pushMost   = time.Hour // of one attempt, however much it moves: see collect.go
-	treeRounds = 8         // manifest, its pieces, the files; more is a peer's mischief
+	treeRounds = 8 // manifest, its pieces, the files; more is a peer's mischief
 )
+
+// DefaultPushMost bounds one attempt at a push, however much it moves: see collect.go.
+const DefaultPushMost = time.Hour
 
 // ErrTooMany is returned when a node has as many pushes as it can remember.
 var ErrTooMany = errors.New("too many pushes under way or staged")
@@ -134,7 +136,7 @@ func (c *Core) attempt(p *push) {
 	}
 	p.attempts++
 	p.attempt, p.trees, p.followed = p.attempts, 0, nil
-	c.watchPush(p, p.attempt, c.now, c.now.Add(pushMost))
+	c.watchPush(p, p.attempt, c.now, c.now.Add(c.cfg.PushMost))
 	p.stage = "its objects"
 	c.emit(CheckTree{Manifest: p.revision.Manifest})
 }

@@ -20,7 +20,7 @@ type Plan struct {
 	Length  time.Duration // of the phase with faults; what follows is calm
 	Grace   time.Duration // these as mesh.Config has them
 	Keep    int
-	Forget  time.Duration
+	Most    time.Duration // mesh.Config.PushMost
 	Collect time.Duration
 	Scrub   time.Duration
 	Faults  []Fault
@@ -66,7 +66,7 @@ func NewPlan(seed uint64) Plan {
 	p := Plan{
 		Seed: seed, Nodes: minNodes + dice.IntN(maxNodes-minNodes+1), Clients: 1 + dice.IntN(4),
 		Zones: 1 + dice.IntN(3), Envs: 1, Length: time.Duration(40+dice.IntN(80)) * second,
-		Grace: time.Duration(10+dice.IntN(40)) * second, Keep: 2 + dice.IntN(8), Forget: second,
+		Grace: time.Duration(10+dice.IntN(40)) * second, Keep: 2 + dice.IntN(8), Most: time.Duration(11+dice.IntN(10)) * second,
 		Collect: time.Duration(10+dice.IntN(40)) * second, Scrub: time.Duration(10+dice.IntN(100)) * second,
 	}
 	if dice.IntN(2) == 0 {
@@ -138,7 +138,7 @@ func (p Plan) zoneOf(num int) string {
 // config is that of a node at a start.
 func (p Plan) config(n *Node) mesh.Config {
 	return mesh.Config{
-		Key: n.key, Seed: n.w.dice.Uint64(), Place: n.w.shared.place, Grace: p.Grace, Keep: p.Keep, Forget: p.Forget,
+		Key: n.key, Seed: n.w.dice.Uint64(), Place: n.w.shared.place, Grace: p.Grace, Keep: p.Keep, Forget: second, PushMost: p.Most,
 		Collect: p.Collect, Scrub: p.Scrub, Joins: n.via != nil,
 	}
 }

@@ -27,7 +27,9 @@ var errBroken = errors.New("an invariant was broken")
 type options struct {
 	seed, seeds, from uint64
 	workers           int
-	timeline          bool
+	timeline, first   bool
+	mutants           bool
+	mutant            string
 	profile           string
 }
 
@@ -39,6 +41,9 @@ func run(args []string, out io.Writer) error {
 	flags.Uint64Var(&o.from, "from", 1, "the seed of the first of them")
 	flags.IntVar(&o.workers, "workers", min(2, runtime.NumCPU()), "how many at a time")
 	flags.BoolVar(&o.timeline, "timeline", false, "with -seed: tell all that happens")
+	flags.BoolVar(&o.first, "first", false, "stop at the first that breaks something, and print it in a line")
+	flags.BoolVar(&o.mutants, "mutants", false, "plant each bug of the list, and see how many seeds it takes to find it")
+	flags.StringVar(&o.mutant, "mutant", "", "plant this bug alone")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a profile of the processor's time to this file")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -54,7 +59,10 @@ func run(args []string, out io.Writer) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	if o.seed != 0 {
+	switch {
+	case o.mutants || o.mutant != "":
+		return mutants(o, out)
+	case o.seed != 0:
 		return one(o, out)
 	}
 	return many(o, out)
@@ -66,6 +74,9 @@ func one(o options, out io.Writer) error {
 		return err
 	}
 	r := simulation.Run(simulation.NewPlan(o.seed), shared, o.timeline)
+	if o.first && r.Violation != nil {
+		first([]simulation.Result{r}, out)
+	}
 	fmt.Fprint(out, r.Timeline)
 	fmt.Fprintln(out, r)
 	if r.Violation != nil {
@@ -76,12 +87,15 @@ func one(o options, out io.Writer) error {
 
 func many(o options, out io.Writer) error {
 	began := time.Now()
-	c := simulation.Campaign{From: o.from, Seeds: o.seeds, Workers: o.workers, Report: func(r simulation.Result) {
+	c := simulation.Campaign{From: o.from, Seeds: o.seeds, Workers: o.workers, Stop: o.first, Report: func(r simulation.Result) {
 		if r.Violation != nil {
 			fmt.Fprintln(out, r)
 		}
 	}}
 	t, err := c.Run()
+	if o.first {
+		first(t.Broken, out)
+	}
 	took := time.Since(began)
 	fmt.Fprintf(out, "%d courses, %d of them twice; %d steps, %d faults, %d pushes committed; %d broken; %s, %.0f courses a minute\n",
 		t.Courses, t.Twice, t.Steps, t.Faults, t.Committed, len(t.Broken), took.Round(time.Millisecond), float64(t.Courses)/took.Minutes())
