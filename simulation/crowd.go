@@ -22,7 +22,7 @@ type client struct {
 	w      *World
 	num    int
 	dice   *rand.Rand
-	busy   bool
+	waits  int                   // for so many answers
 	known  map[string]store.Head // newest that it was told of
 	mine   []store.Hash
 	pushed int
@@ -78,10 +78,20 @@ func (c *client) act() {
 	}
 	if len(c.mine) > 0 && c.dice.IntN(8) == 0 {
 		again := c.mine[c.dice.IntN(len(c.mine))]
-		c.push(n, again, tries)
+		c.push(n, again, tries, c.begin)
 		return
 	}
-	c.push(n, c.make(env, c.parent(n, env)), tries)
+	c.push(n, c.make(env, c.parent(n, env)), tries, c.begin)
+}
+
+// rush has everybody push at once, whatever else they do.
+func (c *crowd) rush() {
+	for _, client := range c.clients {
+		if n := client.choose(); n != nil && !c.over {
+			env := c.w.plan.envs()[client.dice.IntN(c.w.plan.Envs)]
+			client.push(n, client.make(env, client.parent(n, env)), tries, func() {})
+		}
+	}
 }
 
 // choose picks any node that would take a connection.
@@ -116,19 +126,20 @@ func (c *client) make(env string, parent store.Head) store.Hash {
 	return h
 }
 
-// push brings a revision to a node; when no answer comes, to others, up to left times in all.
-func (c *client) push(n *Node, h store.Hash, left int) {
+// push brings a revision to a node; when no answer comes, to others, up to left times in all. Then it goes on with then.
+func (c *client) push(n *Node, h store.Hash, left int, then func()) {
 	made := c.w.judge.made[h]
 	o := &op{client: c.num, env: made.Env, revision: h, node: n.Name, began: c.w.now}
 	c.w.crowd.ops = append(c.w.crowd.ops, o)
-	c.busy = true
+	c.waits++
 	done := false
 	finish := func(a mesh.Answer, err error) {
 		if done {
 			return
 		}
 		done = true
-		c.answered(o, left, a, err)
+		c.waits--
+		c.answered(o, left, then, a, err)
 	}
 	c.w.after(patience, func() { finish(mesh.Answer{}, errLost) })
 	c.w.note(n, "client %d pushes %s, version %d on %s", c.num+1, h.Short(), made.Version, made.Parent.Short())
@@ -153,8 +164,7 @@ func (n *Node) take(made *made, finish func(mesh.Answer, error)) {
 	})
 }
 
-func (c *client) answered(o *op, left int, a mesh.Answer, err error) {
-	c.busy = false
+func (c *client) answered(o *op, left int, then func(), a mesh.Answer, err error) {
 	pushed, ok := a.Value.(mesh.Pushed)
 	if err == nil && a.Err == nil && ok {
 		o.ended, o.outcome, o.head = c.w.now, pushed.Outcome, pushed.Head
@@ -163,21 +173,21 @@ func (c *client) answered(o *op, left int, a mesh.Answer, err error) {
 			c.known[o.env] = pushed.Head
 		}
 		c.w.judge.acknowledged(o)
-		c.begin()
+		then()
 		return
 	}
 	c.w.note(nil, "client %d has no answer about %s", c.num+1, o.revision.Short())
 	if left <= 1 {
-		c.begin()
+		then()
 		return
 	}
-	c.busy = true
+	c.waits++
 	c.w.after(time.Duration(c.dice.IntN(800))*time.Millisecond, func() {
+		c.waits--
 		if n := c.choose(); n != nil {
-			c.push(n, o.revision, left-1)
+			c.push(n, o.revision, left-1, then)
 		} else {
-			c.busy = false
-			c.begin()
+			then()
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 // wrong says what is not as it must be once all faults are over; nothing when all is well.
 func (j *judge) wrong() string {
 	for _, c := range j.w.crowd.clients {
-		if c.busy {
+		if c.waits > 0 {
 			return fmt.Sprintf("client %d still waits", c.num+1)
 		}
 	}

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
 	"shoal/membership"
@@ -25,11 +26,12 @@ func kinds() []kindOf {
 		{kind: "rumour", weight: 2, high: maxNodes, many: true, begin: falseDeath},
 
 		{kind: "crash", weight: 8, short: 10 * time.Millisecond, long: 30 * second, begin: crash, finish: restart},
-		{kind: "crashin", weight: 8, low: 1, high: 120, short: 5 * second, long: 30 * second, begin: crashIn, finish: restart},
-		{kind: "cutwrite", weight: 6, low: 1, high: 30, short: 5 * second, long: 30 * second, begin: cutWrite, finish: restart},
+		{kind: "crashin", weight: 8, low: 1, high: 120, short: 5 * second, long: 30 * second, begin: crashIn, finish: disarm},
+		{kind: "cutwrite", weight: 6, low: 1, high: 30, short: 5 * second, long: 30 * second, begin: cutWrite, finish: disarm},
 		{kind: "pause", weight: 4, short: second, long: 60 * second, begin: pause, finish: resume},
 		{kind: "starve", weight: 3, low: 5, high: 300, short: 5 * second, long: 30 * second, begin: starve, finish: feed},
 		{kind: "massacre", weight: 3, low: 1, high: 5000, short: second, long: 5 * second, many: true, begin: massacre},
+		{kind: "storm", weight: 8, low: 2, high: 10, begin: storm},
 		{kind: "jump", weight: 2, low: -60, high: 60, short: second, long: 10 * second, begin: jump, finish: restart},
 		{kind: "drift", weight: 2, low: -200, high: 200, short: 10 * second, long: 60 * second, begin: drift, finish: undrift},
 
@@ -245,16 +247,36 @@ func crash(w *World, f Fault)    { w.victim(f).crash() }
 func restart(w *World, f Fault)  { w.victim(f).restart() }
 func crashIn(w *World, f Fault)  { w.victim(f).effects = f.N }
 func cutWrite(w *World, f Fault) { w.victim(f).disk.CutIn = f.N }
-func pause(w *World, f Fault)    { w.victim(f).pause() }
-func resume(w *World, f Fault)   { w.victim(f).resume() }
-func starve(w *World, f Fault)   { w.victim(f).slow = time.Duration(f.N) * time.Millisecond }
-func feed(w *World, f Fault)     { w.victim(f).slow = 0 }
+
+// disarm ends a death that has not come.
+func disarm(w *World, f Fault) {
+	n := w.victim(f)
+	n.effects, n.disk.CutIn = 0, 0
+	n.restart()
+}
+
+func pause(w *World, f Fault)  { w.victim(f).pause() }
+func resume(w *World, f Fault) { w.victim(f).resume() }
+func starve(w *World, f Fault) { w.victim(f).slow = time.Duration(f.N) * time.Millisecond }
+func feed(w *World, f Fault)   { w.victim(f).slow = 0 }
 
 // massacre kills many at once; each comes back within N milliseconds.
 func massacre(w *World, f Fault) {
 	for _, n := range w.hit(f) {
 		n.crash()
 		w.after(w.millis(0, f.N), n.restart)
+	}
+}
+
+// storm: all clients push, and meanwhile N nodes die and start again at once. Here one that forgets would do harm.
+func storm(w *World, f Fault) {
+	w.crowd.rush()
+	for range f.N {
+		w.after(w.millis(0, 25*f.N), func() {
+			n := w.nodes[w.dice.IntN(len(w.nodes))]
+			n.crash()
+			n.restart()
+		})
 	}
 }
 
@@ -285,11 +307,14 @@ func unfull(w *World, f Fault) {
 func wipe(w *World, f Fault) { w.wipe(w.victim(f)) }
 
 func (w *World) wipe(n *Node) {
-	if !w.judge.maySpoil(n) {
+	if !n.lost && !w.judge.maySpoil(n) {
 		return
 	}
 	n.crash()
-	n.disk = NewDisk(w.dice)
+	n.lost, n.disk = false, NewDisk(w.dice)
+	if members := slices.DeleteFunc(w.members(), func(m *Node) bool { return m == n }); n.via == nil || n.via.gone {
+		n.via = members[w.dice.IntN(len(members))] // who began the mesh joins it now, or it would begin another
+	}
 	n.images = nil
 	w.judge.spoilt(n)
 	w.note(n, "has an empty disk")
@@ -298,7 +323,7 @@ func (w *World) wipe(n *Node) {
 // rewind gives a node its disk as it was a while ago.
 func rewind(w *World, f Fault) {
 	n := w.victim(f)
-	if len(n.images) == 0 || !w.judge.maySpoil(n) {
+	if len(n.images) == 0 || n.lost || !w.judge.maySpoil(n) {
 		return
 	}
 	n.crash()
@@ -353,6 +378,8 @@ func rot(w *World, f Fault) {
 		if mesh.Loaded(store.Name(key)) {
 			n.crash()
 			n.disk.Rot(key)
+			n.lost = true
+			w.judge.spoilt(n)
 			n.restart()
 		}
 	}

@@ -382,7 +382,7 @@ func (j *judge) least() int {
 // present counts the copies of an object, good or not, but for those of one node.
 func (j *judge) present(h store.Hash, but *Node) (count int) {
 	for _, n := range j.w.nodes {
-		if n != but && !n.gone && !n.evicted {
+		if n != but && !n.gone && !n.evicted && !n.lost {
 			if _, ok := n.disk.Synced(store.ObjectKey(h)); ok {
 				count++
 			}
@@ -394,7 +394,7 @@ func (j *judge) present(h store.Hash, but *Node) (count int) {
 // copies counts the good copies of an object, but for those of one node.
 func (j *judge) copies(h store.Hash, but *Node) (count int) {
 	for _, n := range j.w.nodes {
-		if n != but && !n.gone && !n.evicted && n.holds(h) {
+		if n != but && !n.gone && !n.evicted && !n.lost && n.holds(h) {
 			count++
 		}
 	}

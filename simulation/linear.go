@@ -28,6 +28,11 @@ func (j *judge) linear(env string) {
 		history = append(history, call)
 	}
 	if porcupine.CheckOperationsTimeout(j.model(), history, 20*time.Second) == porcupine.Illegal {
+		for _, call := range history {
+			o := call.Input.(*op)
+			j.w.note(nil, "history of %s: client %d at %s, %s version %d on %s: %s to %s, %s", env, o.client+1, o.node, o.revision.Short(),
+				j.made[o.revision].Version, j.made[o.revision].Parent.Short(), o.began, o.ended, o.outcome)
+		}
 		j.fail(nil, "invariant 2: the history of %s is not linearizable", env)
 	}
 }

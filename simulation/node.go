@@ -33,6 +33,7 @@ type Node struct {
 
 	told    map[int]membership.Status // by its own gossip
 	missed  map[int]int               // looks in which another was not there
+	lost    bool                      // its disk cannot be read any more
 	gone    bool                      // left, or evicted and switched off
 	evicted bool
 }
@@ -62,7 +63,7 @@ func (n *Node) boot() {
 	w, ctx := n.w, context.Background()
 	n.life++
 	n.process = process{life: n.life, waiting: map[uint64]func(mesh.Answer, error){}}
-	n.disk.Cut = n.crash
+	n.disk.Cut = n.dieBriefly
 	n.clock.start(w.now)
 	core, objects, err := n.open(ctx)
 	if err != nil {
@@ -120,6 +121,16 @@ func (n *Node) crash() {
 	n.disk.PowerCut()
 	for _, id := range slices.Sorted(maps.Keys(waiting)) {
 		n.w.after(n.w.millis(1, 3), func() { waiting[id](mesh.Answer{}, errLost) })
+	}
+}
+
+// dieBriefly is a crash in the middle of something; what watches the process starts it again, mostly at once.
+func (n *Node) dieBriefly() {
+	n.crash()
+	if n.w.percent(60) {
+		n.w.after(n.w.millis(0, 100), n.restart)
+	} else {
+		n.w.after(n.w.millis(100, 10_000), n.restart)
 	}
 }
 
@@ -224,8 +235,7 @@ func (n *Node) step(ev mesh.Event) {
 	for _, a := range actions {
 		if n.effects > 0 {
 			if n.effects--; n.effects == 0 {
-				w.note(n, "dies in the middle of its work")
-				n.crash()
+				n.dieBriefly()
 			}
 		}
 		if !n.up || n.life != life {
@@ -247,6 +257,12 @@ func (n *Node) halt(err error) {
 	for _, id := range slices.Sorted(maps.Keys(waiting)) {
 		waiting[id](mesh.Answer{}, fmt.Errorf("the node has stopped: %w", err))
 	}
+	life := n.life
+	n.w.after(n.w.millis(1000, 15_000), func() { // whoever looks after the machine starts it again
+		if n.life == life {
+			n.restart()
+		}
+	})
 }
 
 func (n *Node) setTimer() {

@@ -65,7 +65,7 @@ func NewPlan(seed uint64) Plan {
 	dice := rand.New(rand.NewPCG(seed, 0xfa17))
 	p := Plan{
 		Seed: seed, Nodes: minNodes + dice.IntN(maxNodes-minNodes+1), Clients: 1 + dice.IntN(4),
-		Zones: 1 + dice.IntN(3), Envs: 1, Length: time.Duration(40+dice.IntN(80)) * second,
+		Zones: 1 + dice.IntN(3), Envs: 1, Length: time.Duration(15+dice.IntN(45)) * second,
 		Grace: time.Duration(10+dice.IntN(40)) * second, Keep: 2 + dice.IntN(8), Most: time.Duration(11+dice.IntN(10)) * second,
 		Collect: time.Duration(10+dice.IntN(40)) * second, Scrub: time.Duration(10+dice.IntN(100)) * second,
 	}

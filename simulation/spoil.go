@@ -11,7 +11,7 @@ import (
 
 // maySpoil tells whether a node may lose its disk now.
 func (j *judge) maySpoil(n *Node) bool {
-	if !j.allCreated() || n.gone || n.evicted {
+	if !j.allCreated() || n.gone || n.evicted || n.lost {
 		return false
 	}
 	for _, h := range j.order {
@@ -38,7 +38,7 @@ func (j *judge) seatsSuffice(env string, without *Node) bool {
 	good := 0
 	for _, s := range seats {
 		n := j.w.byID[s.Node]
-		if n != without && !n.gone && !n.evicted && n.diskID() == s.Disk && !j.doubtful[n][env] {
+		if n != without && !n.gone && !n.evicted && !n.lost && n.diskID() == s.Disk && !j.doubtful[n][env] {
 			good++
 		}
 	}
@@ -63,7 +63,7 @@ func (j *judge) seats(env string) (seats []store.Seat) {
 func (j *judge) creationSurvives(env string, without *Node) bool {
 	members, know := j.w.members(), 0
 	for _, n := range members {
-		if _, ok := n.disk.Synced(store.MetaKey(mesh.SavePrefix + "creation/" + env)); ok && n != without {
+		if _, ok := n.disk.Synced(store.MetaKey(mesh.SavePrefix + "creation/" + env)); ok && n != without && !n.lost {
 			know++
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 )
 
 func main() {
+	debug.SetGCPercent(400) // worlds are short-lived and small: memory is cheaper than time
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "simulate:", err)
 		os.Exit(1)
