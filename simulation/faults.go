@@ -42,6 +42,8 @@ func kinds() []kindOf {
 		{kind: "wipe", weight: 4, short: second, long: 20 * second, begin: wipe, finish: restart},
 		{kind: "rewind", weight: 5, low: 1, high: 8, short: 100 * time.Millisecond, long: 10 * second, begin: rewind, finish: restart},
 
+		{kind: "forge", weight: 8, high: 100, begin: forge},
+
 		{kind: "join", weight: 4, high: maxNodes, begin: join},
 		{kind: "leave", weight: 3, begin: leave},
 		{kind: "evict", weight: 3, high: maxNodes, short: second, long: 20 * second, begin: evict, finish: remove},

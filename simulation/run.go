@@ -82,7 +82,7 @@ func (w *World) calm() {
 			w.end(n)
 		}
 		n.restart()
-		if !n.up && !n.gone {
+		if n.lost && !n.gone {
 			w.wipe(n)
 			n.restart()
 		}
