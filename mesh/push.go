@@ -276,9 +276,14 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID) {
 		}
 	}
 	p.proposal.declined = func([]byte) {
-		if p.attempt == this {
+		switch {
+		case p.attempt != this:
+		case len(electorate) == 1:
 			c.endPush(p, Pushed{Outcome: store.Diverged, Head: store.Head{Env: env}, Why: fmt.Sprintf(
 				"diverged: %s has no version %d yet", env, p.revision.Version-1)})
+		default: // a publisher says that there is one; those who were asked may be new themselves, and have met nobody else
+			p.stage = fmt.Sprintf("anybody who knows of %s, or its parent, version %d", env, p.revision.Version-1)
+			c.stage(p)
 		}
 	}
 	p.proposal.elsewhere = func(from membership.NodeID, installed []membership.NodeID) bool {
