@@ -42,6 +42,7 @@ func kinds() []kindOf {
 		{kind: "wipe", weight: 4, short: second, long: 20 * second, begin: wipe, finish: restart},
 		{kind: "rewind", weight: 5, low: 1, high: 8, short: 100 * time.Millisecond, long: 10 * second, begin: rewind, finish: restart},
 
+		{kind: "ambush", weight: 10, high: 8*6*4 - 1, short: 5 * second, long: ambushTime, begin: lay},
 		{kind: "forge", weight: 8, high: 100, begin: forge},
 
 		{kind: "join", weight: 4, high: maxNodes, begin: join},
@@ -323,13 +324,14 @@ func (w *World) wipe(n *Node) {
 }
 
 // rewind gives a node its disk as it was a while ago.
-func rewind(w *World, f Fault) {
-	n := w.victim(f)
+func rewind(w *World, f Fault) { w.rewind(w.victim(f), f.N) }
+
+func (w *World) rewind(n *Node, back int) {
 	if len(n.images) == 0 || n.lost || !w.judge.maySpoil(n) {
 		return
 	}
 	n.crash()
-	i := max(0, len(n.images)-f.N)
+	i := max(0, len(n.images)-back)
 	n.disk = n.images[i].Image()
 	n.images = n.images[:i+1]
 	w.judge.spoilt(n)
@@ -345,7 +347,7 @@ const (
 
 func (w *World) imaging() {
 	for _, f := range w.plan.Faults {
-		if f.Kind == "rewind" {
+		if f.Kind == "rewind" || f.Kind == "ambush" {
 			w.image()
 			return
 		}

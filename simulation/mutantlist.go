@@ -42,7 +42,7 @@ func Mutants() []Mutant {
 		{"one-copy", "one copy of an object is enough for a push", []Edit{
 			{"mesh/objects.go", "func quorum(owners int) int { return store.Majority(owners) }", "func quorum(owners int) int { return min(1, owners) }"}}},
 		{"unsigned-head", "a revision is taken whoever signed it", []Edit{
-			{"store/revision.go", "if who.Publishes(key, r.Env) {", "if true {"}}},
+			{"store/revision.go", "for _, key := range keys {\n\t\tif who.Publishes(key, r.Env) {", "for range keys {\n\t\tif true {"}}},
 		{"unverified-repair", "an object is taken for what its sender says that it is", []Edit{
 			{"mesh/objects.go", "if store.HashOf(o.Data) != o.Hash {", "if false {"}}},
 		{"go-back", "an older head is taken for news", []Edit{
@@ -57,6 +57,16 @@ func Mutants() []Mutant {
 			{"mesh/push.go", "case h.value.Includes(p.hash):", "case h.value.Hash() == p.hash:"}}},
 		{"never-out", "a member that is never seen keeps its place for ever (seed 30 found it)", []Edit{
 			{"mesh/placement.go", "case membership.Failed, \"\":", "case membership.Failed:"}}},
+		{"new-nodes-decide", "new nodes that have met only each other say that there is no parent (seed 101 found it)", []Edit{
+			{"mesh/push.go", "case len(electorate) == 1:", "case true:"}}},
+		{"drop-early", "a copy that moved is deleted when one of its new owners has it", []Edit{
+			{"mesh/collect.go", "if c.signedByAll(h, signed) && ", "if "}}},
+		{"collect-staged", "collection does not know what is staged", []Edit{
+			{"mesh/collect.go", "ask.Staged = append(ask.Staged, h)\n\t\task.Here = append(ask.Here, p.revision.Manifest)", "_ = p"}}},
+		{"collect-history", "collection keeps the newest revision alone", []Edit{
+			{"mesh/collect.go", "ask := ReachObjects{Round: r.id, Keep: c.cfg.Keep}", "ask := ReachObjects{Round: r.id, Keep: 1}"}}},
+		{"collect-alone", "collection asks nobody whether there is a newer head", []Edit{
+			{"mesh/collect.go", "if !c.answers(r, c.people.ids) {\n\t\treturn\n\t}\n\tfor env := range c.heads.creations {", "for env := range map[string]bool{} {"}}},
 		{"readable-is-kept", "an object that a failed sync left readable is acknowledged (seed 56 found it)", []Edit{
 			{"store/objects.go", "if err := o.brokenBy(nil); err != nil {\n\t\treturn err\n\t}", ""}}},
 	}

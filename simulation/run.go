@@ -15,6 +15,7 @@ type Result struct {
 	Committed int
 	Violation *Violation // nil: none
 	Timeline  string     // when it was asked for
+	Lanes     string     // its end, node by node
 }
 
 // Run runs one world to its end. With told the timeline is kept.
@@ -27,7 +28,7 @@ func Run(plan Plan, shared *Shared, told bool) (r Result) {
 		}
 		r = Result{
 			Plan: plan, Hash: w.trace.hash, Steps: w.steps, Lasted: w.now, Committed: len(w.judge.acked),
-			Violation: w.judge.first, Timeline: w.trace.timeline(),
+			Violation: w.judge.first, Timeline: w.trace.timeline(), Lanes: w.trace.lanes(40),
 		}
 	}()
 	w.live()
@@ -69,6 +70,7 @@ func (w *World) begin() {
 // calm ends all faults. Disks that cannot be read are replaced, and what is down starts.
 func (w *World) calm() {
 	w.note(nil, "all faults end")
+	w.calmed = true
 	w.net.loss, w.net.repeat, w.net.replay, w.net.reorder = 0, 0, 0, false
 	w.each(func(_, _ *Node, l *link) {
 		l.cut, l.slow, l.clogged = 0, 0, 0

@@ -177,6 +177,7 @@ func (n *Node) send(id membership.NodeID, m mesh.Message) {
 	if to := w.byID[id]; to != nil {
 		w.talk(n, to, m)
 		w.net.carry(n, to, frame)
+		w.ambushed(n, to, m)
 	}
 }
 

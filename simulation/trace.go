@@ -93,11 +93,40 @@ func (w *World) talk(from, to *Node, m mesh.Message) {
 	w.note(from, "→ %s: %s", to.Name, what)
 }
 
-// Timeline is the course as text, one line for each thing that happened.
+// timeline is the course as text, one line for each thing that happened.
 func (t *trace) timeline() string {
 	var b strings.Builder
 	for _, l := range t.lines {
-		fmt.Fprintf(&b, "%9.3fs %-4s %s\n", l.at.Seconds(), l.node, l.text)
+		l.write(&b)
+	}
+	return b.String()
+}
+
+func (l line) write(b *strings.Builder) {
+	fmt.Fprintf(b, "%9.3fs %-4s %s\n", l.at.Seconds(), l.node, l.text)
+}
+
+// lanes is the end of the course, one paragraph for each node, the last lines of each.
+func (t *trace) lanes(last int) string {
+	var order []string
+	of := map[string][]line{}
+	for _, l := range t.lines {
+		if of[l.node] == nil {
+			order = append(order, l.node)
+		}
+		of[l.node] = append(of[l.node], l)
+	}
+	var b strings.Builder
+	for _, node := range order {
+		lines := of[node]
+		if len(lines) > last {
+			fmt.Fprintf(&b, "           %-4s (%d lines before)\n", node, len(lines)-last)
+			lines = lines[len(lines)-last:]
+		}
+		for _, l := range lines {
+			l.write(&b)
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

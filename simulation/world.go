@@ -29,6 +29,9 @@ type World struct {
 	judge  *judge
 	trace  trace
 	steps  int
+
+	ambushes []*ambush
+	calmed   bool // all faults are over
 }
 
 // Shared is what worlds may use one after the other, since it is the same in all: keys, grants and rings. It belongs to one
