@@ -332,7 +332,7 @@ func (j *judge) acknowledged(o *op) {
 	j.acked = append(j.acked, o.revision)
 	need := j.least()
 	for _, object := range m.objects {
-		if copies := j.copies(store.HashOf(object), nil); copies < need {
+		if copies := j.present(store.HashOf(object), nil); copies < need {
 			j.fail(nil, "invariant 1: %s was acknowledged with %d copies of object %s", o.revision.Short(), copies, store.HashOf(object).Short())
 		}
 	}

@@ -28,7 +28,7 @@ func Run(plan Plan, shared *Shared, told bool) (r Result) {
 		}
 		r = Result{
 			Plan: plan, Hash: w.trace.hash, Steps: w.steps, Lasted: w.now, Committed: len(w.judge.acked),
-			Violation: w.judge.first, Timeline: w.trace.timeline(), Lanes: w.trace.lanes(40),
+			Violation: w.judge.first, Timeline: w.trace.timeline(), Lanes: w.trace.lanes(25),
 		}
 	}()
 	w.live()
