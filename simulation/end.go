@@ -75,6 +75,7 @@ func (j *judge) final() {
 		return
 	}
 	j.lasting()
+	j.bounded()
 	for _, env := range j.w.plan.envs() {
 		j.linear(env)
 	}

@@ -33,6 +33,7 @@ type judge struct {
 	spoiltAt  time.Duration
 	doubtful  map[*Node]map[string]bool   // rewound, and has not voted since
 	votedAs   map[start]store.Incarnation // newest start of a disk that ever voted
+	load      load
 }
 
 // Violation is an invariant that does not hold.

@@ -219,6 +219,7 @@ func (n *Node) step(ev mesh.Event) {
 		return
 	}
 	w.steps++
+	w.judge.step()
 	life := n.life
 	w.trace.event(w.now, n.num, ev)
 	actions := n.core.Step(n.clock.at(w.now), ev)

@@ -13,6 +13,7 @@ type Result struct {
 	Steps     int
 	Lasted    time.Duration // of the world's time
 	Committed int
+	Load      int        // most steps of a node in a second, on average over the nodes
 	Violation *Violation // nil: none
 	Timeline  string     // when it was asked for
 	Lanes     string     // its end, node by node
@@ -27,7 +28,7 @@ func Run(plan Plan, shared *Shared, told bool) (r Result) {
 			w.judge.fail(nil, "panic: %v\n%s", p, debug.Stack())
 		}
 		r = Result{
-			Plan: plan, Hash: w.trace.hash, Steps: w.steps, Lasted: w.now, Committed: len(w.judge.acked),
+			Plan: plan, Hash: w.trace.hash, Steps: w.steps, Lasted: w.now, Committed: len(w.judge.acked), Load: w.judge.load.most,
 			Violation: w.judge.first, Timeline: w.trace.timeline(), Lanes: w.trace.lanes(25),
 		}
 	}()
@@ -93,8 +94,8 @@ func (w *World) calm() {
 
 // String tells the result in a line.
 func (r Result) String() string {
-	s := fmt.Sprintf("seed %d: %016x, %d nodes, %d faults, %d steps, %s, %d committed",
-		r.Plan.Seed, r.Hash, r.Plan.Nodes, len(r.Plan.Faults), r.Steps, r.Lasted.Round(time.Millisecond), r.Committed)
+	s := fmt.Sprintf("seed %d: %016x, %d nodes, %d faults, %d steps, %s, load %d, %d committed",
+		r.Plan.Seed, r.Hash, r.Plan.Nodes, len(r.Plan.Faults), r.Steps, r.Lasted.Round(time.Millisecond), r.Load, r.Committed)
 	if r.Violation != nil {
 		s += "\n  BROKEN at " + r.Violation.String()
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("sim.seeds", 150, "courses to run")
+	seeds = flag.Uint64("sim.seeds", 40, "courses to run")
 	from  = flag.Uint64("sim.from", 1, "the first of them")
 )
 
@@ -40,6 +40,25 @@ func TestCourses(t *testing.T) {
 		t.Errorf("the courses show little: %+v", totals)
 	}
 	t.Logf("%d courses, %d steps, %d pushes committed", totals.Courses, totals.Steps, totals.Committed)
+}
+
+// TestManyCourses is a larger one, where each signature is verified once.
+func TestManyCourses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program")
+	}
+	out, err := simulate("-from", "1001", "-seeds", "200", "-workers", "1")
+	if err != nil || !strings.Contains(out, "200 courses, 2 of them twice") || !strings.Contains(out, " 0 broken") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// simulate runs the command as `make sim` does.
+func simulate(args ...string) (string, error) {
+	cmd := exec.Command("go", append([]string{"run", "-tags", "fastverify", "./cmd/simulate"}, args...)...)
+	cmd.Dir = ".."
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // TestSameSeedSameCourse: neither the order of a map nor the clock of this machine decides anything.
@@ -77,9 +96,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		t.Skip("builds two programs")
 	}
 	for _, name := range []string{"forget-promise", "ack-before-sync"} {
-		cmd := exec.Command("go", "run", "./cmd/simulate", "-mutant", name, "-seeds", "20", "-workers", "1")
-		cmd.Dir = ".."
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "invariant 12") {
+		if out, err := simulate("-mutant", name, "-seeds", "20", "-workers", "1"); err != nil || !strings.Contains(out, "invariant 12") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}

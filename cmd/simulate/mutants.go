@@ -64,6 +64,9 @@ func hunt(m simulation.Mutant, o options) (find, error) {
 	if o.seed != 0 {
 		args = []string{"-seed", fmt.Sprint(o.seed), "-first"}
 	}
+	if o.save != "" {
+		args = append(args, "-save", o.save)
+	}
 	said, err := exec.Command(binary, args...).Output()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return find{}, err
