@@ -52,6 +52,7 @@ type round struct {
 	answered map[membership.NodeID]bool
 	reading  bool
 	needed   map[store.Hash]bool // here, whoever owns it
+	trees    []store.Hash        // for which it is needed
 	placed   [32]byte
 	signed   map[store.Hash]map[membership.NodeID]bool
 }
@@ -179,18 +180,40 @@ func (c *Core) collectReady(r *round) {
 			ask.Revisions = append(ask.Revisions, head.value.Hash())
 		}
 	}
+	for _, h := range sortedHashes(c.pushes.open) {
+		ask.Staged = append(ask.Staged, h)
+	}
+	r.trees = c.treesHere()
+	ask.Here = r.trees
+	c.emit(ask)
+}
+
+// treesHere are the manifests of what is applied, of what is to be, and of the pushes at this node.
+func (c *Core) treesHere() (trees []store.Hash) {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.applied)) {
-		ask.Here = append(ask.Here, c.heads.applied[env].Manifest)
+		trees = append(trees, c.heads.applied[env].Manifest)
 	}
 	if p := c.heads.pursuit; p != nil {
-		ask.Here = append(ask.Here, p.head.revision.Manifest)
+		trees = append(trees, p.head.revision.Manifest)
 	}
 	for _, h := range sortedHashes(c.pushes.open) {
-		p := c.pushes.open[h]
-		ask.Staged = append(ask.Staged, h)
-		ask.Here = append(ask.Here, p.revision.Manifest)
+		trees = append(trees, c.pushes.open[h].revision.Manifest)
 	}
-	c.emit(ask)
+	return trees
+}
+
+// outdated ends a round in which something came to be needed here that it has not read. The next one will.
+func (c *Core) outdated(r *round) bool {
+	if slices.Equal(r.trees, c.treesHere()) {
+		return false
+	}
+	c.objects.collecting.round = nil
+	return true
+}
+
+// isDropping tells whether one of the objects is being deleted, though it can be read still.
+func (c *Core) isDropping(objects []store.Hash) bool {
+	return slices.ContainsFunc(objects, func(h store.Hash) bool { return c.objects.collecting.dropping[h] })
 }
 
 // acceptorsOf are those that decide an environment's head.
@@ -213,7 +236,7 @@ func (c *Core) answers(r *round, of []membership.NodeID) bool {
 func (c *Core) reached(ev Reached) {
 	k := &c.objects.collecting
 	r := k.round
-	if r == nil || r.id != ev.Round {
+	if r == nil || r.id != ev.Round || c.outdated(r) {
 		return
 	}
 	if ev.Err != nil {
@@ -312,7 +335,7 @@ func (c *Core) onKeepTell(from membership.NodeID, m *KeepTell) {
 		c.note("refused a receipt", from, "", err)
 		return
 	}
-	if r == nil || r.id != receipt.Round || r.signed == nil || r.placed != c.placement.digest {
+	if r == nil || r.id != receipt.Round || r.signed == nil || r.placed != c.placement.digest || c.outdated(r) {
 		return
 	}
 	var drop []store.Hash

@@ -54,7 +54,7 @@ func lay(w *World, f Fault) {
 	a.left = n / len(strikes) % 4
 	w.ambushes = append(w.ambushes, a)
 	w.after(f.For, func() { a.armed = false })
-	w.crowd.rush()
+	w.crowd.rush(nil, nil)
 }
 
 // ambushed looks at each message that is sent.
@@ -73,7 +73,9 @@ func (w *World) ambushed(from, to *Node, m mesh.Message) {
 			}
 			w.note(from, "ambush on %T to %s", m, to.Name)
 			a.strikes(w, from, to)
-			w.after(w.millis(5, 300), w.crowd.rush)
+			for range 2 {
+				w.after(w.millis(5, 300), func() { w.crowd.rush(from, to) })
+			}
 		})
 	}
 }

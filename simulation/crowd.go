@@ -84,10 +84,16 @@ func (c *client) act() {
 	c.push(n, c.make(env, c.parent(n, env)), tries, c.begin)
 }
 
-// rush has everybody push at once, whatever else they do.
-func (c *crowd) rush() {
+// rush has everybody push at once, whatever else they do, and mostly at the two nodes, where they are named.
+func (c *crowd) rush(a, b *Node) {
 	for _, client := range c.clients {
-		if n := client.choose(); n != nil && !c.over {
+		n := client.choose()
+		for _, named := range []*Node{a, b} {
+			if named != nil && named.up && !named.halted && !named.gone && client.dice.IntN(3) == 0 {
+				n = named
+			}
+		}
+		if n != nil && !c.over {
 			env := c.w.plan.envs()[client.dice.IntN(c.w.plan.Envs)]
 			client.push(n, client.make(env, client.parent(n, env)), tries, func() {})
 		}

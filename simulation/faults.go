@@ -42,7 +42,7 @@ func kinds() []kindOf {
 		{kind: "wipe", weight: 4, short: second, long: 20 * second, begin: wipe, finish: restart},
 		{kind: "rewind", weight: 5, low: 1, high: 8, short: 100 * time.Millisecond, long: 10 * second, begin: rewind, finish: restart},
 
-		{kind: "ambush", weight: 10, high: 8*6*4 - 1, short: 5 * second, long: ambushTime, begin: lay},
+		{kind: "ambush", weight: 10, high: 8*8*4 - 1, short: 5 * second, long: ambushTime, begin: lay},
 		{kind: "forge", weight: 8, high: 100, begin: forge},
 
 		{kind: "join", weight: 4, high: maxNodes, begin: join},
@@ -279,7 +279,7 @@ func massacre(w *World, f Fault) {
 
 // storm: all clients push, and meanwhile N nodes die and start again at once. Here one that forgets would do harm.
 func storm(w *World, f Fault) {
-	w.crowd.rush()
+	w.crowd.rush(nil, nil)
 	for range f.N {
 		w.after(w.millis(0, 25*f.N), func() {
 			n := w.nodes[w.dice.IntN(len(w.nodes))]
