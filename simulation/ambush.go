@@ -15,24 +15,28 @@ type ambush struct {
 	left    int // messages that pass first
 }
 
-// lure is what an ambush waits for. Their order is part of what a plan means.
+// lures are what an ambush may wait for, the first seals of them for a change of acceptors. Their order is part of what a plan means.
 func lures() []func(mesh.Message) bool {
+	seal := func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) > 0 }
 	return []func(mesh.Message) bool{
-		func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) > 0 },
+		seal, seal,
+		func(m mesh.Message) bool { h, ok := m.(*mesh.HeadTell); return ok && len(h.Seals) > 0 },
 		func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) == 0 },
 		func(m mesh.Message) bool { a, ok := m.(*mesh.Accepted); return ok && a.Refused == "" },
 		func(m mesh.Message) bool { p, ok := m.(*mesh.Promise); return ok && p.Refused == "" },
-		func(m mesh.Message) bool { h, ok := m.(*mesh.HeadTell); return ok && len(h.Seals) > 0 },
 		func(m mesh.Message) bool { f, ok := m.(*mesh.FenceTell); return ok && f.Register != "" },
 		func(m mesh.Message) bool { h, ok := m.(*mesh.Have); return ok && len(h.Have) > 0 },
 		func(m mesh.Message) bool { _, ok := m.(*mesh.KeepTell); return ok },
 	}
 }
 
+const seals = 3
+
 func strikes() []func(w *World, from, to *Node) {
 	return []func(w *World, from, to *Node){
 		func(_ *World, from, _ *Node) { from.dieBriefly() },
 		func(_ *World, _, to *Node) { to.dieBriefly() },
+		func(w *World, from, _ *Node) { w.isolate(from) },
 		func(w *World, from, _ *Node) { w.isolate(from) },
 		func(w *World, _, to *Node) { w.isolate(to) },
 		func(w *World, from, to *Node) { w.isolate(to); w.wipe(from); w.after(w.millis(0, 50), from.restart) },
@@ -54,6 +58,10 @@ func lay(w *World, f Fault) {
 	a.left = n / len(strikes) % 4
 	w.ambushes = append(w.ambushes, a)
 	w.after(f.For, func() { a.armed = false })
+	if f.N%len(lures) < seals { // with another disk a node loses its seat, and the others change the acceptors
+		w.wipe(w.victim(f))
+		w.victim(f).restart()
+	}
 	w.crowd.rush(nil, nil)
 }
 
@@ -67,7 +75,11 @@ func (w *World) ambushed(from, to *Node, m mesh.Message) {
 			continue
 		}
 		a.armed = false
-		w.after(w.millis(0, 8), func() {
+		soon := w.millis(0, 8)
+		if w.percent(50) {
+			soon = 0
+		}
+		w.after(soon, func() {
 			if w.crowd.over || w.calmed {
 				return
 			}
@@ -87,5 +99,5 @@ func (w *World) isolate(n *Node) {
 	w.after(w.millis(500, 6000), func() { w.cuts(-1, own) })
 }
 
-// longest that an ambush waits.
+// ambushTime is the longest that an ambush waits.
 const ambushTime = 20 * time.Second

@@ -42,7 +42,7 @@ func kinds() []kindOf {
 		{kind: "wipe", weight: 4, short: second, long: 20 * second, begin: wipe, finish: restart},
 		{kind: "rewind", weight: 5, low: 1, high: 8, short: 100 * time.Millisecond, long: 10 * second, begin: rewind, finish: restart},
 
-		{kind: "ambush", weight: 10, high: 8*8*4 - 1, short: 5 * second, long: ambushTime, begin: lay},
+		{kind: "ambush", weight: 14, high: 9*9*4 - 1, short: 5 * second, long: ambushTime, begin: lay},
 		{kind: "forge", weight: 8, high: 100, begin: forge},
 
 		{kind: "join", weight: 4, high: maxNodes, begin: join},

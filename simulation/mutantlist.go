@@ -59,10 +59,13 @@ func Mutants() []Mutant {
 			{"mesh/placement.go", "case membership.Failed, \"\":", "case membership.Failed:"}}},
 		{"new-nodes-decide", "new nodes that have met only each other say that there is no parent (seed 101 found it)", []Edit{
 			{"mesh/push.go", "case len(electorate) == 1:", "case true:"}}},
+		{"drop-needed", "collection does not see what came to be needed while it read (seed 460 found it)", []Edit{
+			{"mesh/collect.go", "if slices.Equal(r.trees, c.treesHere()) {", "if true {"}}},
 		{"drop-early", "a copy that moved is deleted when one of its new owners has it", []Edit{
 			{"mesh/collect.go", "if c.signedByAll(h, signed) && ", "if "}}},
 		{"collect-staged", "collection does not know what is staged", []Edit{
-			{"mesh/collect.go", "ask.Staged = append(ask.Staged, h)\n\t\task.Here = append(ask.Here, p.revision.Manifest)", "_ = p"}}},
+			{"mesh/collect.go", "ask.Staged = append(ask.Staged, h)", "_ = h"},
+			{"mesh/collect.go", "trees = append(trees, c.pushes.open[h].revision.Manifest)", "_ = h"}}},
 		{"collect-history", "collection keeps the newest revision alone", []Edit{
 			{"mesh/collect.go", "ask := ReachObjects{Round: r.id, Keep: c.cfg.Keep}", "ask := ReachObjects{Round: r.id, Keep: 1}"}}},
 		{"collect-alone", "collection asks nobody whether there is a newer head", []Edit{
