@@ -58,33 +58,20 @@ func scan(ctx context.Context, kv store.KV, prefix []byte, each func(store.Pair)
 	}
 }
 
-// Persist makes the Saves among actions durable. They come before all else that the actions say: a promise that was made must
-// not be forgotten, nor news spread that a restart would take back. After an error nothing of the actions may be done, and the
-// Core must not be stepped again.
-func Persist(ctx context.Context, kv store.KV, actions []Action) error {
-	var batch []store.Change
-	size := 0
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		err := kv.Write(ctx, batch)
-		batch, size = nil, 0
-		return err
-	}
-	for _, a := range actions {
-		s, ok := a.(Save)
-		if !ok {
-			continue
-		}
-		change := store.Change{Key: store.MetaKey(s.Key), Value: s.Value}
-		if n := len(change.Key) + len(change.Value); size+n > store.MaxBatch || len(batch) == store.MaxChanges {
-			if err := flush(); err != nil {
-				return err
+// Persist makes changes durable, in as few batches as they fit in. After an error nobody knows which.
+func Persist(ctx context.Context, kv store.KV, all []store.Change) error {
+	for from := 0; from < len(all); {
+		to, size := from, 0
+		for to < len(all) && to-from < store.MaxChanges {
+			if size += len(all[to].Key) + len(all[to].Value); to > from && size > store.MaxBatch {
+				break
 			}
+			to++
 		}
-		size += len(change.Key) + len(change.Value)
-		batch = append(batch, change)
+		if err := kv.Write(ctx, all[from:to]); err != nil {
+			return err
+		}
+		from = to
 	}
-	return flush()
+	return nil
 }

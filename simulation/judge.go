@@ -384,7 +384,8 @@ func (j *judge) least() int {
 func (j *judge) present(h store.Hash, but *Node) (count int) {
 	for _, n := range j.w.nodes {
 		if n != but && !n.gone && !n.evicted && !n.lost {
-			if _, ok := n.disk.Synced(store.ObjectKey(h)); ok {
+			_, object := n.disk.Synced(store.ObjectKey(h))
+			if _, record := n.disk.Synced(revisionKey(h)); object || record {
 				count++
 			}
 		}
@@ -404,6 +405,13 @@ func (j *judge) copies(h store.Hash, but *Node) (count int) {
 
 // holds tells whether an object would be on the disk after a power cut, with the right bytes.
 func (n *Node) holds(h store.Hash) bool {
-	data, ok := n.disk.Synced(store.ObjectKey(h))
-	return ok && store.HashOf(data) == h
+	if data, ok := n.disk.Synced(store.ObjectKey(h)); ok && store.HashOf(data) == h {
+		return true
+	}
+	_, recorded := n.disk.Synced(revisionKey(h)) // on its way to become an object
+	return recorded
+}
+
+func revisionKey(h store.Hash) []byte {
+	return store.MetaKey(mesh.SavePrefix + "revision/" + h.String())
 }

@@ -53,6 +53,7 @@ type process struct {
 	busyTill time.Duration
 	inbox    []func() // that came while it was paused or busy
 	draining bool
+	turns    turns
 	effects  int // until it dies in the middle of what it does; 0: it does not
 }
 
@@ -118,6 +119,7 @@ func (n *Node) crash() {
 	n.w.note(n, "dies")
 	waiting := n.waiting
 	n.up, n.core, n.objects, n.inbox, n.waiting = false, nil, nil, nil, nil
+	n.cutTurns()
 	n.disk.PowerCut()
 	for _, id := range slices.Sorted(maps.Keys(waiting)) {
 		n.w.after(n.w.millis(1, 3), func() { waiting[id](mesh.Answer{}, errLost) })
@@ -209,43 +211,6 @@ func (n *Node) resume() {
 	if n.up && n.paused {
 		n.paused = false
 		n.drainSoon()
-	}
-}
-
-// step gives the Core an event and does what it says, as mesh/node does: first what is to be kept, then the rest.
-func (n *Node) step(ev mesh.Event) {
-	w := n.w
-	if !n.up || n.halted {
-		return
-	}
-	w.steps++
-	w.judge.step()
-	life := n.life
-	w.trace.event(w.now, n.num, ev)
-	actions := n.core.Step(n.clock.at(w.now), ev)
-	w.judge.learns(n, actions)
-	err := mesh.Persist(context.Background(), n.disk, actions)
-	if !n.up || n.life != life {
-		return // the power went in the middle of it
-	}
-	if err != nil {
-		n.halt(err)
-		return
-	}
-	w.judge.kept(n, actions)
-	for _, a := range actions {
-		if n.effects > 0 {
-			if n.effects--; n.effects == 0 {
-				n.dieBriefly()
-			}
-		}
-		if !n.up || n.life != life {
-			return
-		}
-		n.do(a)
-	}
-	if n.up && n.life == life {
-		n.setTimer()
 	}
 }
 

@@ -125,7 +125,7 @@ func TestFullAndBrokenDisk(t *testing.T) {
 	if err := broken.Intake().Put(ctx, objects); !errors.Is(err, store.ErrBroken) {
 		t.Errorf("put on a broken disk: %v", err)
 	}
-	if res, err := broken.Push(ctx, store.HashOf(object)); err == nil && res.Status == store.Committed {
+	if res, err := broken.Push(ctx, store.HashOf(object), nil); err == nil && res.Status == store.Committed {
 		t.Errorf("push on a broken disk: %+v", res)
 	}
 	if broken.machine.at() != 1 {
