@@ -81,6 +81,14 @@ func (d *Disk) Scan(ctx context.Context, prefix, after []byte, limit int, keysOn
 
 // Write implements store.KV.
 func (d *Disk) Write(ctx context.Context, changes []store.Change) error {
+	err := d.write(ctx, changes)
+	if errors.Is(err, errPower) {
+		d.Cut()
+	}
+	return err
+}
+
+func (d *Disk) write(ctx context.Context, changes []store.Change) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch err := d.usable(); {
@@ -108,7 +116,6 @@ func (d *Disk) Write(ctx context.Context, changes []store.Change) error {
 	}
 	switch {
 	case cut:
-		d.Cut()
 		return fmt.Errorf("write: %w", errPower)
 	case fails:
 		d.broken, d.Failed = true, true

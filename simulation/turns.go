@@ -122,11 +122,11 @@ func (n *Node) enterLate(s said) {
 func (n *Node) written() {
 	t, life := &n.turns, n.life
 	changes, all := t.changes, t.writing
+	t.changes, t.writing = nil, nil
 	err := mesh.Persist(context.Background(), n.disk, changes)
 	if !n.up || n.life != life {
 		return // the power went in the middle of it
 	}
-	t.changes, t.writing = nil, nil
 	if err != nil {
 		n.halt(err)
 		return
