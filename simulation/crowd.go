@@ -32,7 +32,7 @@ type client struct {
 type op struct {
 	client   int
 	env      string
-	revision store.Hash
+	revision store.Hash // zero: it asks what the head is
 	node     string
 	began    time.Duration
 	ended    time.Duration // 0: never answered
@@ -74,6 +74,10 @@ func (c *client) act() {
 	n := c.choose()
 	if n == nil {
 		c.begin()
+		return
+	}
+	if c.dice.IntN(4) == 0 {
+		c.read(n, env)
 		return
 	}
 	if len(c.mine) > 0 && c.dice.IntN(8) == 0 {
@@ -152,6 +156,30 @@ func (c *client) push(n *Node, h store.Hash, left int, then func()) {
 	c.w.after(c.w.millis(0, 3), func() { n.take(made, finish) })
 }
 
+// read asks a node what the head of an environment is.
+func (c *client) read(n *Node, env string) {
+	o := &op{client: c.num, env: env, node: n.Name, began: c.w.now}
+	c.waits++
+	done := false
+	finish := func(a mesh.Answer, err error) {
+		if done {
+			return
+		}
+		done = true
+		c.waits--
+		if head, ok := a.Value.(store.Head); ok && err == nil && a.Err == nil {
+			o.ended, o.head = c.w.now, head
+			c.w.crowd.ops = append(c.w.crowd.ops, o)
+			c.w.note(nil, "client %d reads at %s: %s %d %s", c.num+1, n.Name, env, head.Version, head.Revision.Short())
+		}
+		c.begin()
+	}
+	c.w.after(patience, func() { finish(mesh.Answer{}, errLost) })
+	c.w.after(c.w.millis(0, 3), func() {
+		n.ask(func(id uint64) mesh.Event { return mesh.AskHead{ID: id, Env: env} }, finish)
+	})
+}
+
 // take is the node's side of a push: the objects are kept here, then the Core is asked.
 func (n *Node) take(made *made, finish func(mesh.Answer, error)) {
 	if !n.up || n.halted {
@@ -166,7 +194,12 @@ func (n *Node) take(made *made, finish func(mesh.Answer, error)) {
 			return
 		}
 		n.step(ev)
-		n.ask(func(id uint64) mesh.Event { return mesh.Push{ID: id, Object: made.object} }, finish)
+		n.ask(func(id uint64) mesh.Event { return mesh.Push{ID: id, Object: made.object} }, func(a mesh.Answer, err error) {
+			if pushed, ok := a.Value.(mesh.Pushed); ok && pushed.Outcome == store.Staged && n.up && n.life == life {
+				n.w.judge.stage(n, store.HashOf(made.object))
+			}
+			finish(a, err)
+		})
 	})
 }
 

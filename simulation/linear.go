@@ -9,18 +9,17 @@ import (
 	"shoal/store"
 )
 
-// linear asks porcupine (Athalye, after Lowe, "Testing for linearizability", 2017) whether there is an order of all pushes of an
-// environment in which each has the answer that it was given, and none takes effect outside the time between question and answer.
+// linear asks porcupine (Athalye, after Lowe, "Testing for linearizability", 2017) whether there is an order of all pushes and reads of
+// an environment in which each has the answer that it was given, and none takes effect outside the time between question and answer.
 func (j *judge) linear(env string) {
 	var history []porcupine.Operation
 	for i, o := range j.w.crowd.ops {
 		if o.env != env {
 			continue
 		}
-		m := j.made[o.revision]
 		call := porcupine.Operation{ClientId: i, Input: o, Call: int64(o.began), Return: int64(o.ended)}
-		if o.ended == 0 || o.outcome == store.Staged {
-			if j.heads[place{env, m.Version}] != o.revision {
+		if !o.revision.IsZero() && (o.ended == 0 || o.outcome == store.Staged) {
+			if j.heads[place{env, j.made[o.revision].Version}] != o.revision {
 				continue // it never took effect, and nobody was told that it did
 			}
 			call.Return = math.MaxInt64
@@ -30,6 +29,10 @@ func (j *judge) linear(env string) {
 	if porcupine.CheckOperationsTimeout(j.model(), history, 20*time.Second) == porcupine.Illegal {
 		for _, call := range history {
 			o := call.Input.(*op)
+			if o.revision.IsZero() {
+				j.w.note(nil, "history of %s: client %d reads at %s: %s to %s, %s", env, o.client+1, o.node, o.began, o.ended, o.head.Revision.Short())
+				continue
+			}
 			j.w.note(nil, "history of %s: client %d at %s, %s version %d on %s: %s to %s, %s", env, o.client+1, o.node, o.revision.Short(),
 				j.made[o.revision].Version, j.made[o.revision].Parent.Short(), o.began, o.ended, o.outcome)
 		}
@@ -52,6 +55,9 @@ func (j *judge) model() porcupine.Model {
 const remembered = 16
 
 func (j *judge) push(head store.Hash, o *op) (legal bool, next store.Hash) {
+	if o.revision.IsZero() {
+		return o.head.Revision == head, head
+	}
 	m := j.made[o.revision]
 	back, included := j.distance(head, o.revision)
 	follows := m.Parent == head

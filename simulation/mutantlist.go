@@ -7,13 +7,10 @@ func Mutants() []Mutant {
 			{"mesh/acceptor.go", "if promise.Refused == \"\" {\n\t\tc.registers.acceptors[m.Register] = kept\n\t\tc.save(keyAcceptor+m.Register, kept)",
 				"if promise.Refused == \"\" {\n\t\tc.registers.acceptors[m.Register] = kept"}}},
 		{"forget-vote", "an acceptor does not write down what it accepted", []Edit{
-			{"mesh/acceptor.go", "c.registers.acceptors[m.Register] = kept\n\t\t\tc.save(keyAcceptor+m.Register, kept)\n\t\t\tanswer.Vote",
-				"c.registers.acceptors[m.Register] = kept\n\t\t\tanswer.Vote"}}},
+			{"mesh/acceptor.go", "c.registers.acceptors[m.Register] = kept\n\t\t\tc.save(keyAcceptor+m.Register, kept)\n\t\t\tif len(held",
+				"c.registers.acceptors[m.Register] = kept\n\t\t\tif len(held"}}},
 		{"lower-ballot", "an acceptor accepts a ballot below the one that it promised", []Edit{
 			{"store/register.go", "m.Ballot.Compare(a.Promised) < 0 || a.leaps(m.Ballot)", "a.leaps(m.Ballot)"}}},
-		{"reuse-ballot", "a proposer that restarts uses its ballots again, and acceptors promise one twice", []Edit{
-			{"store/register_proposer.go", "Proposer: self, Run: run}", "Proposer: self, Run: 1}"},
-			{"store/register.go", "m.Ballot.Compare(a.Promised) <= 0 || a.leaps(m.Ballot)", "m.Ballot.Compare(a.Promised) < 0 || a.leaps(m.Ballot)"}}},
 		{"ignore-accepted", "a proposer goes on from the first value that it is told, not from the newest", []Edit{
 			{"store/register_proposer.go", "m.Accepted.Compare(p.accepted) > 0 {", "p.accepted.IsZero() {"}}},
 		{"small-majority", "two of five are taken for a majority", []Edit{
@@ -22,9 +19,11 @@ func Mutants() []Mutant {
 			{"mesh/push.go", "Register: store.HeadRegister(env), Epoch: created.epoch(), Members: created.members(created.epoch()),",
 				"Register: store.HeadRegister(env), Epoch: created.epoch(), Members: within(created.members(created.epoch()), append(c.alivePeers(), c.self)),"},
 			{"store/register.go", "if len(voters) < Majority(len(members)) {", "if len(voters) < 1 {"}}},
-		{"skip-seal", "a push goes on in an epoch that was sealed", []Edit{
-			{"store/register_proposer.go", "case len(p.next) > 0: // sealed", "case len(p.next) > 0 && p.Change == nil: // sealed"},
-			{"store/register_proposer.go", "if p.value = p.Change(p.current); p.value == nil {", "p.next = nil\n\t\tif p.value = p.Change(p.current); p.value == nil {"}}},
+		{"lease-not-kept", "an acceptor does not keep the promise that it gave along with its vote", []Edit{
+			{"store/register.go", "a.Promised, answer.Promised = m.Then, m.Then", "answer.Promised = m.Then"}}},
+		{"read-here", "a read of a head is answered from what the node knows", []Edit{
+			{"mesh/read.go", "c.reads.waiting[ev.Env] = append(c.reads.waiting[ev.Env], ev.ID)\n",
+				"c.emit(Answer{ID: ev.ID, Value: c.heads.current[ev.Env].head()})\n"}}},
 		{"seat-by-name", "a node whose disk was wiped keeps its place among the acceptors", []Edit{
 			{"store/register_config.go", "if !slices.Contains(next, self) || self.Disk == 0 {",
 				"if !slices.Contains(NodesOf(next), self.Node) || self.Disk == 0 {"},
@@ -38,7 +37,7 @@ func Mutants() []Mutant {
 			{"mesh/objects.go", "c.objects.pending += len(o.Data)\n\t\t\tkeep = append(keep, o.Data)",
 				"c.objects.pending += len(o.Data)\n\t\t\tkeep, have = append(keep, o.Data), append(have, o.Hash)"}}},
 		{"sync-ignored", "an error of the disk while saving is not looked at", []Edit{
-			{"mesh/shelldisk.go", "err := kv.Write(ctx, batch)", "err := error(nil)\n\t\t_ = kv.Write(ctx, batch)"}}},
+			{"mesh/shelldisk.go", "if err := kv.Write(ctx, all[from:to]); err != nil {", "if err := kv.Write(ctx, all[from:to]); err != nil && false {"}}},
 		{"one-copy", "one copy of an object is enough for a push", []Edit{
 			{"mesh/objects.go", "func quorum(owners int) int { return store.Majority(owners) }", "func quorum(owners int) int { return min(1, owners) }"}}},
 		{"unsigned-head", "a revision is taken whoever signed it", []Edit{
@@ -57,20 +56,26 @@ func Mutants() []Mutant {
 			{"mesh/push.go", "case h.value.Includes(p.hash):", "case h.value.Hash() == p.hash:"}}},
 		{"never-out", "a member that is never seen keeps its place for ever (seed 30 found it)", []Edit{
 			{"mesh/placement.go", "case membership.Failed, \"\":", "case membership.Failed:"}}},
-		{"new-nodes-decide", "new nodes that have met only each other say that there is no parent (seed 101 found it)", []Edit{
-			{"mesh/push.go", "case len(electorate) == 1:", "case true:"}}},
 		{"drop-needed", "collection does not see what came to be needed while it read (seed 460 found it)", []Edit{
 			{"mesh/collect.go", "if slices.Equal(r.trees, c.treesHere()) {", "if true {"}}},
 		{"drop-early", "a copy that moved is deleted when one of its new owners has it", []Edit{
 			{"mesh/collect.go", "if c.signedByAll(h, signed) && ", "if "}}},
-		{"collect-staged", "collection does not know what is staged", []Edit{
-			{"mesh/collect.go", "ask.Staged = append(ask.Staged, h)", "_ = h"},
-			{"mesh/collect.go", "trees = append(trees, c.pushes.open[h].revision.Manifest)", "_ = h"}}},
 		{"collect-history", "collection keeps the newest revision alone", []Edit{
 			{"mesh/collect.go", "ask := ReachObjects{Round: r.id, Keep: c.cfg.Keep}", "ask := ReachObjects{Round: r.id, Keep: 1}"}}},
 		{"collect-alone", "collection asks nobody whether there is a newer head", []Edit{
 			{"mesh/collect.go", "if !c.answers(r, c.people.ids) {\n\t\treturn\n\t}\n\tfor env := range c.heads.creations {", "for env := range map[string]bool{} {"}}},
 		{"readable-is-kept", "an object that a failed sync left readable is acknowledged (seed 56 found it)", []Edit{
 			{"store/objects.go", "if err := o.brokenBy(nil); err != nil {\n\t\treturn err\n\t}", ""}}},
+		{"collect-staged", "collection does not know what is staged", []Edit{
+			{"mesh/collect.go", "ask.Staged = append(ask.Staged, h)", "_ = h"},
+			{"mesh/collect.go", "trees = append(trees, c.pushes.open[h].revision.Manifest)", "_ = h"}}},
+		{"new-nodes-decide", "new nodes that have met only each other say that there is no parent (seed 101 found it)", []Edit{
+			{"mesh/push.go", "case len(electorate) == 1:", "case true:"}}},
+		{"skip-seal", "a push goes on in an epoch that was sealed", []Edit{
+			{"store/register_proposer.go", "case len(p.next) > 0: // sealed", "case len(p.next) > 0 && p.Change == nil: // sealed"},
+			{"store/register_proposer.go", "if p.value = p.Change(p.current); p.value == nil {", "p.next = nil\n\t\tif p.value = p.Change(p.current); p.value == nil {"}}},
+		{"reuse-ballot", "a proposer that restarts uses its ballots again, and acceptors promise one twice", []Edit{
+			{"store/register_proposer.go", "Proposer: self, Run: run}", "Proposer: self, Run: 1}"},
+			{"store/register.go", "m.Ballot.Compare(a.Promised) <= 0 || a.leaps(m.Ballot)", "m.Ballot.Compare(a.Promised) < 0 || a.leaps(m.Ballot)"}}},
 	}
 }
