@@ -180,9 +180,7 @@ func (c *Core) collectReady(r *round) {
 			ask.Revisions = append(ask.Revisions, head.value.Hash())
 		}
 	}
-	for _, h := range sortedHashes(c.pushes.open) {
-		ask.Staged = append(ask.Staged, h)
-	}
+	ask.Staged = sortedHashes(c.pushes.open)
 	r.trees = c.treesHere()
 	ask.Here = r.trees
 	c.emit(ask)

@@ -302,8 +302,8 @@ func (j *judge) converges(n *Node, a mesh.Converge) {
 }
 
 func (j *judge) wasDamaged(n *Node, object []byte) bool {
-	key := string(store.ObjectKey(store.HashOf(object)))
-	return n.disk.Damaged[key] || n.disk.rotten[key]
+	key := store.ObjectKey(store.HashOf(object))
+	return n.disk.Damaged[string(key)] || n.disk.rotten[string(key)]
 }
 
 // answers looks at the instant at which the node decides to answer.

@@ -67,7 +67,7 @@ func Mutants() []Mutant {
 		{"readable-is-kept", "an object that a failed sync left readable is acknowledged (seed 56 found it)", []Edit{
 			{"store/objects.go", "if err := o.brokenBy(nil); err != nil {\n\t\treturn err\n\t}", ""}}},
 		{"collect-staged", "collection does not know what is staged", []Edit{
-			{"mesh/collect.go", "ask.Staged = append(ask.Staged, h)", "_ = h"},
+			{"mesh/collect.go", "ask.Staged = sortedHashes(c.pushes.open)", ""},
 			{"mesh/collect.go", "trees = append(trees, c.pushes.open[h].revision.Manifest)", "_ = h"}}},
 		{"new-nodes-decide", "new nodes that have met only each other say that there is no parent (seed 101 found it)", []Edit{
 			{"mesh/push.go", "case len(electorate) == 1:", "case true:"}}},

@@ -172,13 +172,6 @@ func (w *World) members() []*Node {
 	return slices.DeleteFunc(slices.Clone(w.nodes), func(n *Node) bool { return n.gone || n.evicted })
 }
 
-func (w *World) named(id membership.NodeID) string {
-	if n := w.byID[id]; n != nil {
-		return n.Name
-	}
-	return id.Short()
-}
-
 // objectsOf makes a revision and all that it is made of.
 func (w *World) objectsOf(r store.Revision, files map[string]string) (store.Hash, [][]byte) {
 	object, objects := meshtest.SignRevision(w.shared.operator, r, files)
