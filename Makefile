@@ -6,10 +6,13 @@ STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   = $(GO) run gotest.tools/gotestsum@v1.13.0
 CORES       = ./states ./membership ./ring ./store ./executor ./mesh ./internal/codec
 FUZZTIME   ?= 60s
+SEEDS      ?= 2000
+FROM       ?= 1
+SIMULATE    = $(GO) run -tags fastverify ./cmd/simulate
 
 NFPM        = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 
-.PHONY: help build deb demo test check race bench bench-peers fuzz lab sim clean
+.PHONY: help build deb demo test check race bench bench-peers fuzz lab sim sim-mutants clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +57,11 @@ lab: deb ## real hosts in namespaces of this machine, with systemd, apt and a ne
 	@./scripts/prepare.sh
 	@SHOAL_LAB=all $(GOTESTSUM) --format testname --hide-summary=output -- -count=1 -timeout 60m ./simulation/lab/...
 
-sim: ## (to come) whole meshes in virtual time; the protocol's own scenarios run now
-	$(GO) test -count=1 ./mesh/...
-	@echo "make sim: the discrete-event world and its faults come with the simulation's own issue"
+sim: ## whole meshes in virtual time under every fault: SEEDS=20000 [FROM=1] · SEED=7 [TIMELINE=1] · CASE=file
+	@$(SIMULATE) $(if $(CASE),-case $(CASE),$(if $(SEED),-seed $(SEED),-seeds $(SEEDS) -from $(FROM))) $(if $(TIMELINE),-timeline)
+
+sim-mutants: ## plant bugs, and see how many seeds it takes to find each: [MUTANT=name] [SEEDS=…]
+	@$(SIMULATE) -mutants $(if $(MUTANT),-mutant $(MUTANT)) -seeds $(SEEDS)
 
 clean: ## remove what was built
 	rm -rf bin

@@ -59,7 +59,7 @@ func Sign(domain Domain, record any, keys ...ed25519.PrivateKey) (Signed, error)
 	for _, key := range keys {
 		s.Signatures = append(s.Signatures, Signature{
 			Key: key.Public().(ed25519.PublicKey),
-			Sig: ed25519.Sign(key, s.message()),
+			Sig: sign(key, s.message()),
 		})
 	}
 	return s, nil
@@ -76,7 +76,7 @@ func (s Signed) Open(domain Domain, record any) ([]ed25519.PublicKey, error) {
 	}
 	var keys []ed25519.PublicKey
 	for _, sig := range s.Signatures {
-		if len(sig.Key) != ed25519.PublicKeySize || !ed25519.Verify(sig.Key, s.message(), sig.Sig) {
+		if len(sig.Key) != ed25519.PublicKeySize || !verify(sig.Key, s.message(), sig.Sig) {
 			return nil, fmt.Errorf("%w of key %x", ErrSignature, sig.Key)
 		}
 		if !containsKey(keys, sig.Key) {

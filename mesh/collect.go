@@ -20,20 +20,18 @@ import (
 //	4 drop    what is reached but not needed or owned here is deleted when all its owners signed that they have it
 //
 // Why nothing that was acknowledged goes: an acceptor that has accepted more than this node knows ends the round at 1, and all are
-// asked, also those that hold what never got a majority: a later proposer may carry it on. A head that is accepted later had its objects offered to this node, or counted here, less than pushMost
-// before; an offer lifts the doom, and Forget is longer than pushMost. What cannot be read in 2 ends the round too: unknown is
-// never unreferenced.
+// asked, also those that hold what never got a majority: a later proposer may carry it on. A head that is accepted later had its
+// objects offered to this node, or counted here, less than PushMost before; an offer lifts the doom, and Forget is longer than
+// PushMost. What cannot be read in 2 ends the round too: unknown is never unreferenced.
 const (
 	// DefaultKeep revisions of each environment stay, the head among them.
 	DefaultKeep = 20
 	// DefaultForget is how long an object stays that nothing refers to.
 	DefaultForget = 24 * time.Hour
-	// minForget keeps a push under way longer than its objects can be collected.
-	minForget    = 2 * pushMost
-	collectEvery = time.Hour
-	collectWait  = 5 * time.Second
-	maxCollect   = 4096   // objects deleted in one round of each kind, so that the disk has time for others
-	maxGone      = 100000 // collected objects that are not taken back in by repair
+	collectEvery  = time.Hour
+	collectWait   = 5 * time.Second
+	maxCollect    = 4096   // objects deleted in one round of each kind, so that the disk has time for others
+	maxGone       = 100000 // collected objects that are not taken back in by repair
 )
 
 // collecting is a round, and what is known from the rounds before.
@@ -54,6 +52,7 @@ type round struct {
 	answered map[membership.NodeID]bool
 	reading  bool
 	needed   map[store.Hash]bool // here, whoever owns it
+	trees    []store.Hash        // for which it is needed
 	placed   [32]byte
 	signed   map[store.Hash]map[membership.NodeID]bool
 }
@@ -181,18 +180,38 @@ func (c *Core) collectReady(r *round) {
 			ask.Revisions = append(ask.Revisions, head.value.Hash())
 		}
 	}
+	ask.Staged = sortedHashes(c.pushes.open)
+	r.trees = c.treesHere()
+	ask.Here = r.trees
+	c.emit(ask)
+}
+
+// treesHere are the manifests of what is applied, of what is to be, and of the pushes at this node.
+func (c *Core) treesHere() (trees []store.Hash) {
 	for _, env := range slices.Sorted(maps.Keys(c.heads.applied)) {
-		ask.Here = append(ask.Here, c.heads.applied[env].Manifest)
+		trees = append(trees, c.heads.applied[env].Manifest)
 	}
 	if p := c.heads.pursuit; p != nil {
-		ask.Here = append(ask.Here, p.head.revision.Manifest)
+		trees = append(trees, p.head.revision.Manifest)
 	}
 	for _, h := range sortedHashes(c.pushes.open) {
-		p := c.pushes.open[h]
-		ask.Staged = append(ask.Staged, h)
-		ask.Here = append(ask.Here, p.revision.Manifest)
+		trees = append(trees, c.pushes.open[h].revision.Manifest)
 	}
-	c.emit(ask)
+	return trees
+}
+
+// outdated ends a round in which something came to be needed here that it has not read. The next one will.
+func (c *Core) outdated(r *round) bool {
+	if slices.Equal(r.trees, c.treesHere()) {
+		return false
+	}
+	c.objects.collecting.round = nil
+	return true
+}
+
+// isDropping tells whether one of the objects is being deleted, though it can be read still.
+func (c *Core) isDropping(objects []store.Hash) bool {
+	return slices.ContainsFunc(objects, func(h store.Hash) bool { return c.objects.collecting.dropping[h] })
 }
 
 // acceptorsOf are those that decide an environment's head.
@@ -215,7 +234,7 @@ func (c *Core) answers(r *round, of []membership.NodeID) bool {
 func (c *Core) reached(ev Reached) {
 	k := &c.objects.collecting
 	r := k.round
-	if r == nil || r.id != ev.Round {
+	if r == nil || r.id != ev.Round || c.outdated(r) {
 		return
 	}
 	if ev.Err != nil {
@@ -314,7 +333,7 @@ func (c *Core) onKeepTell(from membership.NodeID, m *KeepTell) {
 		c.note("refused a receipt", from, "", err)
 		return
 	}
-	if r == nil || r.id != receipt.Round || r.signed == nil || r.placed != c.placement.digest {
+	if r == nil || r.id != receipt.Round || r.signed == nil || r.placed != c.placement.digest || c.outdated(r) {
 		return
 	}
 	var drop []store.Hash

@@ -25,6 +25,8 @@ type Config struct {
 	Keep    int
 	Forget  time.Duration
 	Collect time.Duration
+	// PushMost is how long one attempt at a push lasts, however much it moves; 0: DefaultPushMost. Forget is at least twice that.
+	PushMost time.Duration
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
@@ -86,7 +88,10 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	if cfg.Forget == 0 {
 		cfg.Forget = DefaultForget
 	}
-	cfg.Forget = max(cfg.Forget, minForget)
+	if cfg.PushMost == 0 {
+		cfg.PushMost = DefaultPushMost
+	}
+	cfg.Forget = max(cfg.Forget, 2*cfg.PushMost) // a push under way is kept longer than its objects can be collected
 	if cfg.Collect == 0 {
 		cfg.Collect = collectEvery
 	}

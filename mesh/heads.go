@@ -38,8 +38,11 @@ func newHeads() heads {
 	}
 }
 
-// treeAgain is when a tree that could not be read is looked at again.
-const treeAgain = time.Minute
+// treeAgain is when a tree that could not be read is looked at again; treeSoon, one of which something is just being deleted.
+const (
+	treeAgain = time.Minute
+	treeSoon  = 100 * time.Millisecond
+)
 
 // head is a verified head.
 type head struct {
@@ -464,6 +467,12 @@ func (c *Core) pursue(p *pursuit, ev TreeChecked) {
 	case len(ev.Missing) > 0:
 		p.want.cancel()
 		p.want = c.fetch(ev.Missing, 0, func(error) {
+			if c.heads.pursuit == p {
+				c.emit(CheckTree{Manifest: ev.Manifest})
+			}
+		})
+	case c.isDropping(ev.Objects):
+		c.after(treeSoon, func() {
 			if c.heads.pursuit == p {
 				c.emit(CheckTree{Manifest: ev.Manifest})
 			}

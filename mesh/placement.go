@@ -46,13 +46,13 @@ func (c *Core) place() {
 	}
 }
 
-// isOut tells whether a node left, or has been dead for longer than the grace time. One that was never seen is not out: a
-// restart of everything must move nothing.
+// isOut tells whether a node left, or has been dead for longer than the grace time. For one that was never seen that time begins
+// when this node started, or learned of it: a restart of everything moves nothing, and one that left is not waited for ever.
 func (c *Core) isOut(id membership.NodeID) bool {
 	switch c.people.status[id] {
 	case membership.Left:
 		return true
-	case membership.Failed:
+	case membership.Failed, "":
 		return c.now.Sub(c.people.since[id]) > c.cfg.Grace
 	}
 	return false

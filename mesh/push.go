@@ -20,9 +20,11 @@ const (
 	retryLow   = 15 * time.Second // between attempts at what is staged
 	retryHigh  = 30 * time.Second
 	retrySoon  = 500 * time.Millisecond
-	pushMost   = time.Hour // of one attempt, however much it moves: see collect.go
-	treeRounds = 8         // manifest, its pieces, the files; more is a peer's mischief
+	treeRounds = 8 // manifest, its pieces, the files; more is a peer's mischief
 )
+
+// DefaultPushMost bounds one attempt at a push, however much it moves: see collect.go.
+const DefaultPushMost = time.Hour
 
 // ErrTooMany is returned when a node has as many pushes as it can remember.
 var ErrTooMany = errors.New("too many pushes under way or staged")
@@ -147,7 +149,7 @@ func (c *Core) attempt(p *push) {
 	}
 	p.attempts++
 	p.attempt, p.trees, p.followed = p.attempts, 0, nil
-	c.watchPush(p, p.attempt, c.now, c.now.Add(pushMost))
+	c.watchPush(p, p.attempt, c.now, c.now.Add(c.cfg.PushMost))
 	if c.isHeadsTree(p.revision.Manifest) {
 		p.job = c.replicate(nil, 0, func(error) {})
 		c.afterCopies(p)
@@ -336,9 +338,14 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID, order [
 		}
 	}
 	p.proposal.declined = func([]byte) {
-		if p.attempt == this {
+		switch {
+		case p.attempt != this:
+		case len(electorate) == 1:
 			c.endPush(p, Pushed{Outcome: store.Diverged, Head: store.Head{Env: env}, Why: fmt.Sprintf(
 				"diverged: %s has no version %d yet", env, p.revision.Version-1)})
+		default: // a publisher says that there is one; those who were asked may be new themselves, and have met nobody else
+			p.stage = fmt.Sprintf("anybody who knows of %s, or its parent, version %d", env, p.revision.Version-1)
+			c.stage(p)
 		}
 	}
 	p.proposal.elsewhere = func(from membership.NodeID, installed []membership.NodeID, order []byte) bool {

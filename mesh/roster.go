@@ -36,7 +36,7 @@ type people struct {
 	members map[membership.NodeID]membership.Member
 	ids     []membership.NodeID // of members, sorted
 	status  map[membership.NodeID]membership.Status
-	since   map[membership.NodeID]time.Time // of status
+	since   map[membership.NodeID]time.Time // of status; of a member that was never seen: when it became known
 	addrs   map[membership.NodeID]string
 	saved   map[string]bool // ids of the records that are on disk
 	changes uint64          // counts what a snapshot would show
@@ -129,6 +129,9 @@ func (c *Core) refreshMembers() {
 	c.people.members = map[membership.NodeID]membership.Member{}
 	for _, m := range c.people.roster.Members(c.now) {
 		c.people.members[m.ID] = m
+		if _, known := c.people.since[m.ID]; !known {
+			c.people.since[m.ID] = c.now
+		}
 	}
 	c.refreshSelf()
 	c.people.ids = sorted(c.people.members)
@@ -180,6 +183,7 @@ func (c *Core) startRoster() {
 		c.emit(Learn{Peer: id, Addr: c.people.addrs[id]})
 	}
 	c.every(50*time.Second, 70*time.Second, c.refreshMembers) // grants end
+	c.after(c.cfg.Grace+time.Second, c.place)                 // for those that are not seen until then
 	c.every(2*time.Second, 5*time.Second, func() {
 		if peers := c.alivePeers(); len(peers) > 0 {
 			c.contact(peers[c.dice.below(len(peers))])

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type Objects struct {
 	busy map[Hash]chan struct{}
 	// bad are those that were read with a wrong hash: from then on they are not here, and a Put replaces them.
 	bad map[Hash]bool
+	// broken is the failed sync after which nobody knows what is durable, also of what can be read: nothing is kept any more.
+	broken error
 }
 
 // OpenObjects reads the names of what kv holds already.
@@ -128,17 +131,30 @@ func (b *objectBatch) take(name Hash) (twice bool) {
 }
 
 func (o *Objects) write(ctx context.Context, b objectBatch) error {
+	if err := o.brokenBy(nil); err != nil {
+		return err
+	}
 	if len(b.changes) == 0 {
 		return nil
 	}
 	if err := o.kv.Write(ctx, b.changes); err != nil {
-		return err
+		return o.brokenBy(err)
 	}
 	for _, m := range b.moves {
 		o.index.change(m.name, m.size, m.sign)
 		o.markBad(m.name, false)
 	}
 	return nil
+}
+
+// brokenBy notes a failed sync, and returns err or the one that was noted before.
+func (o *Objects) brokenBy(err error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.broken == nil && errors.Is(err, ErrBroken) {
+		o.broken = err
+	}
+	return cmp.Or(err, o.broken)
 }
 
 // Get returns an object whose hash is right. When it is not, it returns ErrCorrupt, and the object counts as missing

@@ -198,3 +198,22 @@ func TestForeignKeyIsNotCountedAsAnObject(t *testing.T) {
 		t.Error("an object in the wrong partition was indexed")
 	}
 }
+
+// unsynced writes, and then says that the sync failed: what it wrote can be read, and may be gone after a power cut.
+type unsynced struct{ store.KV }
+
+func (u unsynced) Write(ctx context.Context, changes []store.Change) error {
+	if err := u.KV.Write(ctx, changes); err != nil {
+		return err
+	}
+	return store.ErrBroken
+}
+
+func TestNothingIsKeptAfterAFailedSync(t *testing.T) {
+	o := openObjects(t, unsynced{memory.New()})
+	for range 2 {
+		if _, err := o.Put(t.Context(), [][]byte{[]byte("a")}); !errors.Is(err, store.ErrBroken) {
+			t.Errorf("put: %v", err)
+		}
+	}
+}

@@ -172,11 +172,11 @@ func (n *Node) load(ctx context.Context) error {
 	if n.objects, err = store.OpenObjects(ctx, n.ports.KV); err != nil {
 		return err
 	}
-	kept, err := keptObjects(ctx, n.ports.KV)
+	kept, err := mesh.KeptObjects(ctx, n.ports.KV)
 	if err != nil {
 		return err
 	}
-	saved, err := savedRecords(ctx, n.ports.KV)
+	saved, err := mesh.SavedRecords(ctx, n.ports.KV)
 	if err != nil {
 		return err
 	}

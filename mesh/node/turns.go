@@ -94,7 +94,7 @@ func (n *Node) turn(ctx context.Context) {
 	}
 	changes, written := t.late, make(chan error, 1)
 	t.late, t.written, t.shows = nil, written, n.look()
-	n.work.Go(func() { written <- n.write(changes) })
+	n.work.Go(func() { written <- mesh.Persist(context.Background(), n.ports.KV, changes) })
 }
 
 // enterLate takes the Saves of a Step, in their order.
@@ -174,26 +174,8 @@ func (n *Node) settleTurns() {
 		n.turns.written = nil
 	}
 	if n.halted == nil && len(n.turns.late) > 0 {
-		if err := n.write(n.turns.late); err != nil {
+		if err := mesh.Persist(context.Background(), n.ports.KV, n.turns.late); err != nil {
 			n.log.Warn("could not keep what is known elsewhere too", "error", err)
 		}
 	}
-}
-
-// write makes changes durable, in as few batches as they fit in.
-func (n *Node) write(all []store.Change) error {
-	for from := 0; from < len(all); {
-		to, size := from, 0
-		for to < len(all) && to-from < store.MaxChanges {
-			if size += len(all[to].Key) + len(all[to].Value); to > from && size > store.MaxBatch {
-				break
-			}
-			to++
-		}
-		if err := n.ports.KV.Write(context.Background(), all[from:to]); err != nil {
-			return err
-		}
-		from = to
-	}
-	return nil
 }

@@ -113,3 +113,10 @@ func (m *KV) usable(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// Clone returns a KV with the same content, from which on the two go apart. It copies nothing at once.
+func (m *KV) Clone() *KV {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &KV{tree: m.tree.Clone(), closed: m.closed}
+}

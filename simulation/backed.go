@@ -1,0 +1,57 @@
+package simulation
+
+import (
+	"strings"
+
+	"shoal/internal/codec"
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// sends looks at what leaves a node: nothing that it says must be more than what its disk would say after a power cut.
+func (j *judge) sends(n *Node, m mesh.Message) {
+	switch m := m.(type) {
+	case *mesh.Promise:
+		if m.Refused == "" {
+			if a, ok := n.acceptor(m.Register); !ok || a.Promised.Compare(m.Ballot) < 0 {
+				j.fail(n, "invariant 12: promises %s of %s, which its disk does not say", m.Ballot, m.Register)
+			}
+			j.votes(n, m.Register)
+		}
+	case *mesh.Accepted:
+		if m.Refused == "" {
+			if a, ok := n.acceptor(m.Register); !ok || a.Accepted.Compare(m.Ballot) < 0 {
+				j.fail(n, "invariant 12: accepts %s of %s, which its disk does not say", m.Ballot, m.Register)
+			}
+			j.votes(n, m.Register)
+		}
+	case *mesh.Have:
+		for _, h := range m.Have {
+			if _, ok := n.disk.Synced(store.ObjectKey(h)); !ok {
+				j.fail(n, "invariant 12: says that it has object %s, which its disk does not", h.Short())
+			}
+		}
+	}
+}
+
+func (n *Node) acceptor(register string) (a store.Acceptor, ok bool) {
+	data, ok := n.disk.Synced(store.MetaKey(mesh.SavePrefix + "acceptor/" + register))
+	return a, ok && codec.Unmarshal(data, &a) == nil
+}
+
+// votes: a disk that went back in time never votes, where a start that it forgot had voted.
+func (j *judge) votes(n *Node, register string) {
+	env, ok := strings.CutPrefix(register, store.HeadRegister(""))
+	if !ok {
+		return
+	}
+	delete(j.doubtful[n], env)
+	own := n.incarnation()
+	id := start{n, own.Disk}
+	switch last, voted := j.votedAs[id]; {
+	case voted && last.Start > own.Start, voted && last.Start == own.Start && last.Nonce != own.Nonce:
+		j.fail(n, "invariant 7: votes for %s in start %d, but voted in start %d, which its disk has forgotten", env, own.Start, last.Start)
+	default:
+		j.votedAs[id] = own
+	}
+}

@@ -1,0 +1,51 @@
+package simulation
+
+import (
+	"context"
+	"time"
+
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// Limits of what a mesh of this size may need: several times what it does need under the worst faults.
+const (
+	mostStepsASecond = 600  // of each node that there ever was, in one second of virtual time
+	mostUnderWay     = 4000 // frames and timers, of each node
+	mostRecords      = 100  // saved by one node, and recordsEach more for each node that there ever was
+	recordsEach      = 24
+)
+
+// load counts what happens in one second.
+type load struct {
+	second time.Duration
+	steps  int
+	most   int
+}
+
+// step counts one more.
+func (j *judge) step() {
+	l, nodes := &j.load, len(j.w.nodes)
+	if now := j.w.now.Truncate(time.Second); now != l.second {
+		l.second, l.steps = now, 0
+	}
+	l.steps++
+	l.most = max(l.most, l.steps/nodes)
+	if l.steps > mostStepsASecond*nodes {
+		j.fail(nil, "invariant 11: %d steps of %d nodes in a second", l.steps, nodes)
+	}
+	if n := len(j.w.agenda.heap); n > mostUnderWay*nodes {
+		j.fail(nil, "invariant 11: %d frames and timers of %d nodes under way", n, nodes)
+	}
+}
+
+// bounded: nothing that a node saves grows without an end.
+func (j *judge) bounded() {
+	limit := mostRecords + recordsEach*len(j.w.nodes) + len(j.seals)
+	for _, n := range j.w.members() {
+		records, err := n.disk.medium.Scan(context.Background(), store.MetaKey(mesh.SavePrefix), nil, store.MaxScan, true)
+		if err != nil || len(records) > limit {
+			j.fail(n, "invariant 11: %d saved records, more than %d (%v)", len(records), limit, err)
+		}
+	}
+}
