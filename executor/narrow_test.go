@@ -124,8 +124,12 @@ func did(r executor.Report) string {
 	return fmt.Sprintf("%s %s %v\n%s", r.Result, r.Error, r.Left, strings.Join(rows, "\n"))
 }
 
-// wide adds to a tree what nothing joins to the rest, and a service that is restarted for a file.
-func wide(p *planned, text string) *planned {
+// wide adds to a tree what nothing joins to the rest, and a service that is restarted for a file. Where its block fails, as it then
+// does in every run so that none is narrowed, it is let succeed in trees of even seeds.
+func wide(p *planned, seed int64, text string) *planned {
+	if i, fails := p.index["boom"]; fails && seed%2 == 0 {
+		p.Invocations[i].Parts[0].Params = map[string]any{"argv": []any{"true"}, "creates": "/t"}
+	}
 	for i := range 12 {
 		p.file(fmt.Sprint("wide", i), fmt.Sprintf("/d2/wide/f%d", i), text)
 	}
@@ -149,7 +153,7 @@ func TestNarrowRunDoesWhatAFullOneDoes(t *testing.T) {
 				m := newMachine(t)
 				m.Add("s4")
 				twins[n] = &vandal{Rand: rand.New(rand.NewSource(seed)), m: m, e: m.engine(1)}
-				plans[n] = wide(tree(seed, order, false), "wide")
+				plans[n] = wide(tree(seed, order, false), seed, "wide")
 				for range 2 {
 					if r := twins[n].e.Apply(t.Context(), &plans[n].Plan, nil, executor.RunMeta{}); r.Result != executor.Converged {
 						t.Fatalf("seed %d, %s: %s %s", seed, order, r.Result, r.Error)
