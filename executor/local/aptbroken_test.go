@@ -52,6 +52,7 @@ func needDpkg(t *testing.T) {
 			t.Skipf("no %s on this machine", name)
 		}
 	}
+	lockMachine(t)
 	t.Cleanup(func() {
 		if out, err := exec.Command("dpkg", "--purge", "--force-remove-reinstreq", brokenName).CombinedOutput(); err != nil {
 			t.Errorf("clean up: %v\n%s", err, out)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +39,9 @@ func apart(t *testing.T, layered ...string) bool {
 	}
 	if out, err := exec.Command("unshare", "-m", "-u", "-n", "true").CombinedOutput(); err != nil {
 		t.Skipf("no namespaces here: %v\n%s", err, out)
+	}
+	if slices.Contains(layered, "/var") {
+		lockMachine(t) // a layer shows what changes below it
 	}
 	cmd := exec.Command("unshare", "-m", "-u", "-n", "--propagation", "private", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), inside+"="+t.TempDir())
