@@ -110,13 +110,13 @@ func onManager(t *testing.T, p executor.Packages, old, noHold string) {
 	pinned := func(version string) executor.Params { return executor.Params{"name": "shoal-leaf", "version": version} }
 	cases := [][]moduletest.Case{
 		{
-			{Name: "new", Params: name}, {Name: "there already", Params: name, Setup: newest, Matches: true}, {Name: "new at a version", Params: pinned(old)},
+			{Name: "there already", Params: name, Setup: newest, Matches: true}, {Name: "new at a version", Params: pinned(old)},
 		},
 		{{Name: "old", Params: name, Setup: there}},
-		{{Name: "there", Params: executor.Params{"name": "shoal-lib"}, Setup: there}, {Name: "not there", Params: name, Matches: true}},
+		{{Name: "there", Params: executor.Params{"name": "shoal-lib"}, Setup: there}},
 	}
 	if candidate != old {
-		cases[0] = append(cases[0], moduletest.Case{Name: "down", Params: pinned(old), Setup: newest}, moduletest.Case{Name: "up", Params: pinned(candidate), Setup: there})
+		cases[0] = append(cases[0], moduletest.Case{Name: "down", Params: pinned(old), Setup: newest})
 	} else {
 		cases[1] = nil // there is no other version
 	}
@@ -280,6 +280,9 @@ func debs(t *testing.T) {
 
 // TestPackageKit: the real daemon with its back end for apt, started by a bus of the test's own.
 func TestPackageKit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("its daemon takes a second for each question: not with -short")
+	}
 	const service = "/usr/share/dbus-1/system-services/org.freedesktop.PackageKit.service"
 	if _, err := os.Stat(service); err != nil {
 		t.Skip("NOT TESTED: no PackageKit on this machine (make prepare installs it)")
