@@ -13,14 +13,14 @@ func (j *judge) sends(n *Node, m mesh.Message) {
 	switch m := m.(type) {
 	case *mesh.Promise:
 		if m.Refused == "" {
-			if a, ok := n.acceptor(m.Register); !ok || a.Promised.Compare(m.Ballot) < 0 {
+			if !j.backed(n, m.Register, func(a store.Acceptor) bool { return a.Promised.Compare(m.Ballot) >= 0 }) {
 				j.fail(n, "invariant 12: promises %s of %s, which its disk does not say", m.Ballot, m.Register)
 			}
 			j.votes(n, m.Register)
 		}
 	case *mesh.Accepted:
 		if m.Refused == "" {
-			if a, ok := n.acceptor(m.Register); !ok || a.Accepted.Compare(m.Ballot) < 0 {
+			if !j.backed(n, m.Register, func(a store.Acceptor) bool { return a.Accepted.Compare(m.Ballot) >= 0 }) {
 				j.fail(n, "invariant 12: accepts %s of %s, which its disk does not say", m.Ballot, m.Register)
 			}
 			j.votes(n, m.Register)
@@ -32,6 +32,17 @@ func (j *judge) sends(n *Node, m mesh.Message) {
 			}
 		}
 	}
+}
+
+// backed tells whether the acceptor's record on the disk bears out what it says, or is of a newer epoch than the last that did: then
+// the change of epoch went to the disk in one write with what is said here.
+func (j *judge) backed(n *Node, register string, bears func(store.Acceptor) bool) bool {
+	a, ok := n.acceptor(register)
+	if ok && (bears(a) || a.Epoch > n.spokeIn[register]) {
+		n.spokeIn[register] = a.Epoch
+		return true
+	}
+	return false
 }
 
 func (n *Node) acceptor(register string) (a store.Acceptor, ok bool) {

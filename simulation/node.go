@@ -33,6 +33,7 @@ type Node struct {
 
 	told    map[int]membership.Status // by its own gossip
 	missed  map[int]int               // looks in which another was not there
+	spokeIn map[string]uint64         // register -> epoch in which its acceptor last answered, for the judge
 	lost    bool                      // its disk cannot be read any more
 	gone    bool                      // left, or evicted and switched off
 	evicted bool
