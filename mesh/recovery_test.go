@@ -28,7 +28,13 @@ func TestRecoveryTakesWhatWasAccepted(t *testing.T) {
 		}
 		return m
 	}
-	commit(t, w, n1, 2, store.HashOf(one))
+	object, objects := w.Revision(store.Revision{Env: "production", Version: 2, Parent: store.HashOf(one), Kind: store.KindPush}, nil)
+	id := n1.Push(object, objects)
+	if !w.RunUntil(30*time.Second, func() bool { _, answered := n1.Answers[id]; return answered }) {
+		t.Fatal("the push is not answered")
+	}
+	committed(t, n1, id)
+	w.Run(500 * time.Millisecond) // what is on its way arrives; nobody has read the register by himself yet
 	if n4.Version() != 1 || n5.Version() != 1 {
 		t.Fatalf("n4 is at %d, n5 at %d: the test shows nothing", n4.Version(), n5.Version())
 	}
