@@ -25,6 +25,8 @@ type Config struct {
 	Keep    int
 	Forget  time.Duration
 	Collect time.Duration
+	// LogEntries and LogBytes are how much of its own log a node keeps; 0: 1024 entries, 4 MiB.
+	LogEntries, LogBytes int
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
@@ -200,6 +202,12 @@ func (c *Core) take(ev Event) {
 		c.askStatus(ev)
 	case AskReport:
 		c.askReport(ev)
+	case AskHistory:
+		c.askHistory(ev)
+	case ReportLost:
+		c.reportLost(ev)
+	case Occurred:
+		c.event(ev.What, ev.Err)
 	case Admit:
 		c.admit(ev)
 	case AdoptChain:
@@ -269,6 +277,16 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onReportAsk(from, m)
 	case *ReportTell:
 		c.onReportTell(from, m)
+	case *LogHave:
+		c.onLogHave(from, m)
+	case *LogAsk:
+		c.onLogAsk(from, m)
+	case *LogRange:
+		c.onLogRange(from, m)
+	case *RunAsk:
+		c.onRunAsk(from, m)
+	case *RunTell:
+		c.onRunTell(from, m)
 	case *Groups:
 		c.onGroups(from, m)
 	case *CollectAsk:

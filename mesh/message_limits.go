@@ -170,7 +170,47 @@ func (m *StatusTell) check() error {
 			return fmt.Errorf("a record of %d bytes", len(r))
 		}
 	}
-	return atMost("records", len(m.Records), maxRecords)
+	for _, p := range m.Forks {
+		if err := p.checkSize(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(atMost("records", len(m.Records), maxRecords), atMost("forks", len(m.Forks), maxForks))
+}
+
+func (p ForkProof) checkSize() error {
+	return errors.Join(atMost("bytes of a record", len(p.A), maxLogRecord), atMost("bytes of a record", len(p.B), maxLogRecord))
+}
+
+func (m *LogHave) check() error {
+	for _, s := range m.Logs {
+		if err := checkIDs([]membership.NodeID{s.Node}); err != nil {
+			return err
+		}
+	}
+	return atMost("logs", len(m.Logs), maxLogStates)
+}
+
+func (m *LogAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }
+
+func (m *LogRange) check() error {
+	for _, r := range m.Entries {
+		if len(r) > maxLogRecord {
+			return fmt.Errorf("an entry of %d bytes", len(r))
+		}
+	}
+	if m.Fork != nil {
+		if err := m.Fork.checkSize(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(checkIDs([]membership.NodeID{m.Node}), atMost("entries", len(m.Entries), maxLogRange))
+}
+
+func (m *RunAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }
+
+func (m *RunTell) check() error {
+	return errors.Join(checkIDs([]membership.NodeID{m.Node}), atMost("bytes of a report", len(m.Report), MaxReport))
 }
 
 func (m *ReportAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }

@@ -62,6 +62,7 @@ func samples() []Message {
 		&LogAck{Node: "n1", Seq: 4},
 		&StatusAsk{ID: 5},
 		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4},
+		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4, Forks: []ForkProof{{A: []byte{13}, B: []byte{14}}}},
 		&ReportAsk{ID: 6, Node: "n1"},
 		&ReportTell{ID: 6, Record: []byte{10}, Report: []byte{11}},
 		&CollectAsk{Round: 7, Heads: []EnvVersion{{Env: "production", Version: 9}}, Epochs: []uint64{2}},
@@ -74,6 +75,11 @@ func samples() []Message {
 			Register: "head/production", Epoch: 2, Members: []membership.NodeID{"n1"}, Promised: ballot, Accepted: ballot,
 			Value: []byte{4}, Phase: store.Sealed, Disk: 5, Next: []store.Seat{{Node: "n1", Disk: 6}},
 		}},
+		&LogHave{Logs: []LogState{{Node: "n1", First: 2, Seq: 3, Hash: h, Forked: true}}, Answer: true},
+		&LogAsk{ID: 9, Node: "n1", From: 2, To: 3},
+		&LogRange{ID: 9, Node: "n1", Entries: [][]byte{{12}}, Fork: &ForkProof{A: []byte{13}, B: []byte{14}}},
+		&RunAsk{ID: 10, Node: "n1", Report: h},
+		&RunTell{ID: 10, Node: "n1", Report: []byte{15}},
 	}
 }
 

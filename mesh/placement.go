@@ -120,4 +120,5 @@ func (c *Core) moved() {
 	}
 	c.pumpOutboxes()
 	c.logs.acked = map[membership.NodeID]uint64{}
+	c.logs.had = map[membership.NodeID]map[membership.NodeID]bool{}
 }

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,19 +28,40 @@ const (
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
 	keyApplied  = SavePrefix + "applied/"  // env -> appliedHead
 	keyStaged   = SavePrefix + "staged/"   // revision hash -> stagedPush
-	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw
-	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; never loaded into a Core
+	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw, the newest; until version 2
+	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; until version 2
+	keyEntry    = SavePrefix + "entry/"    // node id-number -> savedEntry
+	keyFork     = SavePrefix + "fork/"     // node id -> ForkProof
+	keyRun      = SavePrefix + "run/"      // node id-hash -> bytes of a report; never loaded into a Core
 )
 
 // savedVersion is the version of the saved records as a whole. Version 1 had none: it lacks disks and seals, and is read.
-const savedVersion = 2
+// Version 2 kept of each log the newest entry alone.
+const savedVersion = 3
 
-// ReportKey is where the last report of a node is saved.
-func ReportKey(node membership.NodeID) string { return keyReport + string(node) }
+// RunKey is where a report of a node is saved.
+func RunKey(node membership.NodeID, report store.Hash) string {
+	return keyRun + string(node) + "-" + hex.EncodeToString(report[:])
+}
+
+// entryKey sorts by number.
+func entryKey(node membership.NodeID, seq uint64) string {
+	return fmt.Sprintf("%s%s-%016x", keyEntry, node, seq)
+}
+
+// savedEntry is an entry of a log, and how much of its report is kept: logged.held.
+type savedEntry struct {
+	Raw  []byte `cbor:"1,keyasint"`
+	Held int    `cbor:"2,keyasint"`
+}
+
+func (c *Core) saveEntry(l logged) {
+	c.save(entryKey(l.entry.Node, l.entry.Seq), savedEntry{Raw: l.entry.Raw, Held: l.held})
+}
 
 // Loaded tells whether New wants the record under key.
 func Loaded(key string) bool {
-	return strings.HasPrefix(key, SavePrefix) && !strings.HasPrefix(key, keyReport)
+	return strings.HasPrefix(key, SavePrefix) && !strings.HasPrefix(key, keyReport) && !strings.HasPrefix(key, keyRun)
 }
 
 var errNewer = errors.New("a newer shoal has written here")
@@ -144,7 +166,54 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 	case keyStaged:
 		return c.loadStaged(name, value)
 	case keyLog:
-		return c.loadLog(value)
+		return c.loadLog(savedEntry{Raw: value, Held: heldBefore}, true)
+	case keyEntry:
+		var s savedEntry
+		if err := codec.Unmarshal(value, &s); err != nil {
+			return err
+		}
+		return c.loadLog(s, false)
+	case keyFork:
+		return c.loadFork(membership.NodeID(name), value)
 	}
 	return errors.New("unknown kind")
+}
+
+// loadLog takes an entry in. Its signature was looked at when it came, and is by whomever it is given to.
+func (c *Core) loadLog(s savedEntry, legacy bool) error {
+	entry, err := store.ReadLogEntry(s.Raw)
+	if err != nil {
+		return err
+	}
+	l, err := readLog(entry)
+	if err != nil {
+		return err
+	}
+	l.held = s.Held
+	n := c.logs.kept[entry.Node]
+	if n == nil {
+		n = &nodeLog{}
+		c.logs.kept[entry.Node] = n
+	}
+	n.insert(l)
+	if legacy {
+		c.logs.legacy = append(c.logs.legacy, entry.Node)
+	}
+	return nil
+}
+
+func (c *Core) loadFork(node membership.NodeID, value []byte) error {
+	var proof ForkProof
+	if err := codec.Unmarshal(value, &proof); err != nil {
+		return err
+	}
+	at, ok := proof.check(node)
+	if !ok {
+		return errors.New("not a proof")
+	}
+	if c.logs.kept[node] == nil {
+		c.logs.kept[node] = &nodeLog{}
+	}
+	c.logs.kept[node].fork, c.logs.kept[node].forkAt = &proof, at
+	return nil
 }

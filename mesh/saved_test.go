@@ -57,7 +57,7 @@ func TestADamagedPromiseStopsTheNode(t *testing.T) {
 }
 
 func FuzzSavedRecords(f *testing.F) {
-	for _, key := range []string{keyRoster, keyChain, keyAddr, keyCreation, keyHead, keyAcceptor, keyApplied, keyStaged, keyLog, keySeal, keyDisk, keyPeerDisk, keyVersion} {
+	for _, key := range []string{keyRoster, keyChain, keyAddr, keyCreation, keyHead, keyAcceptor, keyApplied, keyStaged, keyLog, keySeal, keyDisk, keyPeerDisk, keyVersion, keyEntry, keyFork} {
 		f.Add(key+"x", []byte{0xa0})
 	}
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,11 +71,19 @@ func (t *terminal) printStatus(status mesh.StatusInfo) error {
 	}
 	var rows [][]string
 	for _, n := range status.Nodes {
-		rows = append(rows, []string{n.Name, n.Env, fmt.Sprint(n.Version), resultText(n.Result), fmt.Sprint(n.Drift), ageText(n.Seen), n.Error})
+		rows = append(rows, []string{n.Name, n.Env, fmt.Sprint(n.Version), resultText(n.Result), fmt.Sprint(n.Drift), ageText(n.Seen), forkText(n)})
 	}
 	t.printf("\n")
 	t.table([]string{"NODE", "ENV", "VERSION", "RESULT", "DRIFT", "SEEN", ""}, rows)
 	return nil
+}
+
+// forkText warns of a node whose log cannot be believed whole, before its error.
+func forkText(n mesh.NodeStatus) string {
+	if !n.Forked {
+		return n.Error
+	}
+	return strings.TrimSpace("its log was written twice (shoal report --history) " + n.Error)
 }
 
 func onlyEnv(status mesh.StatusInfo, env string) mesh.StatusInfo {

@@ -44,7 +44,11 @@ func (n *fakeNode) Log(_ context.Context, env string) ([]mesh.RevisionInfo, erro
 	return []mesh.RevisionInfo{{Env: env, Version: 1}}, nil
 }
 func (n *fakeNode) Staged() []mesh.RevisionInfo { return nil }
-func (n *fakeNode) Report(_ context.Context, name string) (executor.Report, error) {
+func (n *fakeNode) History(_ context.Context, name string, to uint64) (mesh.HistoryInfo, error) {
+	return mesh.HistoryInfo{Node: name, Low: to}, nil
+}
+
+func (n *fakeNode) EarlierReport(_ context.Context, name string, _ uint64) (executor.Report, error) {
 	if name == "nobody" {
 		return executor.Report{}, store.ErrNotFound
 	}

@@ -140,11 +140,21 @@ func (n *Node) answer(a mesh.Answer) {
 
 // answerReport reads a report for whoever asked. The reply is taken by the loop alone, so the answer goes through it.
 func (n *Node) answerReport(ctx context.Context, a mesh.AnswerReport) {
-	data, err := n.ports.KV.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node)))
-	if errors.Is(err, store.ErrNotFound) {
-		err = mesh.ErrNoReport
+	data, err := n.readReport(ctx, a.Node, a.Report)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", mesh.ErrNoReport, err)
 	}
 	n.post(ctx, mesh.Answer{ID: a.ID, Value: data, Err: err})
+}
+
+// readReport reads a report that the Core keeps. What cannot be read is lost, and is fetched again.
+func (n *Node) readReport(ctx context.Context, of membership.NodeID, report store.Hash) ([]byte, error) {
+	data, err := mesh.ReadReport(of, report, func(key string) ([]byte, error) { return n.ports.KV.Get(ctx, store.MetaKey(key)) })
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) {
+		n.log.Warn("a report cannot be read", "node", of, "error", err)
+		n.post(ctx, mesh.ReportLost{Node: of, Report: report})
+	}
+	return data, err
 }
 
 func (n *Node) send(to membership.NodeID, m mesh.Message) {
@@ -206,9 +216,8 @@ func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
 }
 
 func (n *Node) sendReport(ctx context.Context, a mesh.SendReport) {
-	report, err := n.ports.KV.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node)))
+	report, err := n.readReport(ctx, a.Node, a.Report)
 	if err != nil {
-		n.log.Warn("a report is gone", "node", a.Node, "error", err)
 		return
 	}
 	n.send(a.To, mesh.WithReport(a.Message, report))
