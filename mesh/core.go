@@ -287,6 +287,8 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onRunAsk(from, m)
 	case *RunTell:
 		c.onRunTell(from, m)
+	case *Placed:
+		c.onPlaced(from, m)
 	case *Groups:
 		c.onGroups(from, m)
 	case *CollectAsk:

@@ -145,7 +145,7 @@ func (c *Core) statusOf(g *gathering) (out Gathered) {
 
 func (c *Core) onStatusAsk(from membership.NodeID, m *StatusAsk) {
 	own := c.holding()
-	answer := &StatusTell{ID: m.ID, Objects: own.Objects, Bytes: own.Bytes, Behind: own.Behind, Moving: own.Moving}
+	answer := &StatusTell{ID: m.ID, Objects: own.Objects, Bytes: own.Bytes, Behind: own.Behind, Moving: own.Moving, Placed: wordOf(c.placementVersion())}
 	size := 0
 	for _, node := range sorted(c.logs.kept) {
 		n := c.logs.kept[node]
@@ -183,7 +183,7 @@ func (c *Core) onStatusTell(from membership.NodeID, m *StatusTell) {
 			}
 		}
 	}
-	g.holdings[from] = Holding{Node: from, Objects: m.Objects, Bytes: m.Bytes, Behind: m.Behind, Moving: m.Moving}
+	g.holdings[from] = Holding{Node: from, Objects: m.Objects, Bytes: m.Bytes, Behind: m.Behind, Moving: m.Moving, Placement: versionOf(m.Placed)}
 	c.answered(m.ID, g, from, false)
 }
 

@@ -46,6 +46,8 @@ type RingNode struct {
 	Bytes   int64             `json:"bytes"`   // of those objects; -1 when it did not answer
 	Behind  int               `json:"behind"`  // partitions that differ from another owner's, when they were last compared
 	Moving  int               `json:"moving"`  // objects that it fetches, or brings to others
+	// Placement is by what it places; empty when it did not answer. One that differs from RingInfo's is no owner to this node.
+	Placement string `json:"placement"`
 }
 
 // EnvHead is what an environment is at.
@@ -67,6 +69,8 @@ type NodeStatus struct {
 	Seen     time.Time  `json:"seen"`
 	// Forked: the node has written its log twice. Its disk went back in time, or two machines have its key.
 	Forked bool `json:"forked,omitempty"`
+	// Placement is set when the node places by another algorithm than the one that answers.
+	Placement string `json:"placement,omitempty"`
 }
 
 // HistoryInfo is `shoal report --history`: what a node's log has of its runs and of what befell it.

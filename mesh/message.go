@@ -113,6 +113,7 @@ type (
 	// Offer: I have these, and you own them; which do you lack?
 	Offer struct {
 		Hashes []store.Hash `cbor:"1,keyasint"`
+		Placed string       `cbor:"2,keyasint,omitempty"` // by which algorithm you own them; empty: ring.TokenVersion
 	}
 	// Have answers Offer and Put: these are durable here, those are not.
 	Have struct {
@@ -136,6 +137,7 @@ type (
 		Placement [32]byte `cbor:"1,keyasint"`
 		Root      [32]byte `cbor:"2,keyasint"`
 		Groups    bool     `cbor:"3,keyasint,omitempty"` // the sender understands Groups; version 0.1 does not
+		Placed    string   `cbor:"4,keyasint,omitempty"` // as in Offer
 	}
 	// Digests answers Groups: of the groups that differ, the partitions that both own and that are not empty here. Without
 	// Groups it is about all of them.
@@ -174,6 +176,8 @@ type (
 		Moving  int      `cbor:"6,keyasint,omitempty"` // objects that are being fetched or brought to others
 		// Forks are proofs that a node wrote its log twice.
 		Forks []ForkProof `cbor:"7,keyasint,omitempty"`
+		// Placed is how the sender places, as in Offer.
+		Placed string `cbor:"8,keyasint,omitempty"`
 	}
 	// ReportAsk and ReportTell fetch a node's last report.
 	ReportAsk struct {
@@ -226,6 +230,11 @@ type (
 		Node    membership.NodeID `cbor:"2,keyasint"`
 		Entries [][]byte          `cbor:"3,keyasint"` // as store.OpenLogEntry reads them
 		Fork    *ForkProof        `cbor:"4,keyasint,omitempty"`
+	}
+	// Placed says by which algorithm the sender places. As an answer to a request it says too that nothing was done: the sender
+	// of the request places by another.
+	Placed struct {
+		Version string `cbor:"1,keyasint"`
 	}
 	// RunAsk asks for the report that an entry of a log names; RunTell brings it.
 	RunAsk struct {
@@ -308,6 +317,7 @@ func (*LogAsk) kind() byte   { return 51 }
 func (*LogRange) kind() byte { return 52 }
 func (*RunAsk) kind() byte   { return 53 }
 func (*RunTell) kind() byte  { return 54 }
+func (*Placed) kind() byte   { return 55 }
 
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
@@ -329,7 +339,7 @@ var blank = map[byte]func() Message{
 	40: func() Message { return &FenceAsk{} }, 41: func() Message { return &FenceTell{} },
 	50: func() Message { return &LogHave{} }, 51: func() Message { return &LogAsk{} },
 	52: func() Message { return &LogRange{} }, 53: func() Message { return &RunAsk{} },
-	54: func() Message { return &RunTell{} },
+	54: func() Message { return &RunTell{} }, 55: func() Message { return &Placed{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

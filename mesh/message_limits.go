@@ -106,7 +106,9 @@ func (m *FenceTell) check() error {
 		checkBallot(a.Accepted), checkSeats(a.Next), atMost("bytes of a value", len(a.Value), store.MaxRegisterValue))
 }
 
-func (m *Offer) check() error { return atMost("hashes", len(m.Hashes), maxHashes) }
+func (m *Offer) check() error {
+	return errors.Join(checkPlaced(m.Placed), atMost("hashes", len(m.Hashes), maxHashes))
+}
 func (m *Have) check() error  { return atMost("hashes", len(m.Have)+len(m.Lacks), maxHashes) }
 func (m *Get) check() error   { return atMost("hashes", len(m.Hashes), maxGet) }
 func (m *Lacks) check() error { return atMost("hashes", len(m.Hashes), maxHashes) }
@@ -120,7 +122,10 @@ func (m *Put) check() error {
 	return atMost("objects", len(m.Objects), maxHashes)
 }
 
-func (m *Compare) check() error { return nil }
+func (m *Compare) check() error { return checkPlaced(m.Placed) }
+func (m *Placed) check() error  { return checkPlaced(m.Version) }
+
+func checkPlaced(version string) error { return atMost("bytes of a placement", len(version), 64) }
 
 func (m *Digests) check() error {
 	for _, p := range m.Partitions {
@@ -175,7 +180,7 @@ func (m *StatusTell) check() error {
 			return err
 		}
 	}
-	return errors.Join(atMost("records", len(m.Records), maxRecords), atMost("forks", len(m.Forks), maxForks))
+	return errors.Join(checkPlaced(m.Placed), atMost("records", len(m.Records), maxRecords), atMost("forks", len(m.Forks), maxForks))
 }
 
 func (p ForkProof) checkSize() error {

@@ -51,11 +51,13 @@ func samples() []Message {
 		&Accepted{Register: "head/production", Ballot: ballot, Refused: store.RefusedBallot, Promised: ballot, Vote: signed.Signatures[0]},
 		&Accepted{Register: "head/production", Ballot: ballot, Vote: signed.Signatures[0], Starts: []uint64{7}},
 		&Offer{Hashes: []store.Hash{h}},
+		&Offer{Hashes: []store.Hash{h}, Placed: "circular/1"},
 		&Have{Have: []store.Hash{h}, Lacks: []store.Hash{h}},
 		&Put{Objects: []Object{{Hash: h, Data: []byte("x")}}},
 		&Get{Hashes: []store.Hash{h}},
 		&Lacks{Hashes: []store.Hash{h}},
 		&Compare{Placement: h, Root: h},
+		&Compare{Placement: h, Root: h, Groups: true, Placed: "circular/1"},
 		&Digests{Placement: h, Partitions: []PartitionDigest{{Partition: 5, Count: 1, Xor: [16]byte(h[:16])}}},
 		&Hashes{Partitions: []ring.Partition{5}, Hashes: []store.Hash{h}, Answer: true},
 		&LogTell{Record: []byte{7}, Report: []byte{8}},
@@ -63,6 +65,7 @@ func samples() []Message {
 		&StatusAsk{ID: 5},
 		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4},
 		&StatusTell{ID: 5, Records: [][]byte{{9}}, Objects: 3, Bytes: 4, Forks: []ForkProof{{A: []byte{13}, B: []byte{14}}}},
+		&StatusTell{ID: 5, Placed: "circular/1"},
 		&ReportAsk{ID: 6, Node: "n1"},
 		&ReportTell{ID: 6, Record: []byte{10}, Report: []byte{11}},
 		&CollectAsk{Round: 7, Heads: []EnvVersion{{Env: "production", Version: 9}}, Epochs: []uint64{2}},
@@ -80,6 +83,7 @@ func samples() []Message {
 		&LogRange{ID: 9, Node: "n1", Entries: [][]byte{{12}}, Fork: &ForkProof{A: []byte{13}, B: []byte{14}}},
 		&RunAsk{ID: 10, Node: "n1", Report: h},
 		&RunTell{ID: 10, Node: "n1", Report: []byte{15}},
+		&Placed{Version: "circular/1"},
 	}
 }
 

@@ -48,6 +48,12 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 	for _, l := range g.Logs {
 		said[l.Node] = l
 	}
+	placed := map[membership.NodeID]string{}
+	for _, h := range g.Holdings {
+		if h.Placement != shown.ring.Version() {
+			placed[h.Node] = h.Placement
+		}
+	}
 	for _, m := range shown.members {
 		l := said[m.ID]
 		info.Nodes = append(info.Nodes, mesh.NodeStatus{
@@ -55,6 +61,7 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 			Drift: l.Drift, Error: l.Error, Seen: l.Time,
 		})
 		last := &info.Nodes[len(info.Nodes)-1]
+		last.Placement = placed[m.ID]
 		last.Forked = slices.Contains(g.Forked, m.ID)
 	}
 	return info, nil
@@ -105,6 +112,7 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 		if i, ok := at[h.Node]; ok {
 			info.Nodes[i].Objects, info.Nodes[i].Bytes = h.Objects, h.Bytes
 			info.Nodes[i].Behind, info.Nodes[i].Moving = h.Behind, h.Moving
+			info.Nodes[i].Placement = h.Placement
 		}
 	}
 	return info, nil
