@@ -66,6 +66,7 @@ type Core struct {
 	heads     heads
 	pushes    pushes
 	logs      logs
+	damage    damage
 }
 
 // New makes a Core from a roster and all records that Save actions of earlier Cores of this node left, and the objects that
@@ -304,6 +305,7 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 
 func (c *Core) start() {
 	c.startFence()
+	c.startDamaged() // after the fence has saved the disk's new number
 	c.startRoster()
 	c.startRepair()
 	c.startScrub()

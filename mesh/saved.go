@@ -32,6 +32,7 @@ const (
 	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; until version 2
 	keyEntry    = SavePrefix + "entry/"    // node id-number -> savedEntry
 	keyFork     = SavePrefix + "fork/"     // node id -> ForkProof
+	keyForgot   = SavePrefix + "forgot/"   // "store": the disk was damaged; see damage.go
 	keyRun      = SavePrefix + "run/"      // node id-hash -> bytes of a report; never loaded into a Core
 )
 
@@ -76,7 +77,8 @@ func (c *Core) save(key string, record any) {
 	c.emit(Save{Key: key, Value: data})
 }
 
-// load takes the saved records in. A record that does not decode stops the node: what it promised is not known any more.
+// load takes the saved records in. One that does not decode is taken for damaged (damage.go); one of a kind that this version does
+// not know stops the node: a newer version has written here.
 func (c *Core) load(saved []store.Pair) error {
 	var roster []membership.Signed
 	for _, p := range saved {
@@ -86,10 +88,13 @@ func (c *Core) load(saved []store.Pair) error {
 		}
 		kind, name, ok := strings.Cut(strings.TrimPrefix(key, SavePrefix), "/")
 		if !ok {
-			return fmt.Errorf("saved record %q", key)
+			return fmt.Errorf("saved record %q: %w", key, errNewer)
 		}
-		if err := c.loadOne(SavePrefix+kind+"/", name, p.Value, &roster); err != nil {
+		switch err := c.loadOne(SavePrefix+kind+"/", name, p.Value, &roster); {
+		case errors.Is(err, errNewer):
 			return fmt.Errorf("saved record %q: %w", key, err)
+		case err != nil:
+			c.recordDamaged(key, err)
 		}
 	}
 	for _, id := range recordIDs(roster) {
@@ -108,37 +113,30 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 	switch kind {
 	case keyRoster:
 		var s membership.Signed
-		err := codec.Unmarshal(value, &s)
+		if err := codec.Unmarshal(value, &s); err != nil {
+			return err
+		}
 		*roster = append(*roster, s)
-		return err
+		return nil
 	case keyChain:
 		var statements []membership.Signed
 		if err := codec.Unmarshal(value, &statements); err != nil {
 			return err
 		}
 		chain, err := membership.OpenChain(statements)
+		if err != nil {
+			return err
+		}
 		c.people.adopted = chain
-		return err
+		return nil
 	case keyAddr:
-		var addr string
-		err := codec.Unmarshal(value, &addr)
-		c.people.addrs[membership.NodeID(name)] = addr
-		return err
+		return loadInto(c.people.addrs, membership.NodeID(name), value)
 	case keyCreation:
-		var creation store.Creation
-		err := codec.Unmarshal(value, &creation)
-		c.heads.unopened[name] = creation
-		return err
+		return loadInto(c.heads.unopened, name, value)
 	case keyHead:
-		var record store.HeadRecord
-		err := codec.Unmarshal(value, &record)
-		c.heads.saved[name] = record
-		return err
+		return loadInto(c.heads.saved, name, value)
 	case keyAcceptor:
-		var a store.Acceptor
-		err := codec.Unmarshal(value, &a)
-		c.registers.acceptors[name] = a
-		return err
+		return loadInto(c.registers.acceptors, name, value)
 	case keySeal:
 		var votes membership.Signed
 		if err := codec.Unmarshal(value, &votes); err != nil {
@@ -146,7 +144,10 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		}
 		return c.loadSeal(name, votes)
 	case keyDisk:
-		return codec.Unmarshal(value, &c.fence.own)
+		own := map[string]store.Incarnation{}
+		err := loadInto(own, name, value)
+		c.fence.own = own[name]
+		return err
 	case keyPeerDisk:
 		return c.loadPeerDisk(value)
 	case keyVersion:
@@ -159,10 +160,7 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		}
 		return nil
 	case keyApplied:
-		var a appliedHead
-		err := codec.Unmarshal(value, &a)
-		c.heads.applied[name] = a
-		return err
+		return loadInto(c.heads.applied, name, value)
 	case keyStaged:
 		return c.loadStaged(name, value)
 	case keyLog:
@@ -173,10 +171,23 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 			return err
 		}
 		return c.loadLog(s, false)
+	case keyForgot:
+		c.damage.forgot = true
+		return nil
 	case keyFork:
 		return c.loadFork(membership.NodeID(name), value)
 	}
-	return errors.New("unknown kind")
+	return fmt.Errorf("unknown kind: %w", errNewer)
+}
+
+// loadInto decodes a record, and enters it only when all of it is good.
+func loadInto[K comparable, V any](into map[K]V, name K, value []byte) error {
+	var v V
+	if err := codec.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	into[name] = v
+	return nil
 }
 
 // loadLog takes an entry in. Its signature was looked at when it came, and is by whomever it is given to.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"shoal/mesh"
@@ -34,6 +35,9 @@ func savedRecords(ctx context.Context, kv store.KV) ([]store.Pair, error) {
 			continue
 		}
 		value, err := kv.Get(ctx, key)
+		if errors.Is(err, store.ErrCorrupt) {
+			value, err = nil, nil // it does not decode: the Core knows what that means for it
+		}
 		if err != nil {
 			return nil, fmt.Errorf("saved record %q: %w", name, err)
 		}
