@@ -74,4 +74,3 @@ func TestDamagedAcceptorDoesNotVote(t *testing.T) {
 		t.Error("something is still staged")
 	}
 }
-

@@ -28,9 +28,17 @@ func (n *Node) step(ctx context.Context, ev mesh.Event) {
 	if n.halted != nil {
 		return
 	}
+	if n.held != nil {
+		n.held.keepFor(ev)
+		return
+	}
 	actions := n.core.Step(time.Now(), ev)
 	if err := n.save(actions); err != nil {
-		n.halt(err)
+		if isFull(err) {
+			n.hold(actions, err)
+		} else {
+			n.halt(err)
+		}
 		n.enforceAll(ctx, ev, actions)
 		return
 	}
@@ -38,6 +46,11 @@ func (n *Node) step(ctx context.Context, ev mesh.Event) {
 	for _, a := range actions {
 		n.do(ctx, a)
 	}
+}
+
+// isFull tells an error that ends by itself when there is room from one after which nobody knows what the disk has.
+func isFull(err error) bool {
+	return errors.Is(err, store.ErrReserve) && !errors.Is(err, store.ErrBroken)
 }
 
 // enforceAll lets a node that starts with a disk that takes nothing enforce what an earlier start kept. What is new is not

@@ -119,7 +119,8 @@ type Node struct {
 	leaving chan struct{}
 	leave   sync.Once
 	stopped chan struct{}
-	halted  error // the disk refused a Save: the Core is not stepped any more
+	halted  error // the disk failed a Save: the Core is not stepped any more
+	held    *held // the disk is full: the Core is not stepped until it has room
 	serving atomic.Int32
 	reading chan struct{} // a place for each that reads objects for others
 	work    sync.WaitGroup
@@ -246,6 +247,10 @@ func (n *Node) loop(ctx context.Context) {
 			}
 			n.step(ctx, mesh.Gossiped{Event: ev})
 		case <-timer.C:
+			if n.held != nil {
+				n.resume(ctx)
+				continue
+			}
 			n.step(ctx, mesh.Tick{})
 		}
 	}
@@ -265,6 +270,9 @@ func (n *Node) incoming() (<-chan mesh.Frame, <-chan membership.Event) {
 
 func (n *Node) setTimer(timer *time.Timer) {
 	next := n.core.Next()
+	if n.held != nil {
+		next = n.held.again
+	}
 	if next.IsZero() || n.halted != nil {
 		timer.Reset(time.Hour)
 		return
@@ -280,6 +288,10 @@ func (n *Node) frame(ctx context.Context, f mesh.Frame) {
 		return
 	}
 	n.touch.heard(time.Now())
+	if n.held != nil {
+		n.serveReads(ctx, f.From, m)
+		return
+	}
 	n.step(ctx, mesh.Received{From: f.From, Message: m})
 }
 
@@ -320,13 +332,24 @@ func (n *Node) ask(ctx context.Context, a ask) {
 		a.reply <- mesh.Answer{Err: fmt.Errorf("%w: %w", ErrStopped, n.halted)}
 		return
 	}
+	if n.held != nil {
+		if a.told { // it has happened, whatever becomes of the answer
+			n.held.keepFor(a.event(0))
+		}
+		a.reply <- mesh.Answer{Err: n.held.reason}
+		return
+	}
 	n.asked++
 	if !a.told {
 		n.replies[n.asked] = a.reply
 	}
 	n.step(ctx, a.event(n.asked))
 	if a.told {
-		a.reply <- mesh.Answer{Err: n.halted}
+		err := n.halted
+		if n.held != nil {
+			err = n.held.reason
+		}
+		a.reply <- mesh.Answer{Err: err}
 	}
 }
 
