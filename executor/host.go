@@ -142,6 +142,9 @@ type Package struct {
 	Name    string
 	Version string
 	Hold    bool
+	// Leaving: it is there and works, and was chosen to go. A removal that was interrupted before it touched a file leaves that, and
+	// the next one that asks for nothing else would go on with it.
+	Leaving bool
 }
 
 // PackageChange is what a transaction does to one package. An empty version means that it is not installed.
@@ -162,7 +165,8 @@ type Packages interface {
 	SimulatePackages(ctx context.Context, install []Package, remove []string) ([]PackageChange, error)
 	// ChangePackages installs, up- or downgrades (name=version) and removes in one transaction. Removing leaves the
 	// package's configuration and data, takes what a transaction that failed left half installed, and passes over what is not
-	// there. Everything is fetched before anything is touched.
+	// there. Everything is fetched before anything is touched. What is to be installed and is there stays: it is no longer
+	// Leaving. Asked for nothing, it finishes what an interrupted transaction left.
 	ChangePackages(ctx context.Context, install []Package, remove []string) error
 	// Leftovers returns those of names that are not installed and left their configuration and data, sorted.
 	Leftovers(ctx context.Context, names []string) ([]string, error)

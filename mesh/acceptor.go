@@ -13,12 +13,13 @@ import (
 type registers struct {
 	acceptors map[string]store.Acceptor
 	proposals map[string]*proposal
+	leases    map[string]store.Lease     // of the heads that this node advanced last
 	volatile  map[membership.NodeID]bool // those that told so, to be chosen last
 }
 
 func newRegisters() registers {
 	return registers{
-		acceptors: map[string]store.Acceptor{}, proposals: map[string]*proposal{}, volatile: map[membership.NodeID]bool{},
+		acceptors: map[string]store.Acceptor{}, proposals: map[string]*proposal{}, leases: map[string]store.Lease{}, volatile: map[membership.NodeID]bool{},
 	}
 }
 
@@ -108,6 +109,7 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 // not follow it: whoever proposes by the rules has read that head from a majority.
 func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 	answer := &Accepted{Register: m.Register, Ballot: m.Ballot}
+	held, ok := c.mayHold(m)
 	switch {
 	case m.Ballot.Proposer != from:
 		answer.Refused = store.RefusedStranger
@@ -115,43 +117,47 @@ func (c *Core) onAccept(from membership.NodeID, m *Accept) {
 		answer.Refused = store.RefusedVolatile
 	case c.fenced(m.Register):
 		answer.Refused = store.RefusedFenced
-	case !c.mayHold(m):
+	case !ok:
 		answer.Refused = store.RefusedValue
 	default:
 		kept, accepted := c.registers.acceptors[m.Register].Accept(store.Accept{
-			Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: m.Value, Next: m.Next,
+			Register: m.Register, Epoch: m.Epoch, Ballot: m.Ballot, Value: m.Value, Next: m.Next, Then: m.then(),
 		})
 		answer.Refused, answer.Promised = accepted.Refused, accepted.Promised
 		if accepted.Refused == "" {
 			c.registers.acceptors[m.Register] = kept
 			c.save(keyAcceptor+m.Register, kept)
+			if len(held.Revision) > 0 { // the next value takes its place in the register
+				c.keepSoon(held.Hash(), held.Revision, true)
+			}
 			answer.Vote, answer.Starts = c.vote(m), c.starts(from, m.Register, m.Epoch)
 		}
 	}
 	c.send(from, answer)
 }
 
-func (c *Core) mayHold(m *Accept) bool {
+// mayHold tells whether the register may hold the value, and what it is, when it is a head's.
+func (c *Core) mayHold(m *Accept) (value store.HeadValue, ok bool) {
 	if env, ok := strings.CutPrefix(m.Register, store.DirectoryRegister("")); ok {
 		_, err := store.OpenDirectoryValue(env, m.Value, c.registers.acceptors[m.Register].Members)
-		return err == nil
+		return value, err == nil
 	}
 	env, ok := strings.CutPrefix(m.Register, store.HeadRegister(""))
 	if !ok {
-		return false
+		return value, false
 	}
 	known, hasHead := c.heads.current[env]
 	if len(m.Next) > 0 && (!c.mayReseat(m.Next) || len(m.Value) == 0 && hasHead) {
-		return false
+		return value, false
 	}
 	if len(m.Next) > 0 && len(m.Value) == 0 {
-		return true
+		return value, true
 	}
 	value, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
 	if err != nil {
-		return false
+		return value, false
 	}
-	return !hasHead || value.Succeeds(known.value)
+	return value, !hasHead || value.Succeeds(known.value)
 }
 
 // elsewhere shows an asker that is at an older epoch what came after, and asks one that is ahead. Either way this acceptor's
@@ -200,8 +206,8 @@ type ballotVotes struct {
 	ballot store.Ballot
 }
 
-// add verifies a vote and keeps it; false: it is not worth anything.
-func (v *ballotVotes) add(from membership.NodeID, m store.Accept, sig membership.Signature) bool {
+// add verifies a vote and keeps it; false: it is not worth anything. One's own is as good as it is.
+func (v *ballotVotes) add(from membership.NodeID, m store.Accept, sig membership.Signature, own bool) bool {
 	if membership.IDOf(sig.Key) != from || len(sig.Key) != ed25519.PublicKeySize {
 		return false
 	}
@@ -212,8 +218,10 @@ func (v *ballotVotes) add(from membership.NodeID, m store.Accept, sig membership
 	}
 	body.Signatures = []membership.Signature{sig}
 	var opened store.Vote
-	if _, err := body.Open(membership.DomainAccepted, &opened); err != nil {
-		return false
+	if !own {
+		if _, err := body.Open(membership.DomainAccepted, &opened); err != nil {
+			return false
+		}
 	}
 	v.record.Domain, v.record.Body = body.Domain, body.Body
 	for _, s := range v.record.Signatures {

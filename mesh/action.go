@@ -17,11 +17,16 @@ type (
 	Save struct {
 		Key   string
 		Value []byte
+		// Late: it may become durable later than what else the Step says, but in the order of the Saves. Who forgets it at a crash
+		// has merely not heard something yet.
+		Late bool
 	}
 	// Send sends a message, or loses it.
 	Send struct {
 		To      membership.NodeID
 		Message Message
+		// Early: it may be sent before the Step's Saves are durable. It is a question, and promises nothing.
+		Early bool
 	}
 	// SendObjects reads objects and sends them in Puts of at most MaxFrame; those that are not here are told in a Lacks.
 	SendObjects struct {

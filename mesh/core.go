@@ -51,7 +51,7 @@ type Core struct {
 	cfg  Config
 	self membership.NodeID
 	dice dice
-	run  uint64 // tells this start's ballots from those of earlier ones
+	run  uint64 // tells a proposal's ballots from those of others and of earlier starts
 
 	now    time.Time
 	timers timers
@@ -64,6 +64,7 @@ type Core struct {
 	registers registers
 	fence     fence
 	heads     heads
+	reads     reads
 	pushes    pushes
 	logs      logs
 	damage    damage
@@ -97,7 +98,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	c := &Core{
 		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
 		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(),
-		heads: newHeads(), pushes: newPushes(), logs: newLogs(),
+		heads: newHeads(), reads: newReads(), pushes: newPushes(), logs: newLogs(),
 	}
 	c.run = c.dice.next()
 	c.people.own = membership.Member{ID: c.self}
@@ -199,6 +200,8 @@ func (c *Core) take(ev Event) {
 		c.wantFor(ev)
 	case Reported:
 		c.reported(ev)
+	case AskHead:
+		c.askHead(ev)
 	case AskStatus:
 		c.askStatus(ev)
 	case AskReport:
@@ -313,6 +316,7 @@ func (c *Core) start() {
 	c.startLogs()
 	c.startHeads()
 	c.startPushes()
+	c.storeSoon()
 	c.startConfigurations()
 }
 
@@ -324,6 +328,15 @@ func (c *Core) send(to membership.NodeID, m Message) {
 		return
 	}
 	c.emit(Send{To: to, Message: m})
+}
+
+// question sends what does not say anything that a Save of this Step is about: own and others' disks may work at the same time.
+func (c *Core) question(to membership.NodeID, m Message) {
+	if to == c.self {
+		c.local = append(c.local, m)
+		return
+	}
+	c.emit(Send{To: to, Message: m, Early: true})
 }
 
 func (c *Core) after(d time.Duration, run func()) { c.timers.add(c.now.Add(d), run) }

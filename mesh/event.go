@@ -79,6 +79,12 @@ type (
 		Summary Summary
 		Report  []byte // encoded, at most MaxReport bytes
 	}
+	// AskHead asks what the head of an environment is now, of a majority of its acceptors: no push that was committed before is
+	// missing. The answer's Value is a store.Head, of version 0 when there is none yet. ErrNoMajority: not now.
+	AskHead struct {
+		ID  uint64
+		Env string
+	}
 	// AskStatus asks members what they know: all that are alive, or only Some of them, chosen at random. The answer's Value is a
 	// Gathered.
 	AskStatus struct {
@@ -141,6 +147,7 @@ func (Push) event()        {}
 func (Replicate) event()   {}
 func (Want) event()        {}
 func (Reported) event()    {}
+func (AskHead) event()     {}
 func (AskStatus) event()   {}
 func (AskReport) event()   {}
 func (AskHistory) event()  {}

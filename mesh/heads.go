@@ -23,13 +23,14 @@ type heads struct {
 	unsealed map[string][]membership.Signed // the same, in the order of their epochs
 	saved    map[string]store.HeadRecord    // the same
 	hinted   map[string]uint64              // env -> the version that peers are being asked for
-	refused  map[string]string              // env -> a revision whose tree could not be read; not tried for treeAgain
+	spacings map[string]*spacing
+	refused  map[string]string // env -> a revision whose tree could not be read; not tried for treeAgain
 }
 
 func newHeads() heads {
 	return heads{
 		creations: map[string]creation{}, current: map[string]head{}, applied: map[string]appliedHead{},
-		unopened: map[string]store.Creation{}, unsealed: map[string][]membership.Signed{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{},
+		unopened: map[string]store.Creation{}, unsealed: map[string][]membership.Signed{}, saved: map[string]store.HeadRecord{}, refused: map[string]string{}, spacings: map[string]*spacing{},
 		hinted: map[string]uint64{},
 	}
 }
@@ -117,6 +118,12 @@ func (c *Core) openHead(record store.HeadRecord) (head, error) {
 	}
 	value, revision, err := record.Open(created.members, c.publishers())
 	return head{record, value, revision}, err
+}
+
+// ownHead is a head that this node has got chosen: it has verified each vote as it came.
+func (c *Core) ownHead(env string, cert store.Certificate) (head, error) {
+	value, revision, err := store.OpenHeadValue(env, cert.Value, c.publishers())
+	return head{store.HeadRecord{Env: env, Certificate: cert}, value, revision}, err
 }
 
 // startHeads goes on enforcing what was applied last, before anything else, and looks for what is newer.
@@ -232,6 +239,11 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 	if err != nil {
 		return err
 	}
+	return c.takeHead(h)
+}
+
+func (c *Core) takeHead(h head) error {
+	record := h.record
 	known, ok := c.heads.current[record.Env]
 	if ok && h.value.Version < known.value.Version {
 		return nil // old news
@@ -248,9 +260,9 @@ func (c *Core) learnHead(record store.HeadRecord) error {
 	c.heads.current[record.Env] = h
 	c.learnChosen(record)
 	c.people.changes++
-	c.save(keyHead+record.Env, record)
+	c.saveLate(keyHead+record.Env, record)
 	c.install(record.Env)
-	c.keep(h.value.Revision)
+	c.keepSoon(h.value.Hash(), h.value.Revision, false)
 	c.headMoved(record.Env)
 	c.follow()
 	return nil
@@ -266,7 +278,44 @@ type hint struct {
 	From    membership.NodeID
 }
 
-// sendHint tells all members that there is something to ask for.
+// hintEvery is how far apart the hints of one environment are, and the questions to one peer that hints lead to: of many heads
+// in a row only the newest is worth asking for.
+const hintEvery = 30 * time.Millisecond
+
+// spacing is when something was done last, and whether it will be done again.
+type spacing struct {
+	at  time.Time
+	set bool
+}
+
+// spaced runs now or, when hintEvery is not over since it ran last under this name, then: once for all who wanted it.
+func (c *Core) spaced(name string, run func()) {
+	s := c.heads.spacings[name]
+	if s == nil {
+		s = &spacing{}
+		c.heads.spacings[name] = s
+	}
+	if s.set {
+		return
+	}
+	wait := s.at.Add(hintEvery).Sub(c.now)
+	if wait <= 0 {
+		s.at = c.now
+		run()
+		return
+	}
+	s.set = true
+	c.after(wait, func() {
+		s.set, s.at = false, c.now
+		run()
+	})
+}
+
+// tellHead tells all members that there is something to ask for.
+func (c *Core) tellHead(env string) {
+	c.spaced("env/"+env, func() { c.sendHint(c.heads.current[env].head()) })
+}
+
 func (c *Core) sendHint(h store.Head) {
 	data, err := codec.Marshal(hint{Env: h.Env, Version: h.Version, Hash: [8]byte(h.Revision[:8]), From: c.self})
 	if err == nil && len(data) <= membership.MaxHint {
@@ -312,7 +361,7 @@ func (c *Core) hintedAgain(h hint, wait time.Duration, tries int) {
 // askHinted asks whoever has the news, or anybody when that one cannot be reached.
 func (c *Core) askHinted(h hint) {
 	if c.alive(h.From) {
-		c.askHeads(h.From)
+		c.spaced("peer/"+string(h.From), func() { c.askHeads(h.From) })
 	} else if peers := c.alivePeers(); len(peers) > 0 {
 		c.askHeads(peers[c.dice.below(len(peers))])
 	}

@@ -82,11 +82,12 @@ type (
 		Starts   []uint64            `cbor:"9,keyasint,omitempty"`
 	}
 	Accept struct {
-		Register string       `cbor:"1,keyasint"`
-		Epoch    uint64       `cbor:"2,keyasint"`
-		Ballot   store.Ballot `cbor:"3,keyasint"`
-		Value    []byte       `cbor:"4,keyasint"`
-		Next     []store.Seat `cbor:"5,keyasint,omitempty"`
+		Register string        `cbor:"1,keyasint"`
+		Epoch    uint64        `cbor:"2,keyasint"`
+		Ballot   store.Ballot  `cbor:"3,keyasint"`
+		Value    []byte        `cbor:"4,keyasint"`
+		Next     []store.Seat  `cbor:"5,keyasint,omitempty"`
+		Then     *store.Ballot `cbor:"6,keyasint,omitempty"`
 	}
 	Accepted struct {
 		Register string               `cbor:"1,keyasint"`

@@ -81,8 +81,15 @@ func (m *Promise) check() error {
 		checkIDs(m.Members), checkSeats(m.Next), atMost("starts", len(m.Starts), store.MaxAcceptors), atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
 }
 
+func (m *Accept) then() store.Ballot {
+	if m.Then == nil {
+		return store.Ballot{}
+	}
+	return *m.Then
+}
+
 func (m *Accept) check() error {
-	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkSeats(m.Next),
+	return errors.Join(checkRegister(m.Register), checkBallot(m.Ballot), checkBallot(m.then()), checkSeats(m.Next),
 		atMost("bytes of a value", len(m.Value), store.MaxRegisterValue))
 }
 

@@ -48,6 +48,7 @@ func samples() []Message {
 		},
 		&Accept{Register: "head/production", Epoch: 1, Ballot: ballot, Value: []byte{6}},
 		&Accept{Register: "head/production", Epoch: 1, Ballot: ballot, Value: []byte{6}, Next: []store.Seat{{Node: "n1", Disk: 6}}},
+		&Accept{Register: "head/production", Epoch: 1, Ballot: ballot, Value: []byte{6}, Then: &ballot},
 		&Accepted{Register: "head/production", Ballot: ballot, Refused: store.RefusedBallot, Promised: ballot, Vote: signed.Signatures[0]},
 		&Accepted{Register: "head/production", Ballot: ballot, Vote: signed.Signatures[0], Starts: []uint64{7}},
 		&Offer{Hashes: []store.Hash{h}},

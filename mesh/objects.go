@@ -34,6 +34,7 @@ type objects struct {
 	pending int                    // bytes of storing
 	outbox  map[membership.NodeID]*outbox
 	jobs    []*job
+	soon    soon
 	fetches fetches
 	scrub   scrub
 	pace    pace
@@ -49,7 +50,7 @@ type storing struct {
 
 func newObjects() objects {
 	return objects{
-		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(),
+		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(), soon: newSoon(),
 		collecting: newCollecting(),
 	}
 }
@@ -410,6 +411,7 @@ func (c *Core) stored(ev Stored) {
 			continue
 		}
 		c.objects.held.add(k)
+		c.keptSoon(k.Hash)
 		for _, from := range s.from {
 			acks[from] = append(acks[from], k.Hash)
 		}

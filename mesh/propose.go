@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"shoal/membership"
@@ -20,8 +21,10 @@ const (
 type proposal struct {
 	store.Proposal
 	votes  ballotVotes
-	rounds int // and pauses
-	lost   int // of rounds: to another proposer
+	run    uint64 // of its ballots
+	rounds int    // begun
+	lost   int    // of them: to another proposer
+	waits  int    // ends the timer of an older round
 	closed bool
 	// chosen is called once with the certificate; declined, when the transition had nothing to write.
 	chosen   func(store.Certificate)
@@ -42,6 +45,8 @@ func (c *Core) propose(p *proposal) {
 		old.closed = true
 	}
 	c.registers.proposals[p.Register] = p
+	c.run++
+	p.run = c.run
 	c.beginRound(p)
 }
 
@@ -60,17 +65,51 @@ func (c *Core) beginRound(p *proposal) {
 		return
 	}
 	p.rounds++
-	rounds := p.rounds
-	m := p.Begin(c.self, c.run)
-	p.votes, p.toldNow, p.differ = ballotVotes{ballot: p.Ballot()}, nil, nil
-	for _, to := range p.Members {
-		c.sendPrepare(p, to, m)
+	p.waits++
+	waits := p.waits
+	p.toldNow, p.differ = nil, nil
+	if p.rounds > 1 || !c.resumeRound(p) {
+		m := p.Begin(c.self, p.run)
+		p.votes = ballotVotes{ballot: p.Ballot()}
+		for _, to := range p.Members {
+			c.sendPrepare(p, to, m)
+		}
 	}
 	c.after(min(roundLow<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
-		if p.rounds == rounds && !p.closed {
+		if p.waits == waits && !p.closed {
 			c.beginRound(p) // who does not answer is not in anybody's way
 		}
 	})
+}
+
+// resumeRound leaves out the first half of a round when it was promised along with the value that is there.
+func (c *Core) resumeRound(p *proposal) bool {
+	l, ok := c.registers.leases[p.Register]
+	delete(c.registers.leases, p.Register)
+	env, isHead := strings.CutPrefix(p.Register, store.HeadRegister(""))
+	if !ok || !isHead || !l.Holds(c.heads.current[env].record.Certificate.Value) {
+		return false
+	}
+	if _, ok = p.Resume(l); !ok {
+		return false
+	}
+	p.votes = ballotVotes{ballot: p.Ballot()}
+	c.sendAccepts(p)
+	return true
+}
+
+// sendAccepts begins the second half of a round. Who knows of it is asked to promise the next ballot too.
+func (c *Core) sendAccepts(p *proposal) {
+	c.run++
+	p.Then = store.Ballot{Number: p.Ballot().Number + 1, Proposer: c.self, Run: c.run}
+	a := p.Accept()
+	for _, to := range p.Members {
+		m := &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value, Next: a.Next}
+		if isHead(p.Register) && len(a.Next) == 0 && (to == c.self || len(c.fence.known[to]) > 0) {
+			m.Then = &a.Then
+		}
+		c.question(to, m)
+	}
 }
 
 // sendPrepare asks one acceptor. Those of a directory are told who the electorate is.
@@ -79,17 +118,17 @@ func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 	if p.elsewhere != nil {
 		out.Members = p.Members
 	}
-	c.send(to, out)
+	c.question(to, out)
 }
 
 // backOff waits for a random time, so that one of several proposers gets through.
 func (c *Core) backOff(p *proposal) {
-	p.rounds++ // ends the round's timer
-	p.lost += 2
-	rounds := p.rounds
-	most := min(backoff<<min(p.lost, 10), maxBackoff)
+	p.waits++
+	p.lost++
+	waits := p.waits
+	most := min(backoff<<min(p.lost-1, 10), maxBackoff)
 	c.after(c.dice.between(most/4, most), func() {
-		if p.rounds == rounds {
+		if p.waits == waits {
 			c.beginRound(p)
 		}
 	})
@@ -121,10 +160,7 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	}
 	switch p.Step() {
 	case store.Accepting:
-		a := p.Accept()
-		for _, to := range p.Members {
-			c.send(to, &Accept{Register: a.Register, Epoch: a.Epoch, Ballot: a.Ballot, Value: a.Value, Next: a.Next})
-		}
+		c.sendAccepts(p)
 	case store.Declined:
 		c.cancelProposal(p)
 		p.declined(p.Current())
@@ -153,7 +189,7 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 	if p == nil || m.Ballot != p.Ballot() || !slices.Contains(p.Members, from) || p.Step() != store.Accepting {
 		return
 	}
-	if m.Refused == "" && !p.votes.add(from, p.Accept(), m.Vote) {
+	if m.Refused == "" && !p.votes.add(from, p.Accept(), m.Vote, from == c.self) {
 		return
 	}
 	if !p.Accepted(from, store.Accepted{
@@ -166,6 +202,9 @@ func (c *Core) onAccepted(from membership.NodeID, m *Accepted) {
 		return
 	}
 	c.cancelProposal(p)
+	if l, ok := p.Lease(); ok {
+		c.registers.leases[p.Register] = l
+	}
 	p.votes.record.Signatures = slices.DeleteFunc(p.votes.record.Signatures, func(s membership.Signature) bool {
 		return !p.Voted(membership.IDOf(s.Key))
 	})

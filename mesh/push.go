@@ -27,6 +27,9 @@ const (
 // ErrTooMany is returned when a node has as many pushes as it can remember.
 var ErrTooMany = errors.New("too many pushes under way or staged")
 
+// ErrNoMajority is returned when too few acceptors of a head could be reached.
+var ErrNoMajority = errors.New("a majority of its acceptors cannot be reached")
+
 var errTreeDepth = errors.New("it names more and more objects")
 
 // pushes are the revisions that this node tries to make heads.
@@ -135,8 +138,23 @@ func (c *Core) attempt(p *push) {
 	p.attempts++
 	p.attempt, p.trees, p.followed = p.attempts, 0, nil
 	c.watchPush(p, p.attempt, c.now, c.now.Add(pushMost))
+	if c.isHeadsTree(p.revision.Manifest) {
+		p.job = c.replicate(nil, 0, func(error) {})
+		c.afterCopies(p)
+		return
+	}
 	p.stage = "its objects"
 	c.emit(CheckTree{Manifest: p.revision.Manifest})
+}
+
+// isHeadsTree tells whether a head has this tree: then it is where it has to be.
+func (c *Core) isHeadsTree(manifest store.Hash) bool {
+	for _, h := range c.heads.current {
+		if h.revision.Manifest == manifest {
+			return true
+		}
+	}
+	return false
 }
 
 // watchPush stages a push that has not come forward for pushTime. One that still moves objects is not stuck: a large tree takes
@@ -213,7 +231,8 @@ func (c *Core) pushTree(p *push, ev TreeChecked) {
 	default:
 		this := p.attempt
 		p.stage = "copies of its objects on their owners"
-		p.job = c.replicate(append(slices.Clone(ev.Objects), p.hash), 0, func(err error) {
+		// The revision itself goes to the acceptors with its head.
+		p.job = c.replicate(ev.Objects, 0, func(err error) {
 			if err == nil && p.attempt == this {
 				c.afterCopies(p)
 			}
@@ -354,12 +373,8 @@ func (c *Core) proposeHead(p *push) {
 	if c.registers.proposals[store.HeadRegister(env)] != nil {
 		return // one at a time; nextProposal comes back to this
 	}
-	created := c.heads.creations[env]
-	p.proposal = &proposal{Proposal: store.Proposal{
-		Register: store.HeadRegister(env), Epoch: created.epoch(), Members: created.members(created.epoch()),
-		Change: store.AdvanceHead(p.revision, p.object),
-	}}
-	p.proposal.told = func() Message { return c.headTold(env) }
+	c.reads.last[env] = false
+	p.proposal = c.headProposal(env, store.AdvanceHead(p.revision, p.object))
 	p.proposal.chosen = func(cert store.Certificate) {
 		if !c.sealChosen(env, cert) {
 			c.headChosen(p, cert)
@@ -374,16 +389,34 @@ func (c *Core) proposeHead(p *push) {
 	c.propose(p.proposal)
 }
 
+// headProposal proposes to the acceptors of a head.
+func (c *Core) headProposal(env string, change store.Transition) *proposal {
+	created := c.heads.creations[env]
+	p := &proposal{Proposal: store.Proposal{
+		Register: store.HeadRegister(env), Epoch: created.epoch(), Members: created.members(created.epoch()), Change: change,
+	}}
+	if vote, err := c.heads.current[env].record.Certificate.Vote(); err == nil && vote.Epoch == p.Epoch {
+		p.After = vote.Ballot.Number + 1 // which its proposer was promised along with it
+	}
+	p.After = max(p.After, c.registers.leases[p.Register].Number(p.Epoch))
+	p.told = func() Message { return c.headTold(env) }
+	return p
+}
+
 // headChosen: some revision is certified now, this one or the one that stood in its way.
 func (c *Core) headChosen(p *push, cert store.Certificate) {
 	env := p.revision.Env
-	if err := c.learnHead(store.HeadRecord{Env: env, Certificate: cert}); err != nil {
+	own, err := c.ownHead(env, cert)
+	if err == nil {
+		err = c.takeHead(own)
+	}
+	if err != nil {
 		c.failPush(p, fmt.Errorf("push: %w", err))
 		return
 	}
 	h := c.heads.current[env]
 	if h.value.Hash() == p.hash {
-		c.sendHint(h.head())
+		c.tellHead(env)
 	}
 	if c.pushes.open[p.hash] == p && p.attempt != 0 && !c.decided(p) {
 		c.endPush(p, Pushed{Outcome: store.Diverged, Head: h.head(), Why: fmt.Sprintf(
@@ -400,8 +433,12 @@ func (c *Core) headMoved(env string) {
 	}
 }
 
-// nextProposal gives the register to the next push that waits for it.
+// nextProposal gives the register to the next that waits for it; reads and pushes take turns.
 func (c *Core) nextProposal(env string) {
+	if !c.reads.last[env] && c.readHead(env) {
+		return
+	}
+	defer c.readHead(env)
 	for _, h := range sortedHashes(c.pushes.open) {
 		p := c.pushes.open[h]
 		if p == nil || p.attempt == 0 || p.revision.Env != env || p.job == nil || !p.job.closed || len(p.job.needs) > 0 {
@@ -438,6 +475,7 @@ func (c *Core) stage(p *push) {
 		p.staged = true
 		c.people.changes++
 		c.save(keyStaged+p.hash.String(), stagedPush{Object: p.object})
+		c.keepSoon(p.hash, p.object, true)
 	}
 	h := store.Head{Env: p.revision.Env}
 	if known, ok := c.heads.current[p.revision.Env]; ok {

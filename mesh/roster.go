@@ -27,8 +27,11 @@ const maxTellBytes = MaxFrame / 2
 type people struct {
 	roster  *membership.Roster
 	adopted *membership.Chain // of a node without a mesh
-	own     membership.Member // what this node was granted last, also when it was evicted since
-	evicted bool              // this node knows of its own eviction
+	// publishers are those of the chain as it was at a height.
+	publishers   *store.Remembering
+	publishersAt uint64
+	own          membership.Member // what this node was granted last, also when it was evicted since
+	evicted      bool              // this node knows of its own eviction
 	// members are those of the roster whose grants hold, by id; derived at each change and each minute.
 	members map[membership.NodeID]membership.Member
 	ids     []membership.NodeID // of members, sorted
@@ -60,10 +63,14 @@ func (c *Core) Chain() *membership.Chain {
 
 // publishers is the trust chain, or nobody.
 func (c *Core) publishers() store.Publishers {
-	if chain := c.Chain(); chain != nil {
-		return chain
+	chain := c.Chain()
+	if chain == nil {
+		return nobody{}
 	}
-	return nobody{}
+	if p := &c.people; p.publishers == nil || p.publishersAt != chain.Height() || p.publishers.Publishers != store.Publishers(chain) {
+		p.publishers, p.publishersAt = store.Remember(chain), chain.Height()
+	}
+	return c.people.publishers
 }
 
 // Changes counts what has changed of that which a Core shows: roster, members, heads, ring. Equal counts, nothing changed.

@@ -28,6 +28,7 @@ const (
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
 	keyApplied  = SavePrefix + "applied/"  // env -> appliedHead
 	keyStaged   = SavePrefix + "staged/"   // revision hash -> stagedPush
+	keyRevision = SavePrefix + "revision/" // hash -> the revision's object, until it is kept as one
 	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw, the newest; until version 2
 	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; until version 2
 	keyEntry    = SavePrefix + "entry/"    // node id-number -> savedEntry
@@ -68,13 +69,18 @@ func Loaded(key string) bool {
 var errNewer = errors.New("a newer shoal has written here")
 
 // save emits a Save of an encoded record.
-func (c *Core) save(key string, record any) {
+func (c *Core) save(key string, record any) { c.saveAs(key, record, false) }
+
+// saveLate is for what others know too.
+func (c *Core) saveLate(key string, record any) { c.saveAs(key, record, true) }
+
+func (c *Core) saveAs(key string, record any, late bool) {
 	data, err := codec.Marshal(record)
 	if err != nil {
 		c.note("cannot encode a record", "", "", err) // a bug: all our records have a form
 		return
 	}
-	c.emit(Save{Key: key, Value: data})
+	c.emit(Save{Key: key, Value: data, Late: late})
 }
 
 // load takes the saved records in. One that does not decode is taken for damaged (damage.go); one of a kind that this version does
@@ -163,6 +169,12 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		return loadInto(c.heads.applied, name, value)
 	case keyStaged:
 		return c.loadStaged(name, value)
+	case keyRevision:
+		if store.HashOf(value).String() != name {
+			return store.ErrCorrupt
+		}
+		c.objects.soon.load(value)
+		return nil
 	case keyLog:
 		return c.loadLog(savedEntry{Raw: value, Held: heldBefore}, true)
 	case keyEntry:

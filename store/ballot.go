@@ -8,12 +8,12 @@ import (
 )
 
 // Ballot orders the attempts at one register. Two attempts never share one: the proposer keeps its own apart by the
-// number, other proposers by their id, and itself before and after a restart, when it has forgotten its numbers, by Run.
+// number, other proposers by their id, and its other proposals, also those of before a restart that it has forgotten, by Run.
 type Ballot struct {
 	_        struct{} `cbor:",toarray"`
 	Number   uint64
 	Proposer membership.NodeID
-	Run      uint64 // drawn by a proposer at its start
+	Run      uint64 // of the proposal: counted up from what the proposer drew at its start
 }
 
 // Compare is negative when b is before o, zero when they are one, positive otherwise.

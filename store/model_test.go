@@ -25,6 +25,7 @@ type scope struct {
 	acceptors, next string // of epochs 0 and 1, a letter each; next "": no change of acceptors
 	pushes          string // a letter is a push, "!" seals; a proposer each
 	rounds          []int  // that each proposer may begin, in all
+	leased          string // pushes whose proposers go on with a second one, at the ballot that was promised with the first
 	sealed          bool   // epoch 0 is over, with no value, when it begins
 	faulty          string // the node that may be struck once
 	wipe            bool   // by losing its disk
@@ -50,6 +51,9 @@ const (
 	ignoresStarts  bug = "count promises of a start that is over"
 	countsMoved    bug = "who has moved on counts as heard"
 	sureForGood    bug = "what was recovered in one epoch counts in the next"
+	forgetsThen    bug = "answer that the next ballot is promised, and do not keep it"
+	leasedUnasked  bug = "go on at a ballot that nobody promised"
+	leasedTwice    bug = "use a promised ballot for two values"
 	halfIsEnough   bug = "half of the acceptors are a quorum"
 )
 
@@ -72,6 +76,8 @@ type modelWas struct {
 type modelProposer struct {
 	p      *Proposal
 	rounds int
+	second bool // it is at the push after its first
+	lease  *Lease
 }
 
 type modelAnswer struct {
@@ -89,7 +95,7 @@ func (a modelAnswer) same(b modelAnswer) bool {
 	if a.promise != nil {
 		return a.promise.Accepted == b.promise.Accepted && slices.Equal(a.promise.Starts, b.promise.Starts)
 	}
-	return slices.Equal(a.accepted.Starts, b.accepted.Starts)
+	return slices.Equal(a.accepted.Starts, b.accepted.Starts) && a.accepted.Promised == b.accepted.Promised
 }
 
 type model struct {
@@ -154,7 +160,7 @@ func (m *model) clone() *model {
 	c.nodes, c.proposers = slices.Clone(m.nodes), slices.Clone(m.proposers)
 	for i := range c.proposers {
 		p := *c.proposers[i].p
-		p.promises, p.votes = p.promises.clone(), p.votes.clone()
+		p.promises, p.votes, p.then = p.promises.clone(), p.votes.clone(), slices.Clip(p.then)
 		p.refusals, p.promised = maps.Clone(p.refusals), maps.Clone(p.promised)
 		c.proposers[i].p = &p
 	}
@@ -186,6 +192,11 @@ func (m *model) each(try func(what string, after *model)) {
 
 func (m *model) eachOfProposer(i int, try func(string, *model)) {
 	name := m.scope.pushes[i : i+1]
+	if m.proposers[i].lease != nil {
+		c := m.clone()
+		c.resume(i)
+		try(name+" goes on", c)
+	}
 	if m.proposers[i].p.step == Chosen && len(m.proposers[i].p.next) == 0 || m.proposers[i].rounds == 0 {
 		return
 	}
@@ -200,6 +211,34 @@ func (m *model) eachOfProposer(i int, try func(string, *model)) {
 		c.begin(i)
 		try(name+" begins in epoch 1", c)
 	}
+}
+
+// resume makes a second push at the ballot that was promised along with the first.
+func (m *model) resume(i int) {
+	pr := &m.proposers[i]
+	l := *pr.lease
+	again := pr.second
+	p := m.proposal(i, l.epoch)
+	first := p.Change
+	p.Change = func(current []byte) []byte {
+		label := strings.ToUpper(m.scope.pushes[i : i+1])
+		if again {
+			label = "2"
+		}
+		if strings.Contains(string(current), label) {
+			return current
+		}
+		return append(slices.Clone(first(current)), label...)
+	}
+	a, ok := p.Resume(l)
+	if !ok {
+		panic("the model leases what it does not go on with")
+	}
+	if pr.p, pr.second = p, true; m.scope.bug != leasedTwice || again {
+		pr.lease = nil
+	}
+	m.accepts = append(m.accepts, a)
+	m.forgetStale(i)
 }
 
 func (m *model) begin(i int) {
@@ -241,7 +280,14 @@ func (m *model) hear(a modelAnswer) {
 		}
 		if moved && p.step == Accepting {
 			m.breakAccept(p)
-			m.accepts = append(m.accepts, p.Accept())
+			if strings.Contains(m.scope.leased, m.scope.pushes[a.proposer:a.proposer+1]) && !pr.second {
+				p.Then = Ballot{Number: p.ballot.Number + 1, Proposer: p.ballot.Proposer, Run: p.ballot.Run + 8}
+			}
+			asked := p.Accept()
+			if m.scope.bug == leasedUnasked {
+				asked.Then = Ballot{}
+			}
+			m.accepts = append(m.accepts, asked)
 		}
 		m.forgetStale(a.proposer)
 		return
@@ -250,7 +296,13 @@ func (m *model) hear(a modelAnswer) {
 	if m.scope.bug == ignoresStarts {
 		told.Starts = nil
 	}
+	if m.scope.bug == leasedUnasked {
+		told.Promised = p.Then
+	}
 	p.Accepted(id, told)
+	if l, ok := p.Lease(); ok {
+		pr.lease = &l
+	}
 	if m.scope.bug == sealsByOne && len(p.next) > 0 {
 		m.lone, m.base = true, string(p.value)
 	}
@@ -428,6 +480,9 @@ func (m *model) deliverAccept(i int, a Accept) bool {
 		return false
 	}
 	accepted.Starts = m.starts(i, after.Members)
+	if m.scope.bug == forgetsThen && after.Promised == a.Then {
+		after.Promised = after.Accepted
+	}
 	if after.Accepted != n.acc.Accepted || string(after.Value) != string(n.acc.Value) || after.Promised != n.acc.Promised {
 		m.keep(n, after)
 	}
@@ -526,7 +581,8 @@ func (m *model) key() [16]byte {
 	}
 	for _, pr := range m.proposers {
 		p := pr.p
-		b = append(b, byte(p.step), byte(p.Epoch), byte(pr.rounds), byte(len(p.next)))
+		b = append(b, byte(p.step), byte(p.Epoch), byte(pr.rounds), byte(len(p.next)), flag(pr.second)|flag(pr.lease != nil)<<1)
+		b = appendBallot(b, p.Then)
 		b = appendBallot(appendBallot(b, p.ballot), p.accepted)
 		b = append(append(append(b, p.current...), '|'), p.value...)
 	}
@@ -535,7 +591,7 @@ func (m *model) key() [16]byte {
 		wire = append(wire, string(append(appendBallot(nil, p.Ballot), byte(p.Epoch))))
 	}
 	for _, a := range m.accepts {
-		wire = append(wire, string(append(append(appendBallot(nil, a.Ballot), byte(a.Epoch), byte(len(a.Next)), 0xfe), a.Value...)))
+		wire = append(wire, string(append(append(appendBallot(nil, a.Ballot), byte(a.Epoch), byte(len(a.Next)), byte(a.Then.Run), 0xfe), a.Value...)))
 	}
 	slices.Sort(wire)
 	b = append(b, strings.Join(wire, ",")...)
@@ -575,6 +631,7 @@ func (m *model) column(i int) (b []byte) {
 	for _, pr := range m.proposers {
 		for _, a := range []answers{pr.p.promises, pr.p.votes} {
 			start, given := a.given[id]
+			b = append(b, flag(slices.Contains(pr.p.then, id)))
 			b = append(b, flag(given), byte(start))
 			for j, member := range a.members {
 				if member == id {
@@ -590,7 +647,7 @@ func (m *model) column(i int) (b []byte) {
 		if a.promise != nil {
 			b = append(append(appendBallot(appendBallot(append(b, 'p', byte(len(a.promise.Next))), a.ballot), a.promise.Accepted), a.promise.Value...), starts(a.promise.Starts)...)
 		} else {
-			b = append(appendBallot(append(b, 'a'), a.ballot), starts(a.accepted.Starts)...)
+			b = append(appendBallot(append(b, 'a', byte(a.accepted.Promised.Run)), a.ballot), starts(a.accepted.Starts)...)
 		}
 	}
 	return b
@@ -662,8 +719,11 @@ var modelScopes = map[string]scope{
 	"a restart":             {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 2},
 	"a restart in a change": {acceptors: "abc", next: "ad", pushes: "x!", rounds: []int{1, 1}, faulty: "a", back: 1},
 	// The seal was chosen, and not all have heard of it; the disk goes back to before it.
-	"a restart after a change": {acceptors: "abc", next: "ade", sealed: true, pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 1},
-	"a wiped acceptor":         {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
+	"a restart after a change":   {acceptors: "abc", next: "ade", sealed: true, pushes: "xy", rounds: []int{1, 1}, faulty: "a", back: 1},
+	"two pushes in a row":        {acceptors: "abc", pushes: "xy", leased: "x", rounds: []int{2, 2}},
+	"two in a row and a change":  {acceptors: "abc", next: "abd", pushes: "x!", leased: "x", rounds: []int{1, 2}},
+	"two in a row and a restart": {acceptors: "abc", pushes: "xy", leased: "x", rounds: []int{1, 1}, faulty: "a", back: 2},
+	"a wiped acceptor":           {acceptors: "abc", pushes: "xy", rounds: []int{1, 1}, faulty: "a", wipe: true},
 }
 
 // modelBugs are where each planted bug shows.
@@ -680,6 +740,9 @@ var modelBugs = map[bug]string{
 	skipsRecovery:  "a restart",
 	recoversByOne:  "a restart",
 	ignoresStarts:  "a restart",
+	forgetsThen:    "two pushes in a row",
+	leasedUnasked:  "two pushes in a row",
+	leasedTwice:    "two pushes in a row",
 	sureForGood:    "a restart after a change",
 	countsMoved:    "a restart in a change",
 }

@@ -116,20 +116,22 @@ type Promise struct {
 	Starts   []uint64 // of each of Members, as far as the acceptor has heard; see register_fence.go
 }
 
-// Accept asks to keep a value. With Next it is a seal.
+// Accept asks to keep a value. With Next it is a seal. Then is a later ballot of the same proposer, which asks for its promise
+// along with this: as long as nobody else comes, the next value needs no round of its own to be prepared (Rystsov, section 2.2.1).
 type Accept struct {
 	Register string
 	Epoch    uint64
 	Ballot   Ballot
 	Value    []byte
 	Next     []Seat
+	Then     Ballot
 }
 
 // Accepted answers an Accept; whoever carries it adds the acceptor's signature of the Vote.
 type Accepted struct {
 	Ballot   Ballot
 	Refused  Refusal
-	Promised Ballot
+	Promised Ballot   // with RefusedBallot: what stands against it; else Then, when that is promised too
 	Starts   []uint64 // as Promise has it
 }
 
@@ -146,7 +148,8 @@ func (a Acceptor) Prepare(m Prepare) (Acceptor, Promise) {
 	return a, Promise{Ballot: m.Ballot, Accepted: a.Accepted, Value: a.Value, Next: a.Next}
 }
 
-// Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing.
+// Accept returns the record to keep and the answer to send once it is kept. Repeating it changes nothing, but is refused when
+// Then was promised with it.
 func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if refused := a.refuses(m.Register, m.Epoch); refused != "" {
 		return a, Accepted{Ballot: m.Ballot, Refused: refused}
@@ -157,7 +160,12 @@ func (a Acceptor) Accept(m Accept) (Acceptor, Accepted) {
 	if len(m.Value) == 0 && len(m.Next) == 0 || len(m.Value) > MaxRegisterValue || len(m.Next) > 0 && checkSeats(m.Next) != nil {
 		return a, Accepted{Ballot: m.Ballot, Refused: RefusedValue}
 	}
-	return a.take(m.Ballot, m.Value, m.Next), Accepted{Ballot: m.Ballot}
+	a = a.take(m.Ballot, m.Value, m.Next)
+	answer := Accepted{Ballot: m.Ballot}
+	if m.Then.Compare(m.Ballot) > 0 && m.Then.Proposer == m.Ballot.Proposer && !a.leaps(m.Then) && len(m.Next) == 0 {
+		a.Promised, answer.Promised = m.Then, m.Then
+	}
+	return a, answer
 }
 
 func (a Acceptor) take(b Ballot, value []byte, next []Seat) Acceptor {

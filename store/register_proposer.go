@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"slices"
 
 	"shoal/membership"
@@ -34,6 +35,10 @@ type Proposal struct {
 	Change   Transition
 	// Seal, when set, leaves the value as it is and closes the epoch: these are the acceptors of the next.
 	Seal []Seat
+	// After is a number that a majority is known to have promised; the first round is above it, and need not be lost to learn it.
+	After uint64
+	// Then, when set, is asked to be promised along with the value: a ballot for Resume.
+	Then Ballot
 
 	step     ProposalStep
 	ballot   Ballot
@@ -43,17 +48,18 @@ type Proposal struct {
 	value    []byte
 	next     []Seat // of current, then of value
 	votes    answers
+	then     []membership.NodeID // promised Then with their votes
 	refusals map[membership.NodeID]Refusal
 	promised map[membership.NodeID]uint64 // numbers of the ballots that were promised to others, in this round
 }
 
 // Begin starts a round with a ballot above all that were seen, and returns what to send to all members. run is the
-// proposer's random number since its start.
+// proposer's number for this proposal, which none of its others has: two values must never stand under one ballot.
 func (p *Proposal) Begin(self membership.NodeID, run uint64) Prepare {
-	number := max(p.ballot.Number, p.inTheWay()) + 1
+	number := max(p.ballot.Number, p.After, p.inTheWay()) + 1
 	p.ballot = Ballot{Number: number, Proposer: self, Run: run}
 	p.step, p.accepted, p.current, p.value, p.next = Preparing, Ballot{}, nil, nil, nil
-	p.promises, p.votes = newAnswers(p.Members), newAnswers(p.Members)
+	p.promises, p.votes, p.then = newAnswers(p.Members), newAnswers(p.Members), nil
 	p.refusals, p.promised = map[membership.NodeID]Refusal{}, map[membership.NodeID]uint64{}
 	return p.Prepare()
 }
@@ -87,7 +93,57 @@ func (p *Proposal) Prepare() Prepare {
 
 // Accept is the message of the second half of this round.
 func (p *Proposal) Accept() Accept {
-	return Accept{Register: p.Register, Epoch: p.Epoch, Ballot: p.ballot, Value: p.value, Next: p.next}
+	return Accept{Register: p.Register, Epoch: p.Epoch, Ballot: p.ballot, Value: p.value, Next: p.next, Then: p.Then}
+}
+
+// Lease is what a proposer has been promised along with its last value: a ballot for the next.
+type Lease struct {
+	ballot   Ballot
+	epoch    uint64
+	members  []membership.NodeID
+	accepted Ballot
+	value    []byte
+}
+
+// Number is that of the lease's ballot in an epoch: in another it means nothing.
+func (l Lease) Number(epoch uint64) uint64 {
+	if l.epoch != epoch {
+		return 0
+	}
+	return l.ballot.Number
+}
+
+// Lease returns what a chosen proposal was promised for its Then; ok is false unless all of the majority that chose it did.
+func (p *Proposal) Lease() (l Lease, ok bool) {
+	promised := 0
+	for _, id := range p.then {
+		if p.votes.counts(id) {
+			promised++
+		}
+	}
+	if p.step != Chosen || len(p.next) > 0 || promised < Majority(len(p.Members)) {
+		return l, false
+	}
+	return Lease{p.Then, p.Epoch, p.Members, p.ballot, p.value}, true
+}
+
+// Holds tells whether the lease was given along with a value: when another was chosen since, it is over.
+func (l Lease) Holds(value []byte) bool { return bytes.Equal(l.value, value) }
+
+// Resume starts the second half of a round whose first half was done with the value before. What the majority told then, in
+// the starts that it was in, is what it would tell in promises for this ballot: that it accepted that value, and nothing later.
+func (p *Proposal) Resume(l Lease) (Accept, bool) {
+	if p.Epoch != l.epoch || !slices.Equal(p.Members, l.members) || len(p.Seal) > 0 {
+		return Accept{}, false
+	}
+	value := p.Change(l.value)
+	if value == nil {
+		return Accept{}, false
+	}
+	p.ballot, p.step, p.accepted, p.current, p.value, p.next = l.ballot, Accepting, l.accepted, l.value, value, nil
+	p.promises, p.votes, p.then = newAnswers(p.Members), newAnswers(p.Members), nil
+	p.refusals, p.promised = map[membership.NodeID]Refusal{}, map[membership.NodeID]uint64{}
+	return p.Accept(), true
 }
 
 // Step says where the proposal is.
@@ -153,6 +209,9 @@ func (p *Proposal) Accepted(from membership.NodeID, m Accepted) bool {
 		return p.refused(from, m.Refused, m.Promised)
 	}
 	p.votes.add(from, m.Starts)
+	if !p.Then.IsZero() && m.Promised == p.Then {
+		p.then = append(p.then, from)
+	}
 	if p.votes.count() < Majority(len(p.Members)) {
 		return false
 	}

@@ -262,7 +262,7 @@ func TestAcceptorRefuses(t *testing.T) {
 			t.Errorf("prepare %s: refused %q, want %q", c.name, got.Refused, c.want)
 		}
 	}
-	if _, got := promised.Accept(Accept{"head/e", 0, low, []byte("x"), nil}); got.Refused != RefusedBallot || got.Promised != high {
+	if _, got := promised.Accept(Accept{"head/e", 0, low, []byte("x"), nil, Ballot{}}); got.Refused != RefusedBallot || got.Promised != high {
 		t.Errorf("accept of a lower ballot: %+v", got)
 	}
 }

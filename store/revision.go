@@ -53,6 +53,9 @@ func SealRevision(r Revision, key ed25519.PrivateKey) ([]byte, error) {
 // OpenRevision decodes the object of a revision and checks its form, its signature and that a publisher of its
 // environment made it.
 func OpenRevision(object []byte, who Publishers) (Revision, error) {
+	if m, ok := who.(*Remembering); ok {
+		return m.open(object)
+	}
 	var signed membership.Signed
 	var r Revision
 	if err := codec.Unmarshal(object, &signed); err != nil {
@@ -71,6 +74,34 @@ func OpenRevision(object []byte, who Publishers) (Revision, error) {
 		}
 	}
 	return r, fmt.Errorf("revision %d of %s: %w", r.Version, r.Env, ErrUnpublished)
+}
+
+// Remembering are publishers whose newest revisions need not be verified again and again: one passes by as it is pushed,
+// accepted, certified and told. It belongs to one goroutine, and to publishers that do not change.
+type Remembering struct {
+	Publishers
+	opened map[Hash]Revision
+}
+
+// maxOpened bounds the revisions that are remembered.
+const maxOpened = 512
+
+// Remember returns publishers that remember.
+func Remember(who Publishers) *Remembering { return &Remembering{who, map[Hash]Revision{}} }
+
+func (m *Remembering) open(object []byte) (Revision, error) {
+	h := HashOf(object)
+	if r, ok := m.opened[h]; ok {
+		return r, nil
+	}
+	r, err := OpenRevision(object, m.Publishers)
+	if err == nil {
+		if len(m.opened) >= maxOpened {
+			clear(m.opened)
+		}
+		m.opened[h] = r
+	}
+	return r, err
 }
 
 func (r Revision) check() error {

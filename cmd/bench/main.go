@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,6 +28,7 @@ type options struct {
 	// peerFiles is how many files the peers have to make: some take a third of a second for each.
 	peerFiles int
 	peers     string // names, with commas between
+	heads     []int  // agents in each measured mesh
 }
 
 // part is one thing that is measured.
@@ -37,7 +39,7 @@ type part struct {
 
 // parts in the order in which they run. The peers are measured when asked for: they have to be installed.
 func parts() []part {
-	return []part{{"apply", benchApply}, {"drift", benchDrift}, {"compile", benchCompile}, {"readers", benchReaders}, {"mesh", benchMesh}, {"bigfile", benchLarge}, {"peers", benchPeers}}
+	return []part{{"apply", benchApply}, {"drift", benchDrift}, {"compile", benchCompile}, {"readers", benchReaders}, {"mesh", benchMesh}, {"heads", benchHeads}, {"bigfile", benchLarge}, {"peers", benchPeers}}
 }
 
 func main() {
@@ -47,10 +49,16 @@ func main() {
 	file := flag.Int64("file", 1<<30, "bytes of the large file")
 	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
 	peerNames := flag.String("peers", "shoal,ansible,puppet,cfengine,bare", "who is compared")
-	only := flag.String("only", "apply,drift,compile,readers,mesh,bigfile", "what is measured, of apply, drift, compile, readers, mesh, bigfile and peers")
+	heads := flag.String("heads", "3,5", "agents in each mesh whose heads are measured")
+	only := flag.String("only", "apply,drift,compile,readers,mesh,heads,bigfile", "what is measured, of apply, drift, compile, readers, mesh, heads, bigfile and peers")
 	flag.Parse()
+	var sizes []int
+	if err := json.Unmarshal([]byte("["+*heads+"]"), &sizes); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -heads:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, file: *file, peerFiles: *peerFiles, peers: *peerNames})
+	err := bench(ctx, *binary, strings.Split(*only, ","), options{large: *large, idle: *idle, file: *file, peerFiles: *peerFiles, peers: *peerNames, heads: sizes})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

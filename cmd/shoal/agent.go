@@ -287,6 +287,9 @@ type backend struct {
 // Store takes objects in without waiting for copies: the push that follows does.
 func (b backend) Store() store.Store { return b.Intake() }
 
+// Copied waits for the copies.
+func (b backend) Copied() store.Store { return b.Node.Store() }
+
 func (b backend) Self() api.SelfInfo {
 	member, env := b.Node.Self()
 	root := b.a.config.Root

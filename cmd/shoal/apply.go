@@ -91,15 +91,27 @@ func (t *terminal) finish(r executor.Report) error {
 }
 
 func newRecover(t *terminal) *cobra.Command {
-	var root, data string
+	var root, data, inventory string
+	var elsewhere sshOptions
 	cmd := &cobra.Command{
 		Use:   "recover",
 		Short: "Roll back an interrupted run and exit (an agent and apply do that by themselves)",
-		Args:  cobra.NoArgs,
+		Long: `Roll back an interrupted run and exit. An agent does that by itself when it starts, and so does apply before its own run.
+
+With --ssh it is done on other machines, such as one that was worked on with --ssh-mode=plain when the connection broke.`,
+		Example: `  shoal recover
+  shoal recover --ssh deploy@web-1 --sudo`,
+		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&root, "root", "", "the folder that stands for the machine")
 	cmd.Flags().StringVar(&data, "data-dir", "", "journal and ledger (default: ROOT"+defaultDataDir+")")
+	inventoryFlag(cmd, &inventory)
+	sshFlags(cmd, &elsewhere)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if elsewhere.wanted() {
+			elsewhere.root, elsewhere.data, elsewhere.inventory = root, data, inventory
+			return t.recoverOverSSH(cmd.Context(), elsewhere)
+		}
 		m, err := openMachine(root, dataDir(data, root))
 		if err != nil {
 			return err

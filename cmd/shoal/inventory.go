@@ -18,6 +18,9 @@ func inventoryFlag(cmd *cobra.Command, file *string) {
 
 // inventoryOf reads the file that was named, else the tree's own; nil where there is neither.
 func inventoryOf(file string, tree fs.FS) ([]states.Node, error) {
+	if file == "" && tree == nil {
+		return nil, nil
+	}
 	if file == "" {
 		for _, name := range []string{"inventory.yaml", "inventory.json"} {
 			if _, err := fs.Stat(tree, name); err == nil {
@@ -82,7 +85,7 @@ func withFactsOf(nodes []states.Node, here map[string]string) []states.Node {
 // selectedOf are the nodes that --for or --on means.
 func selectedOf(nodes []states.Node, forName, on string, tree fs.FS) ([]states.Node, error) {
 	var groups map[string]string
-	if on != "" {
+	if on != "" && tree != nil {
 		var err error
 		if groups, err = states.Groups(tree); err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/local"
+	"shoal/executor/packages"
 	"shoal/executor/wasm"
 )
 
@@ -22,11 +23,16 @@ type machine struct {
 
 // openMachine opens the host below root, with its journal and ledger in dataDir. It makes nothing: a plan leaves no trace.
 func openMachine(root, dataDir string) (*machine, error) {
+	return openMachineFor(root, dataDir, tellWait)
+}
+
+// openMachineFor tells somebody when another package manager is waited for.
+func openMachineFor(root, dataDir string, tell packages.Waiting) (*machine, error) {
 	host, err := local.New(local.Options{Root: root, DataDir: dataDir})
 	if err != nil {
 		return nil, err
 	}
-	host.Packages = packageManager(root)
+	host.Packages = packageManager(host, root, tell)
 	host.Services = serviceManager(root)
 	host.Accounts = local.NewAccounts(root)
 	data := local.OpenData(dataDir)

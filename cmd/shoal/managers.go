@@ -1,10 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"time"
 
 	"shoal/executor"
 	"shoal/executor/local"
@@ -12,28 +12,40 @@ import (
 	"shoal/executor/services"
 )
 
-// packageManager is the one that the machine has. Below a root folder it is that of Debian, which can read there.
-func packageManager(root string) executor.Packages {
-	if root != "" && root != "/" || has("apt-get") {
-		return local.NewApt(root)
+// packageManager is the one that the machine has: the first of these whose command is there, and where none is, PackageKit on
+// the bus. Below a root folder it is that of Debian, which can read there.
+func packageManager(host *local.Host, root string, tell packages.Waiting) executor.Packages {
+	if root != "" && root != "/" {
+		return packages.NewAptBelow(host.Files)
 	}
+	run, clock := local.Tools{}, local.Clock{}
+	if p := commandPackages(has, host.Files, run, clock, tell); p != nil {
+		return p
+	}
+	return executor.NoPackages{Why: errNoPackages}
+}
+
+var errNoPackages = errors.New("this machine has no package manager that is known: no apt-get, dnf, zypper, apk or pacman, and no PackageKit")
+
+// commandPackages is a package manager that is used through its commands; nil where there is none.
+func commandPackages(has func(tool string) bool, files packages.Files, run packages.Runner, clock packages.Clock, tell packages.Waiting) executor.Packages {
 	switch {
+	case has("apt-get"):
+		return packages.NewApt(files, run, clock, tell)
 	case has("dnf"):
-		return packages.NewDnf(local.Tools{}, local.Clock{}, tellWait)
+		return packages.NewDnf(run, clock, tell)
 	case has("zypper"):
-		return packages.NewZypper(local.Tools{}, local.Clock{})
+		return packages.NewZypper(run, clock, tell)
 	case has("apk"):
-		return packages.NewApk(local.Tools{}, local.Clock{})
+		return packages.NewApk(run, clock, tell)
 	case has("pacman"):
-		return packages.NewPacman(local.Tools{}, local.Clock{}, tellWait)
+		return packages.NewPacman(run, clock, tell)
 	}
-	return local.NewApt(root) // whose errors say that there is none
+	return nil
 }
 
 // tellWait says on standard error that another package manager is at work.
-func tellWait(argv []string, since time.Duration) {
-	fmt.Fprintf(os.Stderr, "shoal: %s waits for another package manager (%s)\n", argv[0], since.Round(time.Second))
-}
+func tellWait(w packages.Wait) { fmt.Fprintf(os.Stderr, "shoal: %s\n", w) }
 
 // serviceManager is systemd wherever that is installed, also where it does not run now: to go round it would leave it out of
 // step.

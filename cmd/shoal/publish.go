@@ -53,10 +53,7 @@ func (p publisher) publish(ctx context.Context, head store.Head, manifest store.
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	if err := p.client.Put(ctx, [][]byte{object}); err != nil {
-		return mesh.PushResult{}, err
-	}
-	return p.client.Push(ctx, api.PushRequest{Revision: store.HashOf(object), Chain: p.chain.Statements()})
+	return p.client.Push(ctx, api.PushRequest{Revision: store.HashOf(object), Object: object, Chain: p.chain.Statements()})
 }
 
 // author is how the person at this terminal is called; the signature is what counts.

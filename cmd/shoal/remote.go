@@ -11,6 +11,7 @@ import (
 
 	"shoal/executor"
 	"shoal/executor/local"
+	"shoal/executor/packages"
 	"shoal/executor/remote"
 )
 
@@ -35,7 +36,7 @@ func newRemote() *cobra.Command {
 // workOn does one job on this machine.
 func workOn(ctx context.Context, j remote.Job, root, dir string) (report executor.Report, found bool, err error) {
 	open := func() (*machine, func() error, error) {
-		m, err := openMachine(root, dir)
+		m, err := openMachineFor(root, dir, func(w packages.Wait) { j.Note(w.String()) })
 		if err != nil {
 			return nil, nil, err
 		}

@@ -86,7 +86,7 @@ type sshHost struct {
 type sshRun struct {
 	t         *terminal
 	o         sshOptions
-	dir       fs.FS
+	dir       fs.FS // nil: there is no tree
 	catalogue *states.Catalogue
 	fleet     []states.Node
 	dialer    *sshdial.Dialer
@@ -112,17 +112,31 @@ func (t *terminal) overSSH(ctx context.Context, dir string, o sshOptions) error 
 	}
 	defer tree.Close()
 	r := &sshRun{t: t, o: o, dir: tree, board: &board{t: t}}
-	if r.fleet, err = inventoryOf(o.inventory, tree); err != nil {
+	if r.catalogue, err = states.Open(tree, functions()); err != nil {
+		return err
+	}
+	return r.run(ctx)
+}
+
+// recoverOverSSH takes back what interrupted runs left elsewhere: for that no tree is needed.
+func (t *terminal) recoverOverSSH(ctx context.Context, o sshOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	o.kind = remote.Recover
+	return (&sshRun{t: t, o: o, board: &board{t: t}}).run(ctx)
+}
+
+// run does it on all machines.
+func (r *sshRun) run(ctx context.Context) (err error) {
+	if r.fleet, err = inventoryOf(r.o.inventory, r.dir); err != nil {
 		return err
 	}
 	hosts, err := r.hosts()
 	if err != nil {
 		return err
 	}
-	if r.catalogue, err = states.Open(tree, functions()); err != nil {
-		return err
-	}
-	config, err := sshdial.LoadConfig(o.config)
+	config, err := sshdial.LoadConfig(r.o.config)
 	if err != nil {
 		return badInput("%v", err)
 	}
@@ -302,7 +316,9 @@ func (r *sshRun) finish(hosts []sshHost, outcomes []sshOutcome) error {
 		}
 	} else {
 		for _, report := range reports {
-			r.t.printReport(report, false)
+			if report.Result != "" { // of recover: there was a run
+				r.t.printReport(report, false)
+			}
 		}
 		if r.o.kind == remote.Check {
 			r.t.note("a plan: nothing was touched")

@@ -43,6 +43,9 @@ func (l *boardLine) tell(format string, args ...any) {
 	l.board.change(func() { l.board.t.note("%s: %s", l.name, fmt.Sprintf(format, args...)) })
 }
 
+// note is tell for a text as it is.
+func (l *boardLine) note(text string) { l.tell("%s", text) }
+
 // end leaves the last line of the machine.
 func (l *boardLine) end(mark, text string) {
 	l.board.change(func() {

@@ -16,7 +16,7 @@ import (
 // hand is what works on a machine elsewhere: the program there, or this one over SFTP and commands.
 type hand interface {
 	facts() map[string]string
-	do(ctx context.Context, j remote.Job) (executor.Report, error)
+	do(ctx context.Context, j remote.Job) (report executor.Report, interrupted bool, err error)
 	// cannot says why a part of the plan cannot be done this way; empty: it can.
 	cannot(part states.StatePartInvocation) string
 	close()
@@ -28,8 +28,11 @@ func (r *sshRun) one(ctx context.Context, h sshHost) sshOutcome {
 	defer cancel()
 	line := r.board.begin(h.name)
 	began := time.Now()
-	report, err := r.work(ctx, h, line)
+	report, interrupted, err := r.work(ctx, h, line)
 	out := sshOutcome{report: report, status: resultStatus(report.Result)}
+	if r.o.kind == remote.Recover {
+		out = recovered(h, report, interrupted)
+	}
 	if err != nil {
 		out = r.failed(h, err)
 	}
@@ -45,6 +48,8 @@ func (r *sshRun) one(ctx context.Context, h sshHost) sshOutcome {
 func (r *sshRun) summary(o sshOutcome, took time.Duration) string {
 	took = took.Round(time.Millisecond)
 	switch {
+	case o.report.Result == "" && r.o.kind == remote.Recover:
+		return "no run was interrupted: nothing to do"
 	case len(o.report.States) == 0 && o.report.Error != "":
 		return o.report.Error
 	case r.o.kind == remote.Check && o.status == exitDone:
@@ -57,6 +62,17 @@ func (r *sshRun) summary(o sshOutcome, took time.Duration) string {
 		return fmt.Sprintf("planned, %d of %d to change (%s)", n, len(o.report.States), took)
 	}
 	return fmt.Sprintf("%s, %d changed of %d (%s)", o.report.Result, o.report.Changed, len(o.report.States), took)
+}
+
+// recovered is the outcome of taking an interrupted run back: that it was is what was asked for.
+func recovered(h sshHost, report executor.Report, interrupted bool) sshOutcome {
+	switch {
+	case !interrupted:
+		return sshOutcome{report: executor.Report{Node: h.name, States: []executor.StateReport{}}}
+	case report.Result == executor.RolledBackRun:
+		return sshOutcome{report: report}
+	}
+	return sshOutcome{report: report, status: resultStatus(report.Result)}
 }
 
 // failed is the outcome of a machine that never came to a report.
@@ -73,29 +89,33 @@ func (r *sshRun) failed(h sshHost, err error) sshOutcome {
 	}}
 }
 
-func (r *sshRun) work(ctx context.Context, h sshHost, line *boardLine) (report executor.Report, err error) {
+func (r *sshRun) work(ctx context.Context, h sshHost, line *boardLine) (report executor.Report, interrupted bool, err error) {
 	line.say("connecting")
 	conn, err := r.dialer.Dial(ctx, h.target)
 	if err != nil {
-		return report, err
+		return report, false, err
 	}
 	defer conn.Close() // when the report is here, nothing is lost with the connection
 	user := ssh.NewMachine(conn.Client)
 	as := user
 	if r.o.sudo && conn.User != "root" {
 		if as, err = user.Sudo(ctx, r.password); err != nil {
-			return report, err
+			return report, false, err
 		}
 	}
 	worker, err := r.hand(ctx, user, as, line)
 	if err != nil {
-		return report, err
+		return report, false, err
 	}
 	defer worker.close()
+	if r.o.kind == remote.Recover {
+		line.say("looking for an interrupted run")
+		return worker.do(ctx, remote.Job{Kind: r.o.kind, Note: line.note})
+	}
 	line.say("compiling")
 	plan, err := r.compile(h, worker.facts())
 	if err != nil {
-		return report, err
+		return report, false, err
 	}
 	for i := range plan.Invocations {
 		for _, part := range plan.Invocations[i].Parts {
@@ -111,7 +131,7 @@ func (r *sshRun) work(ctx context.Context, h sshHost, line *boardLine) (report e
 	}
 	return worker.do(ctx, remote.Job{
 		Kind: r.o.kind, Plan: plan, Contents: executor.TreeContents(r.dir),
-		Meta: executor.RunMeta{Env: r.o.env, Resolver: states.NewLate(r.dir, plan)},
+		Meta: executor.RunMeta{Env: r.o.env, Resolver: states.NewLate(r.dir, plan)}, Note: line.note,
 	})
 }
 
@@ -178,12 +198,12 @@ func (w *binaryWorker) facts() map[string]string { return w.session.Hello.Facts 
 
 func (w *binaryWorker) cannot(states.StatePartInvocation) string { return "" }
 
-func (w *binaryWorker) do(ctx context.Context, j remote.Job) (executor.Report, error) {
-	report, _, err := w.session.Do(ctx, j, func() { _ = w.running.Close() })
+func (w *binaryWorker) do(ctx context.Context, j remote.Job) (report executor.Report, interrupted bool, err error) {
+	report, interrupted, err = w.session.Do(ctx, j, func() { _ = w.running.Close() })
 	if errors.Is(err, remote.ErrLost) && j.Kind != remote.Check {
 		err = fmt.Errorf("%w\n    the machine rolls back by itself what was begun; if it could not, the next run does that first", err)
 	}
-	return report, err
+	return report, interrupted, err
 }
 
 func (w *binaryWorker) close() { _ = w.running.Close() } // it has ended, or is to

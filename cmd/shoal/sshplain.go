@@ -49,21 +49,14 @@ func (r *sshRun) plainHand(ctx context.Context, as *ssh.Machine, line *boardLine
 
 // choosePackages takes the package manager of the machine, where that is used through its commands.
 func (w *plainWorker) choosePackages(line *boardLine) {
-	tools, clock := w.host.Tools(), local.Clock{}
-	tell := tellWait
-	switch {
-	case w.root != "/":
-		w.noPackages = true
-	case w.host.Has("dnf"):
-		w.host.Packages = packages.NewDnf(tools, clock, tell)
-	case w.host.Has("zypper"):
-		w.host.Packages = packages.NewZypper(tools, clock)
-	case w.host.Has("apk"):
-		w.host.Packages = packages.NewApk(tools, clock)
-	case w.host.Has("pacman"):
-		w.host.Packages = packages.NewPacman(tools, clock, tell)
-	default:
-		w.noPackages = true
+	tell := func(wait packages.Wait) { line.note(wait.String()) }
+	w.noPackages = true
+	if w.root != "/" {
+		w.host.Packages = packages.NewAptBelow(w.host.Files)
+		return
+	}
+	if p := commandPackages(w.host.Has, w.host.Files, w.host.Tools(), local.Clock{}, tell); p != nil {
+		w.host.Packages, w.noPackages = p, false
 	}
 }
 
@@ -88,32 +81,30 @@ func (w *plainWorker) facts() map[string]string { return w.host.Facts() }
 // cannot says which modules need the machine itself.
 func (w *plainWorker) cannot(part states.StatePartInvocation) string {
 	switch {
-	case part.Module == "user", part.Module == "group":
-		return "accounts are not changed from elsewhere"
-	case part.Module == "download":
-		return "the machine fetches by itself"
 	case w.noPackages && (part.Module == "pkg" || part.Module == "pkgrepo"):
-		return "its package manager is not used from elsewhere"
+		return "its package manager is not used from here"
 	case w.noServices && part.Module == "service":
-		return "it has no service manager that is used from elsewhere"
+		return "it has no service manager that is used from here"
 	}
 	return ""
 }
 
-func (w *plainWorker) do(ctx context.Context, j remote.Job) (executor.Report, error) {
-	var report executor.Report
-	if j.Kind == remote.Check {
+func (w *plainWorker) do(ctx context.Context, j remote.Job) (report executor.Report, interrupted bool, err error) {
+	switch j.Kind {
+	case remote.Check:
 		report = w.engine.Check(ctx, j.Plan, j.Contents, j.Meta)
-	} else {
+	case remote.Recover:
+		report, interrupted, err = w.engine.Recover(ctx)
+	case remote.Apply:
 		if err := w.host.MakeFolders(); err != nil {
-			return report, err
+			return report, false, err
 		}
 		report = w.engine.Apply(ctx, j.Plan, j.Contents, j.Meta)
 	}
-	if err := w.host.Lost(); err != nil {
-		return executor.Report{}, fmt.Errorf("%w\n    what was begun is not finished, and nobody is there to take it back: the next run does that first", err)
+	if lost := w.host.Lost(); lost != nil {
+		return executor.Report{}, false, fmt.Errorf("%w\n    what was begun is not finished, and nobody is there to take it back: shoal recover --ssh does that, and so does the next run", lost)
 	}
-	return report, nil
+	return report, interrupted, err
 }
 
 func (w *plainWorker) close() { _ = w.host.Close() } // what counts was synced

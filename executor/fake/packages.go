@@ -110,6 +110,11 @@ func (f *Packages) ChangePackages(_ context.Context, install []executor.Package,
 	if err != nil {
 		return err
 	}
+	for _, p := range install {
+		stays := after[p.Name]
+		stays.Leaving = false
+		after[p.Name] = stays
+	}
 	for name := range f.installed {
 		if _, stays := after[name]; !stays {
 			f.left[name] = true
@@ -120,6 +125,15 @@ func (f *Packages) ChangePackages(_ context.Context, install []executor.Package,
 	}
 	f.installed = after
 	return nil
+}
+
+// Choose marks an installed package as one that is to go, as a removal that is killed at once leaves it.
+func (f *Packages) Choose(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.installed[name]
+	p.Leaving = true
+	f.installed[name] = p
 }
 
 // Leftovers implements executor.Packages: every package that goes leaves something.

@@ -8,28 +8,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// The files of the user and group database, below the root folder.
-const (
-	passwdFile  = "etc/passwd"
-	groupFile   = "etc/group"
-	shadowFile  = "etc/shadow"
-	gshadowFile = "etc/gshadow"
-	lockFile    = "etc/.pwd.lock"
-)
-
-// The order in which the files of one change are put into place. A user shows in passwd last, when its groups are there,
-// and goes from it first, so that a crash between two leaves rows that nothing refers to, and doing it again mends them.
-var (
-	addOrder    = []string{groupFile, gshadowFile, shadowFile, passwdFile}
-	removeOrder = []string{passwdFile, shadowFile, gshadowFile, groupFile}
+	"shoal/executor"
+	"shoal/internal/accountdb"
 )
 
 // lockWait is how long to wait for another program that changes accounts, as lckpwdf(3) does; recordPoll how often to ask.
@@ -38,11 +25,15 @@ const (
 	recordPoll = 20 * time.Millisecond
 )
 
-// stamp tells one version of a file from every other: each is a new inode.
-type stamp struct {
-	dev, inode   uint64
-	size         int64
-	mtime, ctime syscall.Timespec
+// lockFile is that of lckpwdf(3), below the root folder.
+const lockFile = "etc/.pwd.lock"
+
+// NewAccounts returns the accounts of the machine whose root folder that is; "" is "/".
+func NewAccounts(root string) executor.Accounts {
+	if root == "" {
+		root = "/"
+	}
+	return accountdb.New(&accountFiles{root: root})
 }
 
 // accountFiles reads and replaces the files. os.Root keeps every path below the root folder.
@@ -65,14 +56,14 @@ func (f *accountFiles) open() (*os.Root, error) {
 	return dir, err
 }
 
-// stamps of passwd, group, shadow and gshadow; zero for one that is not there.
-func (f *accountFiles) stamps() (all [4]stamp, err error) {
+// Stamps implements accountdb.Files.
+func (f *accountFiles) Stamps() (all [4]executor.Stat, err error) {
 	dir, err := f.open()
 	if err != nil {
 		return all, err
 	}
-	for i, name := range []string{passwdFile, groupFile, shadowFile, gshadowFile} {
-		info, err := dir.Lstat(name)
+	for i, name := range accountdb.Names {
+		info, err := dir.Lstat(etc(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -80,27 +71,21 @@ func (f *accountFiles) stamps() (all [4]stamp, err error) {
 			return all, err
 		}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			all[i] = stamp{dev: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
+			all[i] = executor.Stat{Dev: st.Dev, Inode: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()}
 		}
 	}
 	return all, nil
 }
 
-// read returns the rows of a file, or those of a machine with root alone when it is not there.
-func (f *accountFiles) read(name string) (rows, error) {
-	data, err := f.bytes(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return rootRows(name), nil
-	}
-	return parseRows(data), err
-}
+func etc(name string) string { return "etc/" + name }
 
-func (f *accountFiles) bytes(name string) ([]byte, error) {
+// Read implements accountdb.Files.
+func (f *accountFiles) Read(name string) ([]byte, error) {
 	dir, err := f.open()
 	if err != nil {
 		return nil, err
 	}
-	file, err := dir.Open(name)
+	file, err := dir.Open(etc(name))
 	if err != nil {
 		return nil, err
 	}
@@ -108,78 +93,15 @@ func (f *accountFiles) bytes(name string) ([]byte, error) {
 	return io.ReadAll(file)
 }
 
-func rootRows(name string) rows {
-	return map[string]rows{
-		passwdFile:  {"root:x:0:0:root:/root:/bin/sh"},
-		groupFile:   {"root:x:0:"},
-		shadowFile:  {"root:*:::::::"},
-		gshadowFile: {"root:*::"},
-	}[name]
-}
-
-// change reads all files under the lock that every account tool takes, lets edit change them, and replaces those that
-// differ. On an error nothing has changed, but for a crash or a failing disk between two renames.
-func (f *accountFiles) change(ctx context.Context, order []string, edit func(*accountTables) error) error {
+// Lock implements accountdb.Files: the lock of lckpwdf(3), which every account tool takes.
+func (f *accountFiles) Lock(ctx context.Context) (unlock func(), err error) {
 	dir, err := f.open()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := dir.MkdirAll("etc", 0o755); err != nil {
-		return err
+		return nil, err
 	}
-	unlock, err := lockAccounts(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	before, tables, err := f.load()
-	if err != nil {
-		return err
-	}
-	if err := edit(tables); err != nil {
-		return err
-	}
-	after := map[string]rows{passwdFile: tables.passwd, groupFile: tables.group}
-	if tables.hasShadow {
-		after[shadowFile] = tables.shadow
-	}
-	if tables.hasGshadow {
-		after[gshadowFile] = tables.gshadow
-	}
-	var changed []string
-	for _, name := range order {
-		if rows, kept := after[name]; kept && !bytes.Equal(rows.bytes(), before[name]) {
-			changed = append(changed, name)
-		}
-	}
-	return replaceAll(dir, changed, func(name string) []byte { return after[name].bytes() })
-}
-
-// load reads the four files. A machine without shadow or gshadow is kept without, unless all is yet to be made.
-func (f *accountFiles) load() (before map[string][]byte, d *accountTables, err error) {
-	before = map[string][]byte{}
-	absent := map[string]bool{}
-	tables := map[string]rows{}
-	for _, name := range addOrder {
-		data, err := f.bytes(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			absent[name], tables[name] = true, rootRows(name)
-		case err != nil:
-			return nil, nil, err
-		default:
-			before[name], tables[name] = data, parseRows(data)
-		}
-	}
-	return before, &accountTables{
-		passwd: tables[passwdFile], group: tables[groupFile], shadow: tables[shadowFile], gshadow: tables[gshadowFile],
-		hasShadow: !absent[shadowFile] || absent[passwdFile], hasGshadow: !absent[gshadowFile] || absent[groupFile],
-		today: int(time.Now().Unix() / (24 * 60 * 60)),
-	}, nil
-}
-
-// lockAccounts takes the lock of lckpwdf(3).
-func lockAccounts(ctx context.Context, dir *os.Root) (unlock func(), err error) {
 	file, err := dir.OpenFile(lockFile, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
@@ -193,29 +115,58 @@ func lockAccounts(ctx context.Context, dir *os.Root) (unlock func(), err error) 
 	return func() { file.Close() }, nil
 }
 
-// lockRecord waits for the whole of a file. The lock is one of the open file description, which excludes both the tools of
-// the system, whose lock is one of the process, and other goroutines here; closing the file gives it back.
+// lockRecord waits for the whole of a file.
 func lockRecord(ctx context.Context, file *os.File) error {
 	tick := time.NewTicker(recordPoll)
 	defer tick.Stop()
 	for {
-		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EINTR) {
+		held, pid, err := tryRecord(file)
+		if held || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("another program holds it: %w", ctx.Err())
+			return fmt.Errorf("another program holds it%s: %w", holderText(pid), ctx.Err())
 		case <-tick.C:
 		}
 	}
 }
 
-// replaceAll writes all new files beside the old ones, syncs them, and only then renames them in order.
-func replaceAll(dir *os.Root, names []string, data func(string) []byte) error {
+// tryRecord takes the whole of a file, or says who has it. The lock is one of the open file description, which excludes both
+// the tools of the system, whose lock is one of the process, and other goroutines here; closing the file gives it back.
+func tryRecord(file *os.File) (held bool, pid string, err error) {
+	err = unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	if err == nil {
+		return true, "", nil
+	}
+	if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EINTR) {
+		return false, "", err
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	// A lock of an open file description belongs to no process: its number is -1.
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &lock); err == nil && lock.Type != unix.F_UNLCK && lock.Pid > 0 {
+		pid = strconv.Itoa(int(lock.Pid))
+	}
+	return false, pid, nil
+}
+
+func holderText(pid string) string {
+	if pid == "" {
+		return ""
+	}
+	command, err := os.ReadFile("/proc/" + pid + "/comm")
+	if err != nil {
+		return " (pid " + pid + ")"
+	}
+	return fmt.Sprintf(" (pid %s, %s)", pid, bytes.TrimSpace(command))
+}
+
+// Replace implements accountdb.Files.
+func (f *accountFiles) Replace(names []string, data func(string) []byte) error {
+	dir, err := f.open()
+	if err != nil {
+		return err
+	}
 	for i, name := range names {
 		if err := stageAccounts(dir, name, data(name)); err != nil {
 			for _, staged := range names[:i+1] {
@@ -225,30 +176,27 @@ func replaceAll(dir *os.Root, names []string, data func(string) []byte) error {
 		}
 	}
 	for _, name := range names {
-		if err := dir.Rename(stagedName(name), name); err != nil {
+		if err := dir.Rename(stagedName(name), etc(name)); err != nil {
 			return err
 		}
 	}
-	if len(names) == 0 {
-		return nil
-	}
-	etc, err := dir.Open("etc")
+	folder, err := dir.Open("etc")
 	if err != nil {
 		return err
 	}
-	defer etc.Close()
-	return etc.Sync()
+	defer folder.Close()
+	return folder.Sync()
 }
 
 // stagedName is the same each time, so that what a crash leaves is overwritten by the next change.
-func stagedName(name string) string { return "etc/" + accountStage + path.Base(name) }
+func stagedName(name string) string { return etc(accountStage + name) }
 
 // accountStage is how their names begin. Files sweeps them with its own: a crash may leave what no change overwrites.
 const accountStage = ".shoal-new-"
 
 // stageAccounts gives the new file the owner, mode and xattrs of the old one.
 func stageAccounts(dir *os.Root, name string, data []byte) error {
-	if info, err := dir.Lstat(name); err == nil && !info.Mode().IsRegular() {
+	if info, err := dir.Lstat(etc(name)); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("replace %s: it is %s, not a file", name, info.Mode().Type())
 	}
 	if err := dir.Remove(stagedName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -269,9 +217,9 @@ func stageAccounts(dir *os.Root, name string, data []byte) error {
 }
 
 func likeOld(dir *os.Root, name string, file *os.File) error {
-	old, err := dir.Open(name)
+	old, err := dir.Open(etc(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return file.Chmod(newMode(name))
+		return file.Chmod(accountdb.NewMode(name))
 	}
 	if err != nil {
 		return err
@@ -290,14 +238,6 @@ func likeOld(dir *os.Root, name string, file *os.File) error {
 		return err
 	}
 	return copyXattrs(old, file)
-}
-
-// newMode: nobody but root reads what holds passwords.
-func newMode(name string) fs.FileMode {
-	if name == shadowFile || name == gshadowFile {
-		return 0o600
-	}
-	return 0o644
 }
 
 func copyXattrs(from, to *os.File) error {

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -74,7 +74,7 @@ func TestAccountsWithoutShadow(t *testing.T) {
 	}
 }
 
-func putAnn(t *testing.T, a *Accounts, name string) {
+func putAnn(t *testing.T, a executor.Accounts, name string) {
 	t.Helper()
 	if err := a.PutUser(t.Context(), executor.User{Name: name, Home: "/home/" + name, Shell: "/bin/sh", Groups: []string{"sudo"}}); err != nil {
 		t.Fatal(err)
@@ -274,11 +274,11 @@ func TestAccountsChangedByManyAtOnce(t *testing.T) {
 // Another process that holds the lock of lckpwdf(3) is waited for.
 func TestAccountsWaitForTheLock(t *testing.T) {
 	root := machine(t)
-	release := lockFromAnotherProcess(t, filepath.Join(root, lockFile))
+	pid, release := lockFromAnotherProcess(t, filepath.Join(root, lockFile))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*recordPoll)
 	defer cancel()
 	err := NewAccounts(root).PutGroup(ctx, executor.Group{Name: "x"})
-	if err == nil || !strings.Contains(err.Error(), "another program") {
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("another program holds it (pid %d, local.test)", pid)) {
 		t.Fatalf("with the lock held: %v", err)
 	}
 	done := make(chan error, 1)
@@ -290,7 +290,7 @@ func TestAccountsWaitForTheLock(t *testing.T) {
 }
 
 // lockFromAnotherProcess runs TestLockHelper of this binary, as a lock of a process binds only others.
-func lockFromAnotherProcess(t *testing.T, path string) (release func()) {
+func lockFromAnotherProcess(t *testing.T, path string) (pid int, release func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestLockHelper$")
 	cmd.Env = append(os.Environ(), "SHOAL_TEST_LOCK="+path)
@@ -308,10 +308,10 @@ func lockFromAnotherProcess(t *testing.T, path string) (release func()) {
 	if _, err := io.ReadFull(stdout, make([]byte, len("locked"))); err != nil {
 		t.Fatal(err)
 	}
-	return func() {
+	return cmd.Process.Pid, sync.OnceFunc(func() {
 		stdin.Close()
 		_ = cmd.Wait() // it says PASS into a pipe that nobody reads any more
-	}
+	})
 }
 
 func TestLockHelper(t *testing.T) {
@@ -421,62 +421,12 @@ func TestAccountsRemoveHalfOfAUser(t *testing.T) {
 	}
 }
 
-func TestFreeID(t *testing.T) {
-	all := map[uint32]bool{}
-	for id := uint32(firstSystemID); id <= lastUserID; id++ {
-		all[id] = true
-	}
-	for _, system := range []bool{true, false} {
-		if id, err := freeID(system, all); err == nil {
-			t.Errorf("found %d", id)
-		}
-	}
-	delete(all, 1500)
-	if id, err := freeID(false, all); err != nil || id != 1500 {
-		t.Errorf("the only free one: %d, %v", id, err)
-	}
-	if id, err := freeID(false, map[uint32]bool{1000: true, 65534: true}, map[uint32]bool{1001: true}); err != nil || id != 1002 {
-		t.Errorf("the next: %d, %v", id, err)
-	}
-}
-
-func FuzzPasswd(f *testing.F) {
-	for _, text := range machineFiles {
-		f.Add([]byte(text), "bob")
-	}
-	f.Add([]byte("::::\n\n+"), "x")
-	f.Fuzz(func(t *testing.T, data []byte, name string) {
-		r := parseRows(data)
-		if again := parseRows(r.bytes()); !slices.Equal(r, again) && len(data) > 1 {
-			t.Fatalf("%q reads back as %q", r, again)
-		}
-		newAccountIndex(r, r, r, r)
-		if checkName(name) != nil {
-			return
-		}
-		d := accountTables{passwd: r, group: r, shadow: r, gshadow: r, hasShadow: true, hasGshadow: true}
-		u := executor.User{Name: name, UID: 77, GID: 88, Gecos: "g", Home: "/h", Shell: "/s"}
-		if err := d.putUser(u); err != nil {
-			return
-		}
-		got, ok := d.index().users[name]
-		if u.GID = got.GID; !ok || got.UID != 77 || got.Home != "/h" || got.Shell != "/s" {
-			t.Fatalf("put %+v into %q, found %+v", u, data, got)
-		}
-		for _, line := range r {
-			if !strings.HasPrefix(line, name+":") && !bytes.Contains(d.passwd.bytes(), []byte(line)) {
-				t.Fatalf("lost the line %q", line)
-			}
-		}
-	})
-}
-
 // A deadline that has passed before the lock is free is an error, and no wait.
 func TestAccountsCancelled(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
 	root := machine(t)
-	release := lockFromAnotherProcess(t, filepath.Join(root, lockFile))
+	_, release := lockFromAnotherProcess(t, filepath.Join(root, lockFile))
 	defer release()
 	if NewAccounts(root).PutGroup(ctx, executor.Group{Name: "x"}) == nil {
 		t.Error("changed in spite of the lock")

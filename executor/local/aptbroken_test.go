@@ -1,10 +1,10 @@
 package local
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"shoal/executor"
@@ -33,7 +33,7 @@ func buildPackage(t *testing.T, postinst string) string {
 
 func tool(t *testing.T, name string, args ...string) {
 	t.Helper()
-	if out, err := runApt(t.Context(), nil, name, args...); err != nil {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
@@ -53,7 +53,7 @@ func needDpkg(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() {
-		if out, err := runApt(context.Background(), nil, "dpkg", "--purge", "--force-remove-reinstreq", brokenName); err != nil {
+		if out, err := exec.Command("dpkg", "--purge", "--force-remove-reinstreq", brokenName).CombinedOutput(); err != nil {
 			t.Errorf("clean up: %v\n%s", err, out)
 		}
 	})
@@ -63,7 +63,7 @@ func needDpkg(t *testing.T) {
 func TestInterruptedDpkgIsFinished(t *testing.T) {
 	needDpkg(t)
 	tool(t, "dpkg", "--unpack", buildPackage(t, "exit 0"))
-	a := NewApt("/")
+	a := thisApt(t)
 	if list, err := a.Installed(t.Context(), []string{brokenName}); err != nil || len(list) != 0 {
 		t.Fatalf("unpacked counts as installed: %+v, %v", list, err)
 	}
@@ -75,14 +75,31 @@ func TestInterruptedDpkgIsFinished(t *testing.T) {
 	}
 }
 
+// A dpkg that was killed when it had only written down that the package is to go: it stays, and says so in dpkg's database.
+func TestInterruptedRemovalIsTakenBack(t *testing.T) {
+	needDpkg(t)
+	tool(t, "dpkg", "--install", buildPackage(t, "exit 0"))
+	tool(t, "sh", "-c", "echo "+brokenName+" deinstall | dpkg --set-selections")
+	a := thisApt(t)
+	if list, err := a.Installed(t.Context(), []string{brokenName}); err != nil || len(list) != 1 || !list[0].Leaving {
+		t.Fatalf("got %+v, %v", list, err)
+	}
+	if err := a.ChangePackages(t.Context(), []executor.Package{{Name: brokenName, Version: "1.0"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := a.Installed(t.Context(), []string{brokenName}); err != nil || len(list) != 1 || list[0].Leaving {
+		t.Errorf("got %+v, %v", list, err)
+	}
+}
+
 // A package whose script fails is left half configured, fails again when it is finished, and goes all the same: that is how a
 // rollback finds it.
 func TestHalfConfiguredPackageGoes(t *testing.T) {
 	needDpkg(t)
-	if _, err := runApt(t.Context(), nil, "dpkg", "--install", buildPackage(t, "echo the port is taken; exit 3")); err == nil {
+	if exec.Command("dpkg", "--install", buildPackage(t, "echo the port is taken; exit 3")).Run() == nil {
 		t.Fatal("a package with a failing script was installed")
 	}
-	a := NewApt("/")
+	a := thisApt(t)
 	changes, err := a.SimulatePackages(t.Context(), nil, []string{brokenName})
 	if err != nil || len(changes) != 1 || changes[0] != (executor.PackageChange{Name: brokenName, Before: "1.0"}) {
 		t.Errorf("simulated %+v, %v", changes, err)
@@ -90,8 +107,10 @@ func TestHalfConfiguredPackageGoes(t *testing.T) {
 	if err := a.ChangePackages(t.Context(), nil, []string{brokenName}); err != nil {
 		t.Fatal(err)
 	}
-	db, err := a.database()
-	if err != nil || db.present(brokenName) || db.interrupted {
-		t.Errorf("present %v, interrupted %v, %v", db.present(brokenName), db.interrupted, err)
+	if out, err := exec.Command("dpkg", "--audit").CombinedOutput(); err != nil || strings.Contains(string(out), brokenName) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if status, err := exec.Command("dpkg-query", "-W", "-f", "${Status}", brokenName).Output(); err == nil && !strings.Contains(string(status), "config-files") {
+		t.Errorf("it is still there: %s", status)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,12 +91,9 @@ func (d *Data) write(records [][]byte) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	var buf []byte
-	for _, r := range records {
-		if len(r) > datafile.MaxFrame {
-			return nil, fmt.Errorf("record of %d bytes is over the limit of %d", len(r), datafile.MaxFrame)
-		}
-		buf = datafile.AppendFrame(buf, r)
+	buf, err := datafile.Pack(records)
+	if err != nil {
+		return nil, err
 	}
 	_, err = f.Write(buf)
 	return f, err
@@ -124,12 +120,7 @@ func (d *Data) Note(record []byte) error {
 
 // Records reads the journal up to where a crash cut it off.
 func (d *Data) Records() ([][]byte, error) {
-	data, err := os.ReadFile(d.path(datafile.Journal))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	frames, _ := datafile.Frames(data)
-	return frames, err
+	return datafile.RecordsOf(os.ReadFile(d.path(datafile.Journal)))
 }
 
 // Clear empties the journal.
@@ -149,18 +140,9 @@ func (d *Data) Clear() error {
 
 // Load reads the ledger; nil when there is none.
 func (d *Data) Load() ([]byte, error) {
-	data, err := os.ReadFile(d.path(datafile.Ledger))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := datafile.LedgerOf(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.path(datafile.Ledger), err)
-	}
-	return ledger, nil
+	name := d.path(datafile.Ledger)
+	data, err := os.ReadFile(name)
+	return datafile.LedgerOf(name, data, err)
 }
 
 // Store replaces the ledger in one step.
@@ -219,13 +201,7 @@ func (d *Data) Get(hash string) ([]byte, error) {
 		return nil, err
 	}
 	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if hashOf(data) != hash {
-		return nil, fmt.Errorf("kept contents %s are damaged", hash)
-	}
-	return data, nil
+	return datafile.KeptOf(hash, data, err)
 }
 
 // Sync makes what was put durable.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/executor"
-	"shoal/internal/datafile"
+	"shoal/internal/staging"
 )
 
 // Files is the file system below a root folder.
@@ -44,7 +44,7 @@ func newFiles(o Options) (*Files, error) {
 		resolver: resolver{root: root, rootFD: fd, uid: uint32(os.Geteuid()), folders: map[string]folder{}},
 		hashes:   newHashCache(o.DataDir),
 		dirty:    &dirty{folders: map[uint64]int{}},
-		stages:   stages{tag: datafile.StageTag(o.DataDir)},
+		stages:   stages{tag: staging.Tag(o.DataDir)},
 	}, nil
 }
 

@@ -74,11 +74,6 @@ func hashName(sum []byte) string {
 	return string(buf[:])
 }
 
-func hashOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hashName(sum[:])
-}
-
 // read hashes an open file, and remembers the hash when the file was the same before and after.
 func (c *hashCache) read(name string, st executor.Stat, file *os.File) (string, error) {
 	at := time.Now().UnixNano()

@@ -16,6 +16,7 @@ import (
 	"shoal/executor/module/sysctl"
 	"shoal/executor/module/timezone"
 	"shoal/executor/moduletest"
+	"shoal/executor/packages"
 )
 
 // inside marks the process that runs in namespaces of its own; its value is a folder for layers.
@@ -72,7 +73,7 @@ func itself(t *testing.T) executor.Host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	h.Accounts, h.Packages, h.Services = NewAccounts(""), NewApt(""), NewSystemd("")
+	h.Accounts, h.Packages, h.Services = NewAccounts(""), packages.NewApt(h.Files, Tools{}, Clock{}, nil), NewSystemd("")
 	return h
 }
 
@@ -200,7 +201,7 @@ func TestRepositoryOfThisMachine(t *testing.T) {
 			}
 		})
 	}
-	packages := func(t *testing.T, h executor.Host) any {
+	all := func(t *testing.T, h executor.Host) any {
 		all, err := h.Installed(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -213,9 +214,10 @@ func TestRepositoryOfThisMachine(t *testing.T) {
 		{{Name: "there", Params: name, Setup: old}, {Name: "not there", Params: name, Matches: true}},
 	} {
 		moduletest.Run(t, moduletest.Suite{
-			Module: pkg.Modules()[i], Host: func(*testing.T) executor.Host { return h }, NoFaults: "there is one such machine", Snapshot: packages, Cases: cases,
+			Module: pkg.Modules()[i], Host: func(*testing.T) executor.Host { return h }, NoFaults: "there is one such machine", Snapshot: all, Cases: cases,
 		})
 	}
+	aptWaits(t, h)
 	// A repository that cannot be reached is an error, at once.
 	gone := executor.Params{"name": "shoal-gone", "uris": []any{"file:/nowhere"}, "suites": []any{"./"}, "trusted": true}
 	if _, err := pkgrepo.Modules()[0].Apply(t.Context(), h, nil, gone); err == nil {
@@ -223,10 +225,55 @@ func TestRepositoryOfThisMachine(t *testing.T) {
 	}
 }
 
-// build makes an empty package.
-func build(t *testing.T, repo, name, version string) {
+// aptWaits tries each of the locks of apt and dpkg while another process holds it.
+func aptWaits(t *testing.T, h executor.Host) {
+	for path, act := range map[string]func(executor.Packages) error{
+		"/var/lib/apt/lists/lock": func(p executor.Packages) error { return p.RefreshPackages(t.Context(), "shoal-test", 0) },
+		"/var/cache/apt/archives/lock": func(p executor.Packages) error {
+			return p.ChangePackages(t.Context(), []executor.Package{{Name: "shoal-test-package", Version: "2.0"}}, nil)
+		},
+		"/var/lib/dpkg/lock-frontend": func(p executor.Packages) error {
+			return p.ChangePackages(t.Context(), nil, []string{"shoal-test-package"})
+		},
+	} {
+		pid, release := lockFromAnotherProcess(t, path)
+		waitsFor(t, path, pid, "local.test", release, func(w packages.Waiting) executor.Packages {
+			return packages.NewApt(h.(*Host).Files, Tools{}, atOnce{}, w)
+		}, act)
+	}
+	// What a package left is taken while nobody else is at work: here by a lock, as its own tool is told that it is held.
+	const conf = "/etc/shoal-test.conf"
+	build(t, "/var/conf", "shoal-test-conf", "1", conf)
+	run(t, "dpkg", "-i", "/var/conf/shoal-test-conf_1_all.deb")
+	run(t, "dpkg", "-r", "shoal-test-conf")
+	const lock = "/var/lib/dpkg/lock-frontend"
+	pid, release := lockFromAnotherProcess(t, lock)
+	waitsFor(t, lock, pid, "local.test", release, func(w packages.Waiting) executor.Packages {
+		return packages.NewApt(h.(*Host).Files, Tools{}, atOnce{}, w)
+	}, func(p executor.Packages) error {
+		if left, err := p.Leftovers(t.Context(), []string{"shoal-test-conf"}); err != nil || len(left) != 1 {
+			t.Errorf("left %v, %v", left, err)
+		}
+		return p.PurgePackages(t.Context(), []string{"shoal-test-conf"})
+	})
+	if _, err := os.Stat(conf); err == nil {
+		t.Error("its configuration is there")
+	}
+	if release, _, err := (Tools{}).TryLock(lock); release == nil || err != nil {
+		t.Errorf("the lock is still held: %v", err)
+	} else {
+		release()
+	}
+}
+
+// build makes a package that holds nothing but configuration files.
+func build(t *testing.T, repo, name, version string, conf ...string) {
 	t.Helper()
 	tree := filepath.Join(repo, "tree-"+version)
+	for _, file := range conf {
+		write(t, filepath.Join(tree, file), "x\n")
+		write(t, filepath.Join(tree, "DEBIAN/conffiles"), file+"\n")
+	}
 	control := "Package: " + name + "\nVersion: " + version + "\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: a test\n"
 	run(t, "mkdir", "-p", filepath.Join(tree, "DEBIAN"))
 	if err := os.WriteFile(filepath.Join(tree, "DEBIAN/control"), []byte(control), 0o644); err != nil {

@@ -1,11 +1,16 @@
 package local
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"shoal/executor"
 	"shoal/executor/hosttest"
@@ -23,7 +28,7 @@ func needTools(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s on this machine", tool)
+			t.Skipf("NOT TESTED: no %s on this machine (make prepare installs it)", tool)
 		}
 	}
 }
@@ -88,14 +93,74 @@ func onManager(t *testing.T, p executor.Packages, old, noHold string) {
 		}
 		return list
 	}
-	cases := [][]moduletest.Case{
-		{{Name: "new", Params: name}}, {{Name: "old", Params: name, Setup: there}}, {{Name: "there", Params: executor.Params{"name": "shoal-lib"}, Setup: there}},
+	newest := func(t *testing.T, h executor.Host) {
+		if err := h.ChangePackages(t.Context(), []executor.Package{{Name: "shoal-leaf"}}, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if candidate, _, err := p.Available(t.Context(), "shoal-leaf", ""); err != nil || candidate == old {
+	candidate, _, err := p.Available(t.Context(), "shoal-leaf", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned := func(version string) executor.Params { return executor.Params{"name": "shoal-leaf", "version": version} }
+	cases := [][]moduletest.Case{
+		{
+			{Name: "new", Params: name}, {Name: "there already", Params: name, Setup: newest, Matches: true}, {Name: "new at a version", Params: pinned(old)},
+		},
+		{{Name: "old", Params: name, Setup: there}},
+		{{Name: "there", Params: executor.Params{"name": "shoal-lib"}, Setup: there}, {Name: "not there", Params: name, Matches: true}},
+	}
+	if candidate != old {
+		cases[0] = append(cases[0], moduletest.Case{Name: "down", Params: pinned(old), Setup: newest}, moduletest.Case{Name: "up", Params: pinned(candidate), Setup: there})
+	} else {
 		cases[1] = nil // there is no other version
 	}
 	for i, cases := range cases {
 		moduletest.Run(t, moduletest.Suite{Module: pkg.Modules()[i], Host: fresh, Snapshot: all, NoFaults: "there is one such machine", Cases: cases})
+	}
+}
+
+// atOnce is a clock that does not wait.
+type atOnce struct{ Clock }
+
+func (atOnce) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+// holder is a process that does nothing but have a file open.
+func holder(t *testing.T, file string) (pid int, end func()) {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	if file != "" {
+		f, err := os.Create(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		cmd.ExtraFiles = []*os.File{f}
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	t.Cleanup(end)
+	return cmd.Process.Pid, end
+}
+
+// waitsFor tries that what p does is put off while the lock is held, that the holder is named, and that it goes on then.
+func waitsFor(t *testing.T, lock string, pid int, command string, release func(), open func(packages.Waiting) executor.Packages, act func(executor.Packages) error) {
+	t.Helper()
+	told := 0
+	p := open(func(w packages.Wait) {
+		if want := fmt.Sprintf("pid %d (%s)", pid, command); w.Holder != want || w.Lock != lock {
+			t.Errorf("waits for %q of %q, wanted %q of %q", w.Lock, w.Holder, lock, want)
+		}
+		told++
+		release()
+	})
+	if err := act(p); err != nil || told != 1 {
+		t.Errorf("%v, told %d times", err, told)
 	}
 }
 
@@ -113,6 +178,12 @@ func TestDnf(t *testing.T) {
 	if err := d.RefreshPackages(t.Context(), "shoal-none", 0); err == nil {
 		t.Error("fetched the lists of a repository that is not there")
 	}
+	pid, end := holder(t, "")
+	const lock = "/var/cache/dnf/metadata_lock.pid"
+	write(t, lock, strconv.Itoa(pid))
+	waitsFor(t, "metadata", pid, "sleep", func() { end(); os.Remove(lock) }, func(w packages.Waiting) executor.Packages {
+		return packages.NewDnf(Tools{}, atOnce{}, w)
+	}, func(p executor.Packages) error { return p.RefreshPackages(t.Context(), "shoal-test", 0) })
 	noHold := ""
 	if exec.Command("dnf", "versionlock", "list").Run() != nil {
 		noHold = "dnf has no plugin versionlock here"
@@ -122,15 +193,21 @@ func TestDnf(t *testing.T) {
 
 func TestZypper(t *testing.T) {
 	needTools(t, "zypper", "rpmbuild", "createrepo_c")
-	if !apart(t, "/etc", "/var", "/usr", "/root") {
+	if !apart(t, "/etc", "/var", "/usr", "/root", "/run") {
 		return
 	}
 	rpms(t)
 	write(t, "/etc/zypp/repos.d/shoal-test.repo", "[shoal-test]\nname=test\nenabled=1\nbaseurl=file://"+repo+"\ngpgcheck=0\n")
-	z := packages.NewZypper(Tools{}, Clock{})
+	z := packages.NewZypper(Tools{}, Clock{}, nil)
 	if err := z.RefreshPackages(t.Context(), "shoal-test", 0); err != nil {
 		t.Fatal(err)
 	}
+	pid, end := holder(t, "")
+	const lock = "/run/zypp.pid"
+	write(t, lock, strconv.Itoa(pid))
+	waitsFor(t, lock, pid, "sleep", func() { end(); os.Remove(lock) }, func(w packages.Waiting) executor.Packages {
+		return packages.NewZypper(Tools{}, atOnce{}, w)
+	}, func(p executor.Packages) error { return p.RefreshPackages(t.Context(), "shoal-test", 0) })
 	onManager(t, z, "1-1", "")
 }
 
@@ -158,5 +235,12 @@ func TestPacman(t *testing.T) {
 	if err := p.RefreshPackages(t.Context(), "", 0); err != nil {
 		t.Fatal(err)
 	}
+	const lock = "/var/lib/pacman/db.lck"
+	pid, end := holder(t, lock)
+	waitsFor(t, lock, pid, "sleep", func() { end(); os.Remove(lock) }, func(w packages.Waiting) executor.Packages {
+		return packages.NewPacman(Tools{}, atOnce{}, w)
+	}, func(p executor.Packages) error {
+		return p.ChangePackages(t.Context(), []executor.Package{{Name: "shoal-base"}}, nil)
+	})
 	onManager(t, p, "1-1", "pacman has no command that holds")
 }

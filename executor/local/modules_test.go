@@ -12,6 +12,7 @@ import (
 	"shoal/executor/module/pkg"
 	"shoal/executor/module/user"
 	"shoal/executor/moduletest"
+	"shoal/executor/packages"
 )
 
 // sandbox is the host that a node below --root has.
@@ -27,7 +28,7 @@ func sandbox(t *testing.T) executor.Host {
 			t.Error(err)
 		}
 	})
-	h.Accounts, h.Packages, h.Services = NewAccounts(root), NewApt(root), NewSystemd(root)
+	h.Accounts, h.Packages, h.Services = NewAccounts(root), packages.NewAptBelow(h.Files), NewSystemd(root)
 	return h
 }
 
@@ -112,7 +113,10 @@ func TestUserModuleMakesTheHome(t *testing.T) {
 // What is installed can be asked below a root folder, and only that.
 func TestPkgModuleBelowRoot(t *testing.T) {
 	h := sandbox(t)
-	h.(*Host).Packages = NewApt(dpkgRoot(t, statusText))
+	const held = "Package: held\nStatus: hold ok installed\nArchitecture: all\nVersion: 2.0-1\n"
+	if err := errors.Join(os.MkdirAll(h.Path("/var/lib/dpkg"), 0o755), os.WriteFile(h.Path("/var/lib/dpkg/status"), []byte(held), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	m := pkg.Modules()[0]
 	if change, err := m.Check(t.Context(), h, nil, executor.Params{"name": "held"}); err != nil || change.Needed {
 		t.Errorf("got %+v, %v", change, err)
@@ -125,7 +129,7 @@ func TestPkgModuleBelowRoot(t *testing.T) {
 func TestPkgModuleOnApt(t *testing.T) {
 	needApt(t)
 	h := sandbox(t)
-	h.(*Host).Packages = NewApt("/")
+	h.(*Host).Packages = thisApt(t)
 	moduletest.Run(t, moduletest.Suite{
 		Module: pkg.Modules()[0], Host: func(*testing.T) executor.Host { return h }, NoFaults: "there is one such machine",
 		Snapshot: func(t *testing.T, h executor.Host) any {

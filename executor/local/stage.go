@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/executor"
+	"shoal/internal/staging"
 )
 
 // stages names the temporary files of one data folder: another shoal on this machine, with another data folder, sweeps its
@@ -105,40 +106,17 @@ func (f *Files) Rename(staged, name string) error {
 
 // Unstage sweeps the folders where Stage would put the files of these paths.
 func (f *Files) Unstage(paths []string) error {
-	asked, swept := map[string]bool{}, map[string]bool{}
-	var errs []error
-	for _, name := range paths {
-		if asked[path.Dir(name)] {
-			continue
-		}
-		asked[path.Dir(name)] = true
-		fd, dir, err := f.folder(name)
-		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, executor.ErrUnsafePath) {
-			continue // nothing was staged where nothing can be
-		}
-		if err != nil {
-			errs = append(errs, pathError("unstage", name, err))
-			continue
-		}
-		unix.Close(fd)
-		if !swept[dir] {
-			swept[dir] = true
-			errs = append(errs, f.sweep(dir))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (f *Files) sweep(dir string) error {
-	names, err := f.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		if strings.HasPrefix(name, f.stages.tag) || dir == "/etc" && strings.HasPrefix(name, accountStage) {
-			errs = append(errs, f.Remove(path.Join(dir, name)))
-		}
-	}
-	return errors.Join(errs...)
+	return staging.Sweeper{
+		Folder: func(name string) (string, error) {
+			fd, dir, err := f.folder(name)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return dir, err
+		},
+		ReadDir: f.ReadDir, Remove: f.Remove,
+		Ours: func(dir, name string) bool {
+			return strings.HasPrefix(name, f.stages.tag) || dir == "/etc" && strings.HasPrefix(name, accountStage)
+		},
+	}.Sweep(paths)
 }

@@ -18,11 +18,12 @@ type Apk struct {
 }
 
 // NewApk uses the apk of the machine on which run runs commands.
-func NewApk(run Runner, clock Clock) *Apk { return &Apk{tool: &tool{run: run, clock: clock}} }
+func NewApk(run Runner, clock Clock, waiting Waiting) *Apk {
+	return &Apk{tool: &tool{run: run, clock: clock, waiting: waiting, locked: apkLocked}}
+}
 
 func (a *Apk) apk(ctx context.Context, argv ...string) (string, error) {
-	wait := fmt.Sprint(int(lockWait.Seconds()))
-	return a.tool.command(ctx, "", append([]string{"apk", "--no-progress", "--wait", wait}, argv...)...)
+	return a.tool.command(ctx, "", append([]string{"apk", "--no-progress"}, argv...)...)
 }
 
 // apkName splits NAME-VERSION-rN: a version begins with a digit and ends with its revision.

@@ -19,12 +19,16 @@ type Dnf struct {
 }
 
 // NewDnf uses the dnf of the machine on which run runs commands. waiting may be nil.
-func NewDnf(run Runner, clock Clock, waiting func(argv []string, since time.Duration)) *Dnf {
-	return &Dnf{tool: &tool{run: run, clock: clock, waiting: waiting}} // dnf waits for its lock by itself (exit_on_lock)
+func NewDnf(run Runner, clock Clock, waiting Waiting) *Dnf {
+	return &Dnf{tool: &tool{run: run, clock: clock, waiting: waiting, locked: dnfLocked}}
 }
 
 // dnfOptions make dnf decide like a person who has read the plan. What a package brought with it stays when it goes.
-var dnfOptions = []string{"dnf", "-q", "-y", "--setopt=clean_requirements_on_remove=False", "--setopt=install_weak_deps=True"}
+var dnfOptions = []string{"-q", "-y", "--setopt=clean_requirements_on_remove=False", "--setopt=install_weak_deps=True"}
+
+func (d *Dnf) dnf(ctx context.Context, stdin string, argv ...string) (string, error) {
+	return d.tool.command(ctx, stdin, append([]string{"dnf", "--setopt=exit_on_lock=True"}, argv...)...)
+}
 
 // Installed implements executor.Packages.
 func (d *Dnf) Installed(ctx context.Context, names []string) ([]executor.Package, error) {
@@ -40,7 +44,7 @@ func (d *Dnf) database(ctx context.Context) (database, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := d.tool.command(ctx, "", "dnf", "-q", "--cacheonly", "versionlock", "list")
+	out, err := d.dnf(ctx, "", "-q", "--cacheonly", "versionlock", "list")
 	var status *failed
 	if errors.As(err, &status) {
 		return db, nil // without the plugin nothing is held
@@ -77,8 +81,8 @@ func (d *Dnf) Available(ctx context.Context, name, version string) (candidate st
 	if err := checkNames([]executor.Package{{Name: name, Version: version}}, nil); err != nil {
 		return "", false, err
 	}
-	query := []string{"dnf", "-q", "repoquery", "--available", "--qf", "%{name}\t%{evr}\n"}
-	out, err := d.tool.command(ctx, "", append(query, "--latest-limit=1", name)...)
+	query := []string{"-q", "repoquery", "--available", "--qf", "%{name}\t%{evr}\n"}
+	out, err := d.dnf(ctx, "", append(query, "--latest-limit=1", name)...)
 	if err != nil {
 		return "", false, fmt.Errorf("look up package %s: %w", name, err)
 	}
@@ -90,7 +94,7 @@ func (d *Dnf) Available(ctx context.Context, name, version string) (candidate st
 	if version == "" || version == candidate {
 		return candidate, true, nil
 	}
-	if out, err = d.tool.command(ctx, "", append(query, "--showduplicates", name)...); err != nil {
+	if out, err = d.dnf(ctx, "", append(query, "--showduplicates", name)...); err != nil {
 		return "", false, fmt.Errorf("look up package %s: %w", name, err)
 	}
 	return candidate, slices.Contains(parseRepoquery(out, name), version), nil
@@ -153,7 +157,7 @@ func (d *Dnf) SimulatePackages(ctx context.Context, install []executor.Package, 
 		return nil, nil
 	}
 	argv, stdin := dnfTransaction(add, drop)
-	out, err := d.tool.command(ctx, stdin, slices.Concat([]string{"dnf", "--assumeno", "--setopt=clean_requirements_on_remove=False"}, lockedToo(db, add, drop), argv)...)
+	out, err := d.dnf(ctx, stdin, slices.Concat([]string{"--assumeno", "--setopt=clean_requirements_on_remove=False"}, lockedToo(db, add, drop), argv)...)
 	after, known := parseDnfTable(out)
 	var status *failed
 	if err != nil && (!errors.As(err, &status) || !known) { // a refusal of the question is a status of 1 as well
@@ -224,11 +228,11 @@ func (d *Dnf) ChangePackages(ctx context.Context, install []executor.Package, re
 	argv, stdin := dnfTransaction(add, drop)
 	lift := lockedToo(db, add, drop)
 	if len(add) > 0 && len(drop) == 0 {
-		if _, err := d.tool.command(ctx, stdin, slices.Concat(dnfOptions, []string{"--downloadonly"}, lift, argv)...); err != nil {
+		if _, err := d.dnf(ctx, stdin, slices.Concat(dnfOptions, []string{"--downloadonly"}, lift, argv)...); err != nil {
 			return fmt.Errorf("fetch packages %s: %w", strings.Join(argv[1:], " "), err)
 		}
 	}
-	if _, err := d.tool.command(ctx, stdin, slices.Concat(dnfOptions, lift, argv)...); err != nil {
+	if _, err := d.dnf(ctx, stdin, slices.Concat(dnfOptions, lift, argv)...); err != nil {
 		return fmt.Errorf("change packages: %w", err)
 	}
 	return nil
@@ -251,7 +255,7 @@ func (d *Dnf) SetHold(ctx context.Context, name string, hold bool) error {
 	if hold {
 		verb = "add"
 	}
-	if _, err := d.tool.command(ctx, "", "dnf", "-q", "-y", "versionlock", verb, name); err != nil {
+	if _, err := d.dnf(ctx, "", "-q", "-y", "versionlock", verb, name); err != nil {
 		return fmt.Errorf("hold %s (this takes dnf's plugin versionlock): %w", name, err)
 	}
 	return nil
@@ -259,16 +263,16 @@ func (d *Dnf) SetHold(ctx context.Context, name string, hold bool) error {
 
 // RefreshPackages implements executor.Packages.
 func (d *Dnf) RefreshPackages(ctx context.Context, repository string, maxAge time.Duration) error {
-	argv := []string{"dnf", "-q", "-y", "makecache", "--refresh"}
+	argv := []string{"-q", "-y", "makecache", "--refresh"}
 	switch {
 	case repository != "" && !packageName.MatchString(repository):
 		return fmt.Errorf("%q is not the name of a repository", repository)
 	case repository != "":
-		argv = []string{"dnf", "-q", "-y", "--disablerepo=*", "--enablerepo=" + repository, "--setopt=" + repository + ".skip_if_unavailable=False", "makecache", "--refresh"}
+		argv = []string{"-q", "-y", "--disablerepo=*", "--enablerepo=" + repository, "--setopt=" + repository + ".skip_if_unavailable=False", "makecache", "--refresh"}
 	case !d.tool.due(maxAge):
 		return nil
 	}
-	if _, err := d.tool.command(ctx, "", argv...); err != nil {
+	if _, err := d.dnf(ctx, "", argv...); err != nil {
 		return fmt.Errorf("fetch package lists: %w", err)
 	}
 	return nil

@@ -2,7 +2,6 @@ package packages
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -48,7 +47,7 @@ func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
 }
 
 const (
-	apkOptions = "apk --no-progress --wait 600 "
+	apkOptions = "apk --no-progress "
 	apkInfo    = "musl-1.2.4-r2\nbusybox-1.36.1-r5\nnginx-1.24.0-r7\nlibcrypto3-3.1.4-r5\npy3-foo-bar-2.0_rc1-r0\n"
 	apkPolicy  = "nginx policy:\n  1.24.0-r8:\n    http://mirror.example/alpine/v3.18/main\n  1.24.0-r7:\n    lib/apk/db/installed\n"
 	apkUpgrade = "(1/3) Upgrading nginx (1.24.0-r7 -> 1.24.0-r8)\n(2/3) Installing pcre (8.45-r3)\n(3/3) Purging old-thing (1.0-r0)\nOK: 12 MiB in 20 packages\n"
@@ -61,7 +60,7 @@ func TestApk(t *testing.T) {
 		apkOptions + "add --simulate nginx=1.24.0-r8": says(apkUpgrade), apkOptions + "add nginx=1.24.0-r8": says(apkUpgrade),
 		apkOptions + "add nginx": says("OK: 12 MiB in 20 packages\n"), apkOptions + "update": says("OK: 20 distinct packages available\n"),
 	}}
-	a, ctx := NewApk(r, &clock{now: time.Unix(1, 0)}), t.Context()
+	a, ctx := NewApk(r, &clock{now: time.Unix(1, 0)}, nil), t.Context()
 	list, err := a.Installed(ctx, []string{"busybox", "py3-foo-bar", "none", "nginx"})
 	want := []executor.Package{{Name: "busybox", Version: "1.36.1-r5", Hold: true}, {Name: "py3-foo-bar", Version: "2.0_rc1-r0"}, {Name: "nginx", Version: "1.24.0-r7"}}
 	if err != nil || !reflect.DeepEqual(list, want) {
@@ -154,28 +153,6 @@ func TestZypperSummary(t *testing.T) {
 	}
 	if _, err := parseZypper("no xml"); err == nil {
 		t.Error("read what is no XML")
-	}
-}
-
-// A lock that another package manager holds is waited for, and the wait is told.
-func TestLockIsWaitedFor(t *testing.T) {
-	locked := executor.Exit{Status: 1, Stderr: []byte("error: failed to synchronize all databases (unable to lock database)\n")}
-	r := &recorded{t: t, answers: map[string][]executor.Exit{"pacman -Sy --noprogressbar": {locked, locked, {}}}}
-	told := 0
-	p := NewPacman(r, &clock{}, func([]string, time.Duration) { told++ })
-	if err := p.RefreshPackages(t.Context(), "", 0); err != nil || told != 2 {
-		t.Errorf("%v, told %d times", err, told)
-	}
-	r.answers["pacman -Sy --noprogressbar"] = []executor.Exit{locked}
-	c := &clock{}
-	var status *failed
-	if err := NewPacman(r, c, nil).RefreshPackages(t.Context(), "", 0); !errors.As(err, &status) || c.now.Sub(time.Time{}) < lockWait {
-		t.Errorf("%v after %v", err, c.now)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := NewPacman(r, &clock{}, nil).RefreshPackages(ctx, "", 0); !errors.Is(err, context.Canceled) {
-		t.Error(err)
 	}
 }
 

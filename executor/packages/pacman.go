@@ -20,9 +20,8 @@ type Pacman struct {
 }
 
 // NewPacman uses the pacman of the machine on which run runs commands. waiting may be nil.
-func NewPacman(run Runner, clock Clock, waiting func(argv []string, since time.Duration)) *Pacman {
-	return &Pacman{tool: &tool{run: run, clock: clock, waiting: waiting,
-		locked: func(output string) bool { return strings.Contains(output, "unable to lock database") }}}
+func NewPacman(run Runner, clock Clock, waiting Waiting) *Pacman {
+	return &Pacman{tool: &tool{run: run, clock: clock, waiting: waiting, locked: pacmanLocked}}
 }
 
 // pairs reads rows of a name and a version.

@@ -1,5 +1,6 @@
-// Package packages holds the package managers that are used through their commands: dnf, zypper, pacman and apk. Each is an
-// executor.Packages; what they share is here. They see the machine through a Runner alone.
+// Package packages holds the package managers that are used through their commands: apt, dnf, zypper, pacman and apk; and
+// PackageKit, over the bus. Each is an executor.Packages; what they share is here. Those with commands see the machine through
+// a Runner, and apt reads dpkg's database through Files, so that they work here and over a connection alike.
 package packages
 
 import (
@@ -20,29 +21,19 @@ type Runner interface {
 	Run(ctx context.Context, cmd executor.Command) (executor.Exit, error)
 }
 
-const (
-	// outputLimit is the most that is kept of what a tool says, in bytes.
-	outputLimit = 16 << 20
-	// lockWait is how long to wait for another package manager, lockPoll how long between two tries.
-	lockWait = 10 * time.Minute
-	lockPoll = 2 * time.Second
-)
-
-// Clock is what waiting needs of the time.
-type Clock interface {
-	Now() time.Time
-	Sleep(ctx context.Context, d time.Duration) error
-}
+// outputLimit is the most that is kept of what a tool says, in bytes; a simulation of a whole distribution's upgrade is below a
+// tenth.
+const outputLimit = 16 << 20
 
 // tool runs the commands of one package manager.
 type tool struct {
 	run   Runner
 	clock Clock
-	// locked says, of what a command wrote, that another package manager is at work; nil: the tool waits by itself.
-	locked func(output string) bool
-	env    []string
-	// waiting is told that a lock is waited for, and for how long; may be nil.
-	waiting func(argv []string, since time.Duration)
+	// locked are the words in which it says that another package manager is at work: it is told not to wait itself, so that
+	// the wait can be told and has an end.
+	locked  []lockWords
+	waiting Waiting
+	env     []string
 
 	mu        sync.Mutex
 	refreshed time.Time
@@ -70,7 +61,7 @@ func lastLines(s string) string {
 // command runs a tool that asks nothing and speaks English, waits for a lock that another holds, and returns its standard
 // output.
 func (t *tool) command(ctx context.Context, stdin string, argv ...string) (string, error) {
-	began := t.clock.Now()
+	wait := t.patience()
 	for {
 		exit, err := t.run.Run(ctx, executor.Command{Argv: argv, Env: append([]string{"LC_ALL=C"}, t.env...), Stdin: []byte(stdin), Limit: outputLimit})
 		if err != nil {
@@ -80,15 +71,12 @@ func (t *tool) command(ctx context.Context, stdin string, argv ...string) (strin
 			return string(exit.Stdout), nil
 		}
 		output := string(exit.Stderr) + string(exit.Stdout)
-		waited := t.clock.Now().Sub(began)
-		if t.locked == nil || !t.locked(output) || waited >= lockWait {
+		held, busy := t.lockedBy(output)
+		if !busy {
 			return string(exit.Stdout), &failed{argv, exit.Status, output}
 		}
-		if t.waiting != nil {
-			t.waiting(argv, waited)
-		}
-		if err := t.clock.Sleep(ctx, lockPoll); err != nil {
-			return "", fmt.Errorf("wait for another package manager: %w", err)
+		if err := wait.again(ctx, held); err != nil {
+			return "", err
 		}
 	}
 }

@@ -18,8 +18,8 @@ type Zypper struct {
 }
 
 // NewZypper uses the zypper of the machine on which run runs commands.
-func NewZypper(run Runner, clock Clock) *Zypper {
-	return &Zypper{tool: &tool{run: run, clock: clock, env: []string{"ZYPP_LOCK_TIMEOUT=" + fmt.Sprint(int(lockWait.Seconds()))}}}
+func NewZypper(run Runner, clock Clock, waiting Waiting) *Zypper {
+	return &Zypper{tool: &tool{run: run, clock: clock, waiting: waiting, locked: zypperLocked, env: []string{"ZYPP_LOCK_TIMEOUT=0"}}}
 }
 
 // zypperNothingFound is the status of a search that found nothing (zypper(8), "EXIT CODES").

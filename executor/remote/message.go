@@ -16,7 +16,7 @@ import (
 )
 
 // Protocol is the version of what the two sides say. It changes with every change of a message.
-const Protocol = 1
+const Protocol = 2
 
 // maxFrame is the most bytes of one message. A file of a tree fits.
 const maxFrame = states.MaxFileBytes + 64<<20
@@ -45,6 +45,7 @@ type message struct {
 	Answer *answer `cbor:"4,keyasint,omitempty"`
 	Cancel bool    `cbor:"5,keyasint,omitempty"`
 	Result *result `cbor:"6,keyasint,omitempty"`
+	Note   string  `cbor:"7,keyasint,omitempty"` // for the operator to read while the job goes on
 }
 
 type job struct {

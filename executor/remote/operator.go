@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
 
 	"shoal/executor"
 	"shoal/states"
@@ -17,6 +19,12 @@ import (
 const (
 	maxFacts = 1000
 	maxFact  = 4096
+)
+
+// maxNotes is how many notes of a worker are passed on, maxNote how much of each, in bytes.
+const (
+	maxNotes = 1000
+	maxNote  = 1000
 )
 
 // patience is how long a worker that was told to stop may take to roll back.
@@ -71,7 +79,7 @@ func (s *Session) Do(ctx context.Context, j Job, giveUp func()) (report executor
 		time.AfterFunc(patience, giveUp)
 	})
 	defer stop()
-	for {
+	for notes := 0; ; {
 		m, err := s.pipe.receive()
 		switch {
 		case err != nil:
@@ -83,10 +91,24 @@ func (s *Session) Do(ctx context.Context, j Job, giveUp func()) (report executor
 			if err := s.pipe.send(message{Answer: &got}); err != nil {
 				return report, false, fmt.Errorf("%w: %w", ErrLost, err)
 			}
+		case m.Note != "":
+			if notes++; j.Note != nil && notes <= maxNotes {
+				j.Note(printable(m.Note[:min(len(m.Note), maxNote)]))
+			}
 		default:
 			return report, false, errProtocol
 		}
 	}
+}
+
+// printable takes out what a terminal would act on.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 func finished(r result) (executor.Report, bool, error) {

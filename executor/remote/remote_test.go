@@ -117,6 +117,23 @@ func TestWork(t *testing.T) {
 	}
 }
 
+// TestNotes: what the work waits for is told while it goes on, and does nothing to the terminal.
+func TestNotes(t *testing.T) {
+	session, _, _ := pair(t, func(_ context.Context, j Job) (executor.Report, bool, error) {
+		for range maxNotes + 5 {
+			j.Note("held by \x1b[2Jpid 7\n" + strings.Repeat("x", maxNote))
+		}
+		return executor.Report{}, false, nil
+	})
+	var told []string
+	if _, _, err := session.Do(t.Context(), Job{Kind: Recover, Note: func(text string) { told = append(told, text) }}, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != maxNotes || !strings.HasPrefix(told[0], "held by [2Jpid 7xxx") || len(told[0]) > maxNote {
+		t.Errorf("%d notes, the first %.80q", len(told), told[0])
+	}
+}
+
 // TestLost: the run ends when the operator is gone, wherever it is, and says why.
 func TestLost(t *testing.T) {
 	began := make(chan struct{})

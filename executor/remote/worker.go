@@ -24,6 +24,8 @@ type Job struct {
 	Plan     *states.Plan
 	Contents executor.Contents
 	Meta     executor.RunMeta
+	// Note tells the operator what the work waits for; may be nil for who sends a job, and never is for who does it.
+	Note func(text string)
 }
 
 // Work serves one operator: it says hello, does one job with run, and sends the report. When the stream ends before, the
@@ -67,7 +69,7 @@ func (w *worker) open(j *job) (Job, error) {
 	if j == nil {
 		return Job{}, errProtocol
 	}
-	out := Job{Kind: j.Kind, Contents: w, Meta: executor.RunMeta{Env: j.Env, Version: j.Version, Revision: j.Revision, Resolver: w}}
+	out := Job{Kind: j.Kind, Contents: w, Meta: executor.RunMeta{Env: j.Env, Version: j.Version, Revision: j.Revision, Resolver: w}, Note: w.note}
 	switch j.Kind {
 	case Recover:
 		return out, nil
@@ -168,6 +170,9 @@ func (w *worker) Resolve(d states.Deferred, outputs map[states.OutputRef]any) (a
 	v, err := decodeAny(got.Value)
 	return v, got.Data, err
 }
+
+// note is dropped where nobody hears it.
+func (w *worker) note(text string) { _ = w.pipe.send(message{Note: text}) }
 
 // finish sends the report. A connection that is gone is no failure of the run.
 func (w *worker) finish(report executor.Report, found bool, failed error) error {

@@ -4,222 +4,178 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"reflect"
-	"slices"
-	"strconv"
+	"path"
 	"strings"
-	"sync"
+	"time"
 
 	"shoal/executor"
+	"shoal/internal/accountdb"
 )
 
-// firstUserID is the lowest number of a regular user, as the distributions have it in login.defs.
-const firstUserID = 1000
+// accountLockWait is how long to wait for another program that changes accounts, as lckpwdf(3) does.
+const accountLockWait = 15 * time.Second
 
-// accounts reads the user and group database over there. To change it, with its locks, its shadows and its order, is for the
-// machine itself.
-type accounts struct {
-	files *Files
-
-	mu     sync.Mutex
-	stamps [2]executor.Stat // of passwd and group
-	users  []executor.User
-	groups []executor.Group
+// accountFiles are the four files over there.
+type accountFiles struct {
+	machine *Machine
+	files   *Files
 }
 
-// load costs one question while nothing has changed.
-func (a *accounts) load() error {
-	stats, errs, err := a.files.lstats([]string{a.files.real("/etc/passwd"), a.files.real("/etc/group")})
+func etc(name string) string { return "/etc/" + name }
+
+// Stamps implements accountdb.Files, with one question.
+func (a *accountFiles) Stamps() (all [4]executor.Stat, err error) {
+	var names []string
+	for _, name := range accountdb.Names {
+		names = append(names, a.files.real(etc(name)))
+	}
+	stats, errs, err := a.files.lstats(names)
 	if err != nil {
+		return all, err
+	}
+	for i, err := range errs {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return all, err
+		}
+		all[i] = stats[i]
+	}
+	return all, nil
+}
+
+// Read implements accountdb.Files.
+func (a *accountFiles) Read(name string) ([]byte, error) { return a.files.ReadFile(etc(name)) }
+
+// accountLock takes what the tools of shadow take for each file: a link to a file that holds the number of a process that is
+// alive. A shell has no way to the lock of lckpwdf(3), which is one of a process: who holds that one at the moment is waited
+// for. The locks end with the connection, as the process does whose number they hold.
+const accountLock = `e=%s; mkdir -p "$e" || exit 1; cd "$e" || exit 1; umask 077
+who() { echo "busy pid $1 ($(cat "/proc/$1/comm" 2>/dev/null))"; free; exit 0; }
+free() { for n in $held; do rm -f "$n.lock"; done; rm -f ".shoal-lock.$$"; }
+printf %%s $$ >".shoal-lock.$$" || exit 1
+for n in passwd group shadow gshadow; do
+	if ! ln ".shoal-lock.$$" "$n.lock" 2>/dev/null; then
+		p=$(tr -d '\0\n' <"$n.lock" 2>/dev/null)
+		case "$p" in ""|*[!0-9]*) ;; *) [ -d "/proc/$p" ] && who "$p";; esac
+		rm -f "$n.lock"; ln ".shoal-lock.$$" "$n.lock" 2>/dev/null || who "$p"
+	fi
+	held="$held $n"
+done
+if [ -e .pwd.lock ]; then
+	d=$((0x$(stat -c %%D .pwd.lock)))
+	i=$(printf '%%02x:%%02x:%%d' $((d>>8&0xfff)) $((d&0xff|d>>12&0xfff00)) "$(stat -c %%i .pwd.lock)")
+	p=$(awk -v "i=$i" '$2 != "->" && $6 == i {print $5; exit}' /proc/locks 2>/dev/null)
+	[ -z "$p" ] || who "$p"
+fi
+rm -f ".shoal-lock.$$"; trap free EXIT; trap "exit 1" HUP INT TERM; echo locked
+cat >/dev/null`
+
+// Lock implements accountdb.Files.
+func (a *accountFiles) Lock(ctx context.Context) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, accountLockWait)
+	defer cancel()
+	for {
+		unlock, holder, err := a.tryLock(ctx)
+		if unlock != nil || err != nil {
+			return unlock, err
+		}
+		timer := time.NewTimer(lockPoll)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("lock the accounts: another program holds them (%s): %w", holder, ctx.Err())
+		case <-timer.C:
+		}
+	}
+}
+
+// tryLock takes it, or says who has it.
+func (a *accountFiles) tryLock(ctx context.Context) (unlock func(), holder string, err error) {
+	return a.machine.holdLock(ctx, fmt.Sprintf(accountLock, quote(a.files.real("/etc"))))
+}
+
+// Replace implements accountdb.Files.
+func (a *accountFiles) Replace(names []string, data func(name string) []byte) error {
+	var staged []string
+	drop := func(err error) error {
+		for _, name := range staged {
+			err = errors.Join(err, a.files.Remove(name))
+		}
 		return err
 	}
-	for _, err := range errs {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, name := range names {
+		meta, err := a.meta(etc(name))
+		if err != nil {
+			return drop(err)
+		}
+		at, err := a.files.Stage(etc(name), data(name), meta)
+		if err != nil {
+			return drop(err)
+		}
+		staged = append(staged, at)
+	}
+	if err := a.sync(staged); err != nil {
+		return drop(err)
+	}
+	for i, name := range names {
+		if err := a.files.Rename(staged[i], etc(name)); err != nil {
 			return err
 		}
 	}
-	stamps := [2]executor.Stat{stats[0], stats[1]}
-	if a.users != nil && stamps == a.stamps {
-		return nil
+	return a.sync([]string{"/etc"})
+}
+
+// sync makes some files durable, or a folder and its names.
+func (a *accountFiles) sync(names []string) error {
+	reals := make([]string, len(names))
+	for i, name := range names {
+		reals[i] = a.files.real(name)
 	}
-	passwd, err := a.read("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+	_, err := a.files.talk.must("sync " + quoteAll(reals) + " 2>/dev/null || sync")
+	return err
+}
+
+// meta is what the file has that is there.
+func (a *accountFiles) meta(name string) (executor.Meta, error) {
+	uid, gid := a.files.Self()
+	st, err := a.files.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return executor.Meta{Mode: accountdb.NewMode(path.Base(name)), UID: uid, GID: gid}, nil
+	case err != nil:
+		return executor.Meta{}, err
+	case !st.Mode.IsRegular():
+		return executor.Meta{}, fmt.Errorf("replace %s: it is %s, not a file", name, st.Mode.Type())
+	}
+	attrs, err := a.files.Xattrs(name)
+	return executor.Meta{Mode: st.Mode, UID: st.UID, GID: st.GID, Xattrs: attrs}, err
+}
+
+// holdLock runs a script that says "locked" and holds a lock until its standard input ends, or says "busy", and who is.
+// unlock nil: it is busy.
+func (m *Machine) holdLock(ctx context.Context, script string) (unlock func(), holder string, err error) {
+	p, err := m.start(ctx, script)
 	if err != nil {
-		return err
+		return nil, "", fmt.Errorf("lock: %w", err)
 	}
-	group, err := a.read("/etc/group", "root:x:0:\n")
-	if err != nil {
-		return err
+	stop := context.AfterFunc(ctx, func() { _ = p.session.Close() })
+	line, err := p.stdout.ReadSlice('\n')
+	if !stop() {
+		return nil, "", context.Cause(ctx)
 	}
-	a.stamps, a.users, a.groups = stamps, parseUsers(passwd), parseGroups(group)
-	for i := range a.users {
-		for _, g := range a.groups {
-			if slices.Contains(g.Members, a.users[i].Name) {
-				a.users[i].Groups = append(a.users[i].Groups, g.Name)
-			}
-		}
-		slices.Sort(a.users[i].Groups)
+	word, holder, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+	switch {
+	case err == nil && word == "locked":
+		return func() {
+			_ = p.stdin.Close()
+			_, _ = io.Copy(io.Discard, p.stdout)
+			_, _ = p.wait() // the lock is free when its holder has ended, however
+		}, "", nil
+	case err == nil && word == "busy":
+		_, err = p.wait()
+		return nil, holder, err
 	}
-	return nil
-}
-
-// read takes a folder that has no such file for a machine with root alone.
-func (a *accounts) read(name, alone string) (string, error) {
-	data, err := a.files.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return alone, nil
-	}
-	return string(data), err
-}
-
-// rows of passwd(5) or group(5), split; of two with one name the first counts.
-func rows(text string, fields int) [][]string {
-	var all [][]string
-	seen := map[string]bool{}
-	for line := range strings.Lines(text) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
-		if len(f) >= fields && f[0] != "" && !strings.ContainsAny(f[0][:1], "+-#") && !seen[f[0]] {
-			seen[f[0]] = true
-			all = append(all, f)
-		}
-	}
-	return all
-}
-
-func parseUsers(text string) []executor.User {
-	users := []executor.User{}
-	above := ""
-	for _, f := range rows(text, 7) {
-		uid, uidErr := strconv.ParseUint(f[2], 10, 32)
-		gid, gidErr := strconv.ParseUint(f[3], 10, 32)
-		if uidErr != nil || gidErr != nil {
-			continue
-		}
-		users = append(users, executor.User{
-			Name: f[0], UID: uint32(uid), GID: uint32(gid), Gecos: f[4], Home: f[5], Shell: f[6], System: uid < firstUserID, After: above,
-		})
-		above = f[0]
-	}
-	return users
-}
-
-func parseGroups(text string) []executor.Group {
-	var groups []executor.Group
-	above := ""
-	for _, f := range rows(text, 4) {
-		gid, err := strconv.ParseUint(f[2], 10, 32)
-		if err != nil {
-			continue
-		}
-		members := slices.DeleteFunc(strings.Split(f[3], ","), func(m string) bool { return m == "" })
-		if len(members) == 0 {
-			members = nil
-		}
-		groups = append(groups, executor.Group{Name: f[0], GID: uint32(gid), Members: members, System: gid < firstUserID, After: above})
-		above = f[0]
-	}
-	return groups
-}
-
-func (a *accounts) user(name string) (executor.User, bool, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.load(); err != nil {
-		return executor.User{}, false, err
-	}
-	i := slices.IndexFunc(a.users, func(u executor.User) bool { return u.Name == name })
-	if i < 0 {
-		return executor.User{}, false, nil
-	}
-	return a.users[i], true, nil
-}
-
-func (a *accounts) group(is func(executor.Group) bool) (executor.Group, bool, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.load(); err != nil {
-		return executor.Group{}, false, err
-	}
-	i := slices.IndexFunc(a.groups, is)
-	if i < 0 {
-		return executor.Group{}, false, nil
-	}
-	return a.groups[i], true, nil
-}
-
-// LookupUser implements executor.Accounts.
-func (a *accounts) LookupUser(name string) (executor.User, bool, error) {
-	u, ok, err := a.user(name)
-	if err != nil {
-		err = fmt.Errorf("look up user %s: %w", name, err)
-	}
-	return u, ok, err
-}
-
-// LookupGroup implements executor.Accounts.
-func (a *accounts) LookupGroup(name string) (executor.Group, bool, error) {
-	g, ok, err := a.group(func(g executor.Group) bool { return g.Name == name })
-	if err != nil {
-		err = fmt.Errorf("look up group %s: %w", name, err)
-	}
-	return g, ok, err
-}
-
-// GroupByID implements executor.Accounts.
-func (a *accounts) GroupByID(gid uint32) (executor.Group, bool, error) {
-	g, ok, err := a.group(func(g executor.Group) bool { return g.GID == gid })
-	if err != nil {
-		err = fmt.Errorf("look up group %d: %w", gid, err)
-	}
-	return g, ok, err
-}
-
-// PutUser implements executor.Accounts as far as nothing has to be done: what is so already is put.
-func (a *accounts) PutUser(_ context.Context, u executor.User) error {
-	have, ok, err := a.user(u.Name)
-	have.Shadow, have.After = u.Shadow, u.After // nobody can have changed them from here
-	if err == nil && (!ok || !reflect.DeepEqual(have, u)) {
-		err = ErrNeedsProgram
-	}
-	if err != nil {
-		return fmt.Errorf("put user %s: %w", u.Name, err)
-	}
-	return nil
-}
-
-// RemoveUser implements executor.Accounts: one that is not there is removed already.
-func (a *accounts) RemoveUser(_ context.Context, name string) error {
-	_, ok, err := a.user(name)
-	if err == nil && ok {
-		err = ErrNeedsProgram
-	}
-	if err != nil {
-		return fmt.Errorf("remove user %s: %w", name, err)
-	}
-	return nil
-}
-
-// PutGroup implements executor.Accounts as PutUser does.
-func (a *accounts) PutGroup(_ context.Context, g executor.Group) error {
-	have, ok, err := a.LookupGroup(g.Name)
-	have.Shadow, have.After = g.Shadow, g.After
-	if err == nil && (!ok || !reflect.DeepEqual(have, g)) {
-		err = ErrNeedsProgram
-	}
-	if err != nil {
-		return fmt.Errorf("put group %s: %w", g.Name, err)
-	}
-	return nil
-}
-
-// RemoveGroup implements executor.Accounts: one that is not there is removed already.
-func (a *accounts) RemoveGroup(_ context.Context, name string) error {
-	_, ok, err := a.LookupGroup(name)
-	if err == nil && ok {
-		err = ErrNeedsProgram
-	}
-	if err != nil {
-		return fmt.Errorf("remove group %s: %w", name, err)
-	}
-	return nil
+	_, waitErr := p.wait()
+	return nil, "", fmt.Errorf("lock: %w: %s", errors.Join(err, waitErr), strings.TrimSpace(p.stderr.String()))
 }

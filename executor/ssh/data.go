@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -94,12 +92,9 @@ func (d *Data) write(records [][]byte) error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	var buf []byte
-	for _, r := range records {
-		if len(r) > datafile.MaxFrame {
-			return fmt.Errorf("record of %d bytes is over the limit of %d", len(r), datafile.MaxFrame)
-		}
-		buf = datafile.AppendFrame(buf, r)
+	buf, err := datafile.Pack(records)
+	if err != nil {
+		return err
 	}
 	n, err := d.journal.WriteAt(buf, d.end)
 	d.end += int64(n)
@@ -128,12 +123,7 @@ func (d *Data) Note(record []byte) error {
 
 // Records reads the journal up to where a crash cut it off.
 func (d *Data) Records() ([][]byte, error) {
-	data, err := readAll(d.sftp, d.path(datafile.Journal))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	frames, _ := datafile.Frames(data)
-	return frames, err
+	return datafile.RecordsOf(readAll(d.sftp, d.path(datafile.Journal)))
 }
 
 // Clear empties the journal.
@@ -149,18 +139,9 @@ func (d *Data) Clear() error {
 
 // Load reads the ledger; nil when there is none.
 func (d *Data) Load() ([]byte, error) {
-	data, err := readAll(d.sftp, d.path(datafile.Ledger))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := datafile.LedgerOf(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.path(datafile.Ledger), err)
-	}
-	return ledger, nil
+	name := d.path(datafile.Ledger)
+	data, err := readAll(d.sftp, name)
+	return datafile.LedgerOf(name, data, err)
 }
 
 // Store replaces the ledger in one step.
@@ -224,13 +205,7 @@ func (d *Data) Get(hash string) ([]byte, error) {
 		return nil, err
 	}
 	data, err := readAll(d.sftp, name)
-	if err != nil {
-		return nil, err
-	}
-	if hashOf(data) != hash {
-		return nil, fmt.Errorf("kept contents %s are damaged", hash)
-	}
-	return data, nil
+	return datafile.KeptOf(hash, data, err)
 }
 
 // Sync makes what was put durable.
@@ -306,28 +281,13 @@ func (d *Data) Lock(ctx context.Context) (func(), error) {
 }
 
 func (d *Data) tryLock(ctx context.Context) (func(), error) {
-	p, err := d.machine.start(ctx, fmt.Sprintf(lockScript, quote(d.dir)))
-	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = p.session.Close() })
-	line, err := p.stdout.ReadSlice('\n')
-	if !stop() {
-		return nil, context.Cause(ctx)
-	}
-	switch {
-	case err == nil && string(line) == "locked\n":
-		d.commands.writeDown(d.path("running"))
-		return func() {
-			d.commands.writeDown("")
-			_ = p.stdin.Close()
-			_, _ = io.Copy(io.Discard, p.stdout)
-			_, _ = p.wait() // the lock is free when its holder has ended, however
-		}, nil
-	case err == nil && string(line) == "busy\n":
-		_, err = p.wait()
+	unlock, _, err := d.machine.holdLock(ctx, fmt.Sprintf(lockScript, quote(d.dir)))
+	if unlock == nil {
 		return nil, err
 	}
-	_, waitErr := p.wait()
-	return nil, fmt.Errorf("lock: %w: %s", errors.Join(err, waitErr), strings.TrimSpace(p.stderr.String()))
+	d.commands.writeDown(d.path("running"))
+	return func() {
+		d.commands.writeDown("")
+		unlock()
+	}, nil
 }

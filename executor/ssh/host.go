@@ -2,8 +2,6 @@ package ssh
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path"
@@ -11,8 +9,10 @@ import (
 	"strings"
 
 	"shoal/executor"
-	"shoal/internal/datafile"
+	"shoal/internal/accountdb"
 	"shoal/internal/facts"
+	"shoal/internal/fetch"
+	"shoal/internal/staging"
 )
 
 // Options of a Host.
@@ -73,13 +73,13 @@ func Open(ctx context.Context, m *Machine, o Options) (*Host, error) {
 		return nil, errors.Join(err, t.close())
 	}
 	files := &Files{
-		talk: t, sftp: client, root: root, uid: uint32(uid), gid: uint32(gid), tag: datafile.StageTag(o.DataDir), attrs: lines[6] == "attrs",
+		talk: t, sftp: client, root: root, uid: uint32(uid), gid: uint32(gid), tag: staging.Tag(o.DataDir), attrs: lines[6] == "attrs",
 		dirty: map[uint64]string{},
 	}
-	accounts := &accounts{files: files}
+	accounts := accountdb.New(&accountFiles{machine: m, files: files})
 	commands := &Commands{machine: m, root: root, home: lines[2], uid: files.uid, users: accounts}
 	h := &Host{
-		Files: files, Commands: commands, Packages: noPackages{}, Services: noServices{}, Accounts: accounts, Fetcher: noFetcher{},
+		Files: files, Commands: commands, Packages: executor.NoPackages{Why: ErrNeedsProgram}, Services: executor.NoServices{Why: ErrNeedsProgram}, Accounts: accounts, Fetcher: &fetcher{files, fetch.NewClient()},
 		Data: &Data{machine: m, commands: commands, talk: t, sftp: client, dir: o.DataDir},
 	}
 	cpus, _ := strconv.Atoi(lines[5]) // a fact that cannot be read is absent
@@ -117,11 +117,6 @@ func (h *Host) KeepsAttrs() bool { return h.attrs }
 func (h *Host) Close() error {
 	err := errors.Join(h.Data.Close(), h.sftp.Close(), h.talk.close())
 	return err
-}
-
-func hashOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // MakeFolders makes the folder that stands for the machine, and the data folder, which is for its owner alone.

@@ -1,10 +1,12 @@
 package ssh
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path"
@@ -14,6 +16,7 @@ import (
 	"syscall"
 
 	"shoal/executor"
+	"shoal/internal/staging"
 )
 
 // stageName is a name that nobody has: the machine cannot be asked for a free one in the same step.
@@ -25,35 +28,42 @@ func (f *Files) stageName() string {
 
 // Stage writes a temporary file beside name, or in the nearest folder above it that is there.
 func (f *Files) Stage(name string, data []byte, meta executor.Meta) (string, error) {
+	staged, err := f.stageFrom(name, func(real string) error {
+		if len(data) > 0 {
+			if err := f.write(real, bytes.NewReader(data)); err != nil {
+				return err
+			}
+		}
+		return f.setMeta(real, meta, false)
+	})
+	if err != nil && staged != "" {
+		return "", errors.Join(err, f.Remove(staged))
+	}
+	return staged, err
+}
+
+// stageFrom makes a temporary file that nobody else may read before its owner and mode are set, and has it filled. A name beside
+// an error is one of a file that is there.
+func (f *Files) stageFrom(name string, fill func(real string) error) (staged string, err error) {
 	p, err := f.folder(name)
 	if err != nil {
 		return "", pathError("stage", name, err)
 	}
 	f.changed(p)
-	staged := path.Join(p.dir, f.stageName())
-	if err := f.fill(f.real(staged), data, meta); err != nil {
-		_, removeErr := f.talk.must("rm -f -- " + quote(f.real(staged)))
-		return "", pathError("stage", name, errors.Join(err, removeErr))
+	staged = path.Join(p.dir, f.stageName())
+	if _, err := f.talk.must("umask 077; set -C; : > " + quote(f.real(staged))); err != nil {
+		return "", pathError("stage", name, err)
 	}
-	return staged, nil
+	return staged, pathError("stage", name, fill(f.real(staged)))
 }
 
-// fill makes a file that nobody else may read before its owner and mode are set.
-func (f *Files) fill(real string, data []byte, meta executor.Meta) error {
-	if _, err := f.talk.must("umask 077; set -C; : > " + quote(real)); err != nil {
+func (f *Files) write(real string, data io.Reader) error {
+	file, err := f.sftp.OpenFile(real, os.O_WRONLY)
+	if err != nil {
 		return err
 	}
-	if len(data) > 0 {
-		file, err := f.sftp.OpenFile(real, os.O_WRONLY)
-		if err != nil {
-			return err
-		}
-		_, err = file.Write(data)
-		if err = errors.Join(err, file.Close()); err != nil {
-			return err
-		}
-	}
-	return f.setMeta(real, meta, false)
+	_, err = io.Copy(file, data)
+	return errors.Join(err, file.Close())
 }
 
 // setMeta sets owner, mode, xattrs and time in the order in which one does not undo another.
@@ -168,39 +178,11 @@ func unescape(s string) string {
 
 // Unstage sweeps the folders where Stage would put the files of these paths.
 func (f *Files) Unstage(paths []string) error {
-	asked, swept := map[string]bool{}, map[string]bool{}
-	var errs []error
-	for _, name := range paths {
-		if asked[path.Dir(name)] {
-			continue
-		}
-		asked[path.Dir(name)] = true
-		p, err := f.folder(name)
-		if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, executor.ErrUnsafePath) {
-			continue // nothing was staged where nothing can be
-		}
-		if err != nil {
-			errs = append(errs, pathError("unstage", name, err))
-			continue
-		}
-		if !swept[p.dir] {
-			swept[p.dir] = true
-			errs = append(errs, f.sweep(p.dir))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (f *Files) sweep(dir string) error {
-	names, err := f.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		if strings.HasPrefix(name, f.tag) {
-			errs = append(errs, f.Remove(path.Join(dir, name)))
-		}
-	}
-	return errors.Join(errs...)
+	return staging.Sweeper{
+		Folder: func(name string) (string, error) {
+			p, err := f.folder(name)
+			return p.dir, err
+		},
+		ReadDir: f.ReadDir, Remove: f.Remove, Ours: staging.HasTag(f.tag),
+	}.Sweep(paths)
 }

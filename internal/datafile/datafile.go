@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"strings"
 )
 
@@ -54,13 +56,57 @@ func Frames(data []byte) (frames [][]byte, valid int) {
 	return frames, valid
 }
 
-// LedgerOf opens the frame of a ledger; what is not there has none.
-func LedgerOf(data []byte) ([]byte, error) {
+// Pack makes the frames of some records.
+func Pack(records [][]byte) ([]byte, error) {
+	var buf []byte
+	for _, r := range records {
+		if len(r) > MaxFrame {
+			return nil, fmt.Errorf("record of %d bytes is over the limit of %d", len(r), MaxFrame)
+		}
+		buf = AppendFrame(buf, r)
+	}
+	return buf, nil
+}
+
+// RecordsOf are those of a journal as it was read, up to where a crash cut it off; one that is not there has none.
+func RecordsOf(data []byte, err error) ([][]byte, error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	frames, _ := Frames(data)
+	return frames, err
+}
+
+// LedgerOf opens the frame of a ledger as it was read; nil when it is not there.
+func LedgerOf(name string, data []byte, err error) ([]byte, error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	frames, valid := Frames(data)
 	if len(frames) != 1 || valid != len(data) {
-		return nil, fmt.Errorf("the ledger is damaged")
+		return nil, fmt.Errorf("%s: the ledger is damaged", name)
 	}
 	return frames[0], nil
+}
+
+// KeptOf checks an old content as it was read against the hash that names it.
+func KeptOf(hash string, data []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if HashOf(data) != hash {
+		return nil, fmt.Errorf("kept contents %s are damaged", hash)
+	}
+	return data, nil
+}
+
+// HashOf names contents ("sha256:…").
+func HashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // UndoName is the name of an old content in its folder.
@@ -70,11 +116,4 @@ func UndoName(hash string) (string, error) {
 		return "", fmt.Errorf("%q is no hash", hash)
 	}
 	return sum, nil
-}
-
-// StageTag begins the names of the temporary files of one data folder: another shoal on the machine, with another data
-// folder, sweeps its own alone.
-func StageTag(dataDir string) string {
-	sum := sha256.Sum256([]byte(dataDir))
-	return ".shoal-" + hex.EncodeToString(sum[:4]) + "-"
 }

@@ -31,7 +31,7 @@ func keyOf(word string) ed25519.PrivateKey {
 var publisher = keyOf("publisher")
 
 // trust is a chain with one operator and one publisher of two environments.
-func trust(t *testing.T) *membership.Chain {
+func trust(t testing.TB) *membership.Chain {
 	t.Helper()
 	genesis, err := membership.NewGenesis(make([]byte, 32), 1, keyOf("operator"))
 	if err != nil {
@@ -146,7 +146,7 @@ func TestSoloOverBadger(t *testing.T) {
 	})
 }
 
-func openBadger(t *testing.T, dir string) store.KV {
+func openBadger(t testing.TB, dir string) store.KV {
 	t.Helper()
 	kv, err := badger.Open(badger.Options{Dir: dir})
 	if err != nil {
@@ -182,7 +182,7 @@ func TestReplicated(t *testing.T) {
 }
 
 // memberOf is the roster of a node that redeemed a ticket of its own.
-func memberOf(t *testing.T, chain *membership.Chain, name string) *membership.Roster {
+func memberOf(t testing.TB, chain *membership.Chain, name string) *membership.Roster {
 	t.Helper()
 	seed := sha256.Sum256([]byte("ticket of " + name))
 	ticket, err := membership.NewTicket(bytes.NewReader(seed[:]), chain, make([]byte, membership.GossipKeySize),
@@ -206,7 +206,7 @@ func alive(n *running) int {
 	return len(members)
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
+func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -51,7 +51,7 @@ type real struct {
 	end       func(leave bool)
 }
 
-func startReal(t *testing.T, name, dir, bind string, roster *membership.Roster, join ...string) *real {
+func startReal(t testing.TB, name, dir, bind string, roster *membership.Roster, join ...string) *real {
 	t.Helper()
 	kv := openBadger(t, dir)
 	reads := &reader{}
@@ -126,7 +126,7 @@ func TestFiveNodesOverTheRealNetwork(t *testing.T) {
 		if err := at.Intake().Put(t.Context(), objects); err != nil {
 			t.Fatal(err)
 		}
-		got, err := at.Push(t.Context(), store.HashOf(object))
+		got, err := at.Push(t.Context(), store.HashOf(object), nil)
 		if err != nil || got.Status != store.Committed {
 			t.Fatalf("push %d: %+v, %v", version, got, err)
 		}

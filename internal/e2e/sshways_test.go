@@ -181,8 +181,12 @@ func TestSSHFallback(t *testing.T) {
 			}
 			holds(t, filepath.Join(box, "etc/motd"), "x")
 			w.write("components/motd/defaults.yaml", "accounts: true\n")
+			w.run(0, apply...)
+			holds(t, filepath.Join(box, "etc/group"), "\nshoalgroup:x:1000:")
+			// What cannot be done from here is named before, and fails when it has something to do.
+			w.write("components/motd/states.yaml", "states:\n  p:\n    pkg.installed: {name: shoal-none}\n")
 			_, diagnostics = w.run(1, apply...)
-			if !strings.Contains(diagnostics, "motd/u: group.present needs the program there, or an agent") {
+			if !strings.Contains(diagnostics, "motd/p: pkg.installed needs the program there, or an agent") {
 				t.Errorf("%s", diagnostics)
 			}
 		})

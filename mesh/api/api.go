@@ -43,6 +43,8 @@ type SelfInfo struct {
 // PushRequest asks to make a revision, whose objects were put before, the head of its environment.
 type PushRequest struct {
 	Revision store.Hash `json:"revision"`
+	// Object is that of the revision, when it was not put before.
+	Object []byte `json:"object,omitempty"`
 	// Chain is the publisher's trust chain: a node without a mesh takes it over on the first push, others ignore it.
 	Chain []membership.Signed `json:"chain,omitempty"`
 }
@@ -103,6 +105,7 @@ var kinds = []struct {
 	{store.ErrBroken, Unavailable},
 	{mesh.ErrUnavailable, Unavailable},
 	{mesh.ErrUnobtainable, Unavailable},
+	{mesh.ErrNoMajority, Unavailable},
 	{mesh.ErrTooMany, Unavailable},
 }
 

@@ -44,6 +44,10 @@ func (n *fakeNode) Log(_ context.Context, env string) ([]mesh.RevisionInfo, erro
 	return []mesh.RevisionInfo{{Env: env, Version: 1}}, nil
 }
 func (n *fakeNode) Staged() []mesh.RevisionInfo { return nil }
+
+func (n *fakeNode) ConfirmedHead(ctx context.Context, env string) (store.Head, error) {
+	return n.Store().Head(ctx, env)
+}
 func (n *fakeNode) History(_ context.Context, name string, to uint64) (mesh.HistoryInfo, error) {
 	return mesh.HistoryInfo{Node: name, Low: to}, nil
 }
@@ -63,7 +67,9 @@ func (n *fakeNode) Missing(_ context.Context, hashes []store.Hash) ([]store.Hash
 	}
 	return missing, nil
 }
-func (n *fakeNode) Push(_ context.Context, h store.Hash) (mesh.PushResult, error) { return n.pushed(h) }
+func (n *fakeNode) Push(_ context.Context, h store.Hash, _ []byte) (mesh.PushResult, error) {
+	return n.pushed(h)
+}
 func (n *fakeNode) AdoptChain(s []membership.Signed) error {
 	n.adopted += len(s)
 	return nil
@@ -71,8 +77,9 @@ func (n *fakeNode) AdoptChain(s []membership.Signed) error {
 func (n *fakeNode) Submit(context.Context, []membership.Signed) error {
 	return errors.New("not signed by an operator")
 }
-func (n *fakeNode) Leave()             { n.left = true }
-func (n *fakeNode) Store() store.Store { return n }
+func (n *fakeNode) Leave()              { n.left = true }
+func (n *fakeNode) Store() store.Store  { return n }
+func (n *fakeNode) Copied() store.Store { return n }
 
 func (n *fakeNode) Put(_ context.Context, objects [][]byte) error {
 	for _, o := range objects {

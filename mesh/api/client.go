@@ -90,6 +90,11 @@ func (c *Client) Head(ctx context.Context, env string) (out store.Head, err erro
 	return out, c.call(ctx, "GET", "/v1/head?env="+url.QueryEscape(env), nil, &out)
 }
 
+// ConfirmedHead is Head as a majority of the acceptors has it now; an *Error of kind Unavailable when too few of them answer.
+func (c *Client) ConfirmedHead(ctx context.Context, env string) (out store.Head, err error) {
+	return out, c.call(ctx, "GET", "/v1/head?confirmed=1&env="+url.QueryEscape(env), nil, &out)
+}
+
 // Missing returns those of hashes that the mesh does not have.
 func (c *Client) Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error) {
 	var missing []store.Hash
@@ -104,8 +109,18 @@ func (c *Client) Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash
 	return missing, nil
 }
 
-// Put stores at most MaxBatch objects; when it returns nil they are on the write quorum's disks.
+// Put stores at most MaxBatch objects; when it returns nil they are on the disk of the node that was asked, and a push that
+// names them may follow.
 func (c *Client) Put(ctx context.Context, objects [][]byte) error {
+	return c.put(ctx, "/v1/objects", objects)
+}
+
+// PutCopies is Put, but returns when the objects are on the disks of the write quorum.
+func (c *Client) PutCopies(ctx context.Context, objects [][]byte) error {
+	return c.put(ctx, "/v1/objects?copies=1", objects)
+}
+
+func (c *Client) put(ctx context.Context, path string, objects [][]byte) error {
 	var body bytes.Buffer
 	for _, o := range objects {
 		var size [4]byte
@@ -113,7 +128,7 @@ func (c *Client) Put(ctx context.Context, objects [][]byte) error {
 		body.Write(size[:])
 		body.Write(o)
 	}
-	return c.send(ctx, "POST", "/v1/objects", &body, nil)
+	return c.send(ctx, "POST", path, &body, nil)
 }
 
 // Get returns one object, verified against its hash.

@@ -32,15 +32,21 @@ type Backend interface {
 	EarlierReport(ctx context.Context, name string, entry uint64) (executor.Report, error)
 	// History returns the newest entries of a node's log, of those numbered up to the given one; 0: of all.
 	History(ctx context.Context, name string, to uint64) (mesh.HistoryInfo, error)
+	// ConfirmedHead is what an environment is at now, as a majority of its acceptors has it; Store().Head is what this node knows.
+	ConfirmedHead(ctx context.Context, env string) (store.Head, error)
 	Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error)
-	Push(ctx context.Context, revision store.Hash) (mesh.PushResult, error)
+	// Push makes a revision the head of its environment; object may be nil when it was put before.
+	Push(ctx context.Context, revision store.Hash, object []byte) (mesh.PushResult, error)
 	// AdoptChain gives a node without a mesh its operators; a node that has a chain ignores it.
 	AdoptChain(statements []membership.Signed) error
 	// Submit adds signed membership records, such as an eviction.
 	Submit(ctx context.Context, records []membership.Signed) error
 	// Leave begins the planned departure of this node.
 	Leave()
+	// Store takes objects in on this node: a push brings them to their owners itself.
 	Store() store.Store
+	// Copied takes objects in and answers when a write quorum of their owners has them on disk.
+	Copied() store.Store
 }
 
 // NewHandler serves b.
@@ -70,6 +76,9 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 		return b.History(r.Context(), r.URL.Query().Get("name"), to)
 	}))
 	mux.HandleFunc("GET /v1/head", s.get(func(r *http.Request) (any, error) {
+		if r.URL.Query().Get("confirmed") != "" {
+			return b.ConfirmedHead(r.Context(), r.URL.Query().Get("env"))
+		}
 		return b.Store().Head(r.Context(), r.URL.Query().Get("env"))
 	}))
 	mux.HandleFunc("POST /v1/missing", s.get(s.missing))
@@ -169,7 +178,10 @@ func (s server) push(r *http.Request) (any, error) {
 			return nil, &Error{Refused, err.Error()}
 		}
 	}
-	return s.b.Push(r.Context(), in.Revision)
+	if len(in.Object) > 0 && store.HashOf(in.Object) != in.Revision {
+		return nil, badInput("push: the object is not that of revision %s", in.Revision.Short())
+	}
+	return s.b.Push(r.Context(), in.Revision, in.Object)
 }
 
 func (s server) records(r *http.Request) (any, error) {
@@ -198,7 +210,11 @@ func (s server) putObjects(r *http.Request) (any, error) {
 			return nil, badInput("more than %d objects in one request", MaxBatch)
 		}
 	}
-	return struct{}{}, s.b.Store().Put(r.Context(), objects)
+	keep := s.b.Store()
+	if r.URL.Query().Get("copies") != "" {
+		keep = s.b.Copied()
+	}
+	return struct{}{}, keep.Put(r.Context(), objects)
 }
 
 func readObject(r io.Reader) ([]byte, error) {

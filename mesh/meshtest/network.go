@@ -592,8 +592,9 @@ func (n *Node) Tell(from *Node, m mesh.Message) { n.step(mesh.Received{From: fro
 
 // Holds tells whether an object is on the node's disk, with the right bytes.
 func (n *Node) Holds(h store.Hash) bool {
+	_, recorded := n.saved[mesh.SavePrefix+"revision/"+h.String()] // on its way to become an object
 	_, err := n.get(context.Background(), h)
-	return err == nil
+	return err == nil || recorded
 }
 
 // Damage changes the bytes of an object on the disk.

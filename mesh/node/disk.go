@@ -59,33 +59,3 @@ func scan(ctx context.Context, kv store.KV, prefix []byte, keysOnly bool, each f
 		after = page[len(page)-1].Key
 	}
 }
-
-// save makes the Saves among actions durable. They come before all else that the actions say: a promise that was made must
-// not be forgotten, nor news spread that a restart would take back.
-func (n *Node) save(actions []mesh.Action) error {
-	var batch []store.Change
-	size := 0
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		err := n.ports.KV.Write(context.Background(), batch)
-		batch, size = nil, 0
-		return err
-	}
-	for _, a := range actions {
-		s, ok := a.(mesh.Save)
-		if !ok {
-			continue
-		}
-		change := store.Change{Key: store.MetaKey(s.Key), Value: s.Value}
-		if n := len(change.Key) + len(change.Value); size+n > store.MaxBatch || len(batch) == store.MaxChanges {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-		size += len(change.Key) + len(change.Value)
-		batch = append(batch, change)
-	}
-	return flush()
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"shoal/membership"
 	"shoal/mesh"
@@ -21,59 +20,6 @@ const (
 	maxReading = 2
 	readAhead  = 1 << 20
 )
-
-// step gives the Core an event and does what it says: first what is to be kept, in one durable write, then the rest. When
-// nothing can be kept any more, nothing may be said any more either: the node stops taking part, and goes on enforcing.
-func (n *Node) step(ctx context.Context, ev mesh.Event) {
-	if n.halted != nil {
-		return
-	}
-	if n.held != nil {
-		n.held.keepFor(ev)
-		return
-	}
-	actions := n.core.Step(time.Now(), ev)
-	if err := n.save(actions); err != nil {
-		if isFull(err) {
-			n.hold(actions, err)
-		} else {
-			n.halt(err)
-		}
-		n.enforceAll(ctx, ev, actions)
-		return
-	}
-	n.publish() // whoever is answered may look at once
-	for _, a := range actions {
-		n.do(ctx, a)
-	}
-}
-
-// isFull tells an error that ends by itself when there is room from one after which nobody knows what the disk has.
-func isFull(err error) bool {
-	return errors.Is(err, store.ErrReserve) && !errors.Is(err, store.ErrBroken)
-}
-
-// enforceAll lets a node that starts with a disk that takes nothing enforce what an earlier start kept. What is new is not
-// enforced: after a restart it would be forgotten, and the node go back.
-func (n *Node) enforceAll(ctx context.Context, ev mesh.Event, actions []mesh.Action) {
-	if _, starts := ev.(mesh.Start); !starts {
-		return
-	}
-	for _, a := range actions {
-		if a, ok := a.(mesh.Converge); ok {
-			n.do(ctx, a)
-		}
-	}
-}
-
-func (n *Node) halt(err error) {
-	n.halted = fmt.Errorf("the disk refused a write: %w", err)
-	n.log.Error("leaving the mesh, and enforcing what is here", "error", n.halted)
-	for id, reply := range n.replies {
-		reply <- mesh.Answer{ID: id, Err: n.halted}
-		delete(n.replies, id)
-	}
-}
 
 func (n *Node) do(ctx context.Context, a mesh.Action) {
 	switch a := a.(type) {

@@ -120,7 +120,7 @@ func TestFullDiskGetsRoom(t *testing.T) {
 	if at := full.machine.at(); at != 1 {
 		t.Errorf("it enforces %d, which it could not keep", at)
 	}
-	if res, err := full.Push(t.Context(), two.Revision); err == nil {
+	if res, err := full.Push(t.Context(), two.Revision, nil); err == nil {
 		t.Errorf("a push at it: %+v", res)
 	}
 	disk.set(nil)
@@ -174,7 +174,7 @@ func TestFullAndBrokenDisk(t *testing.T) {
 	if err := broken.Intake().Put(ctx, objects); !errors.Is(err, store.ErrBroken) {
 		t.Errorf("put on a broken disk: %v", err)
 	}
-	if res, err := broken.Push(ctx, store.HashOf(object)); err == nil && res.Status == store.Committed {
+	if res, err := broken.Push(ctx, store.HashOf(object), nil); err == nil && res.Status == store.Committed {
 		t.Errorf("push on a broken disk: %+v", res)
 	}
 	if broken.machine.at() != 1 {

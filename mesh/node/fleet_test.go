@@ -213,7 +213,7 @@ func (f *fleet) push(at *agent, version uint64, parent store.Hash, files map[str
 	if err := at.Intake().Put(ctx, objects); err != nil {
 		f.t.Fatal(err)
 	}
-	result, err := at.Push(ctx, store.HashOf(object))
+	result, err := at.Push(ctx, store.HashOf(object), nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}

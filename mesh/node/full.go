@@ -5,33 +5,43 @@ import (
 	"fmt"
 	"time"
 
-	"shoal/membership"
 	"shoal/mesh"
+	"shoal/store"
 )
 
 // A disk that has reached its reserve takes no writes, so a node on it must say nothing: its Core would speak of what is not kept.
-// But nothing is lost by waiting. The actions of the step that could not be saved are held, with what happens meanwhile, and done
-// when there is room again. Until then the node enforces what it has, serves objects, and answers that it is read-only.
+// But nothing is lost by waiting. What could not be written is held, with what was to be done after it and with what happens
+// meanwhile, and all of it is done when there is room again. Until then the node enforces what it has, serves objects, and
+// answers that it is read-only.
 
 // Times and limits of a node that waits for room.
 const (
-	fullAgain = 2 * time.Second // between two attempts to save
+	fullAgain = 2 * time.Second // between two attempts to write
 	maxHeld   = 1024            // events that are kept meanwhile; more than the Core has under way at a time
 )
 
 // held is what a node has not done since its disk is full.
 type held struct {
 	reason  error
-	actions []mesh.Action
+	changes []store.Change // that were refused
+	writing []said         // to be done when they are durable
+	shows   *snapshot
 	events  []mesh.Event
+	reads   []mesh.SendObjects
 	again   time.Time
 	shut    bool // no more events fit
 }
 
 // hold begins to wait for room.
-func (n *Node) hold(actions []mesh.Action, reason error) {
+func (n *Node) hold(writing []said, reason error) {
 	n.log.Error("read-only until the disk has room; enforcing what is here", "error", reason)
-	n.held = &held{reason: fmt.Errorf("this node is read-only: %w", reason), actions: actions, again: time.Now().Add(fullAgain)}
+	t := &n.turns
+	n.held = &held{
+		reason: fmt.Errorf("this node is read-only: %w", reason), again: time.Now().Add(fullAgain),
+		changes: t.changes, writing: writing, shows: t.shows,
+	}
+	n.refuse(writing, n.held.reason)
+	n.refuse(t.said, n.held.reason)
 	for id, reply := range n.replies {
 		reply <- mesh.Answer{ID: id, Err: n.held.reason}
 		delete(n.replies, id)
@@ -40,20 +50,19 @@ func (n *Node) hold(actions []mesh.Action, reason error) {
 
 // keepFor keeps an event until there is room. Of what the gossip says of one node the last counts, and hints come again.
 func (h *held) keepFor(ev mesh.Event) {
-	if g, gossip := ev.(mesh.Gossiped); gossip {
-		if g.Hint != nil {
+	switch ev := ev.(type) {
+	case mesh.Received, mesh.Tick:
+		return // peers ask again, and time passes by itself
+	case mesh.Gossiped:
+		if ev.Hint != nil {
 			return
 		}
 		for i, old := range h.events {
-			if o, ok := old.(mesh.Gossiped); ok && o.Node == g.Node {
+			if o, ok := old.(mesh.Gossiped); ok && o.Node == ev.Node {
 				h.events[i] = ev
 				return
 			}
 		}
-	}
-	switch ev.(type) {
-	case mesh.Received, mesh.Tick:
-		return // peers ask again, and time passes by itself
 	}
 	if len(h.events) >= maxHeld {
 		h.shut = true
@@ -62,34 +71,42 @@ func (h *held) keepFor(ev mesh.Event) {
 	h.events = append(h.events, ev)
 }
 
-// serveReads answers what needs nothing to be kept.
-func (n *Node) serveReads(ctx context.Context, from membership.NodeID, m mesh.Message) {
-	if get, ok := m.(*mesh.Get); ok && n.Known(from) {
-		n.serve(ctx, func() { n.sendObjects(ctx, mesh.SendObjects{To: from, Hashes: get.Hashes}) })
+// read notes a peer's question that needs nothing to be kept.
+func (h *held) read(a mesh.SendObjects) {
+	if len(h.reads) < maxServing {
+		h.reads = append(h.reads, a)
 	}
 }
 
-// resume tries to save what could not be saved, and goes on where it stopped.
+func (n *Node) serveReads(ctx context.Context) {
+	reads := n.held.reads
+	n.held.reads = nil
+	for _, a := range reads {
+		n.do(ctx, a)
+	}
+}
+
+// resume tries again to write what was refused, and goes on where it stopped.
 func (n *Node) resume(ctx context.Context) {
 	h := n.held
 	h.again = time.Now().Add(fullAgain)
-	if err := n.save(h.actions); err != nil {
+	if err := n.write(h.changes); err != nil {
 		if !isFull(err) {
-			n.held = nil
+			n.held, n.turns.said = nil, nil
 			n.halt(err)
 		}
 		return
 	}
 	n.held = nil
 	n.log.Info("the disk has room again; taking part again")
-	n.publish()
-	for _, a := range h.actions {
-		n.do(ctx, a)
+	n.show(h.shows)
+	for _, s := range h.writing {
+		n.perform(ctx, s, false)
 	}
 	for _, ev := range h.events {
-		n.step(ctx, ev)
+		n.step(ev, nil)
 	}
-	n.step(ctx, mesh.Occurred{What: "was read-only while the disk was full", Err: h.reason})
+	n.step(mesh.Occurred{What: "was read-only while the disk was full", Err: h.reason}, nil)
 	if h.shut {
 		n.log.Warn("some of what happened meanwhile was not kept; it is found out again")
 	}

@@ -119,6 +119,7 @@ type Node struct {
 	leaving chan struct{}
 	leave   sync.Once
 	stopped chan struct{}
+	turns   turns
 	halted  error // the disk failed a Save: the Core is not stepped any more
 	held    *held // the disk is full: the Core is not stepped until it has room
 	serving atomic.Int32
@@ -222,36 +223,70 @@ func (n *Node) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	frames, events := n.incoming()
-	n.step(ctx, mesh.Start{})
+	defer n.settleTurns()
+	n.step(mesh.Start{}, nil)
+	n.turn(ctx)
 	for {
 		n.setTimer(timer)
+		if len(n.turns.said) >= maxSaid && n.turns.written != nil { // the disk first
+			select {
+			case err := <-n.turns.written:
+				n.afterWrite(ctx, err)
+				n.turn(ctx)
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
 		select {
+		case err := <-n.turns.written:
+			n.afterWrite(ctx, err)
 		case <-ctx.Done():
 			return
 		case <-n.leaving:
 			return
 		case a := <-n.asks:
-			n.ask(ctx, a)
+			n.ask(a)
 		case what := <-n.done:
-			n.finished(ctx, what)
+			n.finished(what)
 		case f, ok := <-frames:
 			if !ok {
 				frames = nil
 				continue
 			}
-			n.frame(ctx, f)
+			n.frame(f)
 		case ev, ok := <-events:
 			if !ok {
 				events = nil
 				continue
 			}
-			n.step(ctx, mesh.Gossiped{Event: ev})
+			n.step(mesh.Gossiped{Event: ev}, nil)
 		case <-timer.C:
 			if n.held != nil {
 				n.resume(ctx)
-				continue
 			}
-			n.step(ctx, mesh.Tick{})
+			n.step(mesh.Tick{}, nil)
+		}
+		n.more(frames)
+		n.turn(ctx)
+	}
+}
+
+// more takes what has come meanwhile: one write serves all.
+func (n *Node) more(frames <-chan mesh.Frame) {
+	for range maxTurn - 1 {
+		select {
+		case a := <-n.asks:
+			n.ask(a)
+		case what := <-n.done:
+			n.finished(what)
+		case f, ok := <-frames:
+			if !ok {
+				return // the loop finds out
+			}
+			n.frame(f)
+		default:
+			return
 		}
 	}
 }
@@ -271,28 +306,36 @@ func (n *Node) incoming() (<-chan mesh.Frame, <-chan membership.Event) {
 func (n *Node) setTimer(timer *time.Timer) {
 	next := n.core.Next()
 	if n.held != nil {
-		next = n.held.again
+		timer.Reset(max(0, time.Until(n.held.again)))
+		return
 	}
-	if next.IsZero() || n.halted != nil {
+	waits := len(n.turns.late) > 0 && n.turns.written == nil
+	if next.IsZero() && !waits || n.halted != nil {
 		timer.Reset(time.Hour)
 		return
 	}
-	timer.Reset(max(0, time.Until(next)))
+	wait := time.Hour
+	if !next.IsZero() {
+		wait = time.Until(next)
+	}
+	if waits {
+		wait = min(wait, time.Until(n.turns.since.Add(lateTime)))
+	}
+	timer.Reset(max(0, wait))
 }
 
 // frame hands a message to the Core. What does not decode is dropped: a newer version may have sent it.
-func (n *Node) frame(ctx context.Context, f mesh.Frame) {
+func (n *Node) frame(f mesh.Frame) {
 	m, err := mesh.Decode(f.Data)
 	if err != nil {
 		n.log.Debug("dropped a frame", "from", f.From, "error", err)
 		return
 	}
 	n.touch.heard(time.Now())
-	if n.held != nil {
-		n.serveReads(ctx, f.From, m)
-		return
+	if get, ok := m.(*mesh.Get); ok && n.held != nil && n.Known(f.From) {
+		n.held.read(mesh.SendObjects{To: f.From, Hashes: get.Hashes})
 	}
-	n.step(ctx, mesh.Received{From: f.From, Message: m})
+	n.step(mesh.Received{From: f.From, Message: m}, nil)
 }
 
 // farewell tells the others, and keeps reading meanwhile: a channel that is full would stop the gossip that is to say it.
@@ -327,15 +370,12 @@ func (n *Node) farewell() {
 }
 
 // ask gives an event to the Core and remembers who waits for its answer.
-func (n *Node) ask(ctx context.Context, a ask) {
+func (n *Node) ask(a ask) {
 	if n.halted != nil {
 		a.reply <- mesh.Answer{Err: fmt.Errorf("%w: %w", ErrStopped, n.halted)}
 		return
 	}
-	if n.held != nil {
-		if a.told { // it has happened, whatever becomes of the answer
-			n.held.keepFor(a.event(0))
-		}
+	if n.held != nil && !a.told {
 		a.reply <- mesh.Answer{Err: n.held.reason}
 		return
 	}
@@ -343,23 +383,20 @@ func (n *Node) ask(ctx context.Context, a ask) {
 	if !a.told {
 		n.replies[n.asked] = a.reply
 	}
-	n.step(ctx, a.event(n.asked))
+	var told chan mesh.Answer
 	if a.told {
-		err := n.halted
-		if n.held != nil {
-			err = n.held.reason
-		}
-		a.reply <- mesh.Answer{Err: err}
+		told = a.reply
 	}
+	n.step(a.event(n.asked), told)
 }
 
 // finished takes what some work has come to.
-func (n *Node) finished(ctx context.Context, what any) {
+func (n *Node) finished(what any) {
 	switch what := what.(type) {
 	case mesh.Answer:
 		n.answer(what)
 	case mesh.Event:
-		n.step(ctx, what)
+		n.step(what, nil)
 	}
 }
 

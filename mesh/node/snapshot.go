@@ -26,10 +26,13 @@ type snapshot struct {
 }
 
 // publish replaces the snapshot when something changed.
-func (n *Node) publish() {
+func (n *Node) publish() { n.show(n.look()) }
+
+// look makes a snapshot; nil: nothing has changed since the last that was shown.
+func (n *Node) look() *snapshot {
 	old := n.shown.Load()
 	if old != nil && old.changes == n.core.Changes() {
-		return
+		return nil
 	}
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
@@ -46,9 +49,19 @@ func (n *Node) publish() {
 		s.roster = old.roster
 	} else {
 		s.roster = n.core.Roster().Clone()
-		defer n.enforce.rosterChanged() // once all may see it
 	}
-	n.shown.Store(s)
+	return s
+}
+
+// show lets all see a snapshot.
+func (n *Node) show(s *snapshot) {
+	if s == nil {
+		return
+	}
+	old := n.shown.Swap(s)
+	if old == nil || old.roster != s.roster {
+		defer n.enforce.rosterChanged()
+	}
 	select {
 	case n.changed <- struct{}{}:
 	default:

@@ -44,13 +44,13 @@ func TestSolo(t *testing.T) {
 	if err := n.Store().Put(ctx, objects); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Push(ctx, store.HashOf(object)); !errors.Is(err, store.ErrUnpublished) {
+	if _, err := n.Push(ctx, store.HashOf(object), nil); !errors.Is(err, store.ErrUnpublished) {
 		t.Errorf("push before the chain is known: %v", err)
 	}
 	if err := n.AdoptChain([]membership.Signed{genesis}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := n.Push(ctx, store.HashOf(object))
+	got, err := n.Push(ctx, store.HashOf(object), nil)
 	if err != nil || got.Status != store.Committed {
 		t.Fatalf("push: %+v, %v", got, err)
 	}
@@ -127,7 +127,7 @@ func bring(t *testing.T, n *node.Node, version uint64, parent store.Hash, text s
 
 func pushed(t *testing.T, n *node.Node, revision store.Hash) store.Hash {
 	t.Helper()
-	if _, err := n.Push(t.Context(), revision); err != nil {
+	if _, err := n.Push(t.Context(), revision, nil); err != nil {
 		t.Fatal(err)
 	}
 	return revision
@@ -141,7 +141,7 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 	eventually(t, "enforced", func() bool { return m.at() == 1 })
 	two := bring(t, n, 2, first, "b")
 	kv.fill(true)
-	if got, err := n.Push(ctx, two); err == nil {
+	if got, err := n.Push(ctx, two, nil); err == nil {
 		t.Errorf("a push on a full disk: %+v", got)
 	}
 	if n.Heads()["production"].Version != 1 {

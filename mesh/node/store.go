@@ -90,9 +90,18 @@ func (s meshStore) Head(ctx context.Context, env string) (store.Head, error) {
 	return h, nil
 }
 
+// ConfirmedHead is the newest head that there is, as a majority of its acceptors has it.
+func (n *Node) ConfirmedHead(ctx context.Context, env string) (store.Head, error) {
+	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.AskHead{ID: id, Env: env} })
+	if err != nil {
+		return store.Head{}, err
+	}
+	return v.(store.Head), nil
+}
+
 // Advance implements store.Store.
 func (s meshStore) Advance(ctx context.Context, revision store.Hash) (store.Outcome, store.Head, error) {
-	p, _, err := s.n.advance(ctx, revision)
+	p, _, err := s.n.advance(ctx, revision, nil)
 	return p.Outcome, p.Head, err
 }
 
@@ -105,10 +114,12 @@ func revisionOf(object []byte) (store.Revision, error) {
 	return r, codec.Unmarshal(signed.Body, &r)
 }
 
-func (n *Node) advance(ctx context.Context, revision store.Hash) (mesh.Pushed, store.Revision, error) {
-	object, err := n.get(ctx, revision)
-	if err != nil {
-		return mesh.Pushed{}, store.Revision{}, fmt.Errorf("push: %w", err)
+func (n *Node) advance(ctx context.Context, revision store.Hash, object []byte) (mesh.Pushed, store.Revision, error) {
+	if object == nil {
+		var err error
+		if object, err = n.get(ctx, revision); err != nil {
+			return mesh.Pushed{}, store.Revision{}, fmt.Errorf("push: %w", err)
+		}
 	}
 	v, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Push{ID: id, Object: object} })
 	if err != nil {
@@ -118,9 +129,9 @@ func (n *Node) advance(ctx context.Context, revision store.Hash) (mesh.Pushed, s
 	return v.(mesh.Pushed), r, err
 }
 
-// Push makes a revision, whose object and tree were put before, the head of its environment.
-func (n *Node) Push(ctx context.Context, revision store.Hash) (mesh.PushResult, error) {
-	p, r, err := n.advance(ctx, revision)
+// Push makes a revision, whose tree was put before, the head of its environment. Its object may be nil when it was put too.
+func (n *Node) Push(ctx context.Context, revision store.Hash, object []byte) (mesh.PushResult, error) {
+	p, r, err := n.advance(ctx, revision, object)
 	if err != nil {
 		return mesh.PushResult{}, err
 	}

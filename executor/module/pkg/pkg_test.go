@@ -244,6 +244,31 @@ func TestRevertLiftsAHoldThatCameLater(t *testing.T) {
 	}
 }
 
+// A removal that is killed at once has changed nothing but what is to become of the package.
+func TestRevertKeepsWhatWasChosenToGo(t *testing.T) {
+	for name, chosen := range map[string]bool{"by the run": false, "by somebody, before": true} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t).(host)
+			have("nginx")(t, h)
+			if chosen {
+				h.Choose("nginx")
+			}
+			removed, p := pkg.Modules()[2], executor.Params{"name": "nginx"}
+			undo, err := removed.Capture(t.Context(), h, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Choose("nginx")
+			if err := removed.Revert(t.Context(), h, p, undo); err != nil {
+				t.Fatal(err)
+			}
+			if list, _ := h.Installed(t.Context(), []string{"nginx"}); len(list) != 1 || list[0].Leaving != chosen {
+				t.Errorf("left %+v", list)
+			}
+		})
+	}
+}
+
 func TestFailedTransactionIsAnError(t *testing.T) {
 	h := newHost(t).(host)
 	broken := errors.New("disk full")

@@ -18,6 +18,8 @@ type before struct {
 	Held    []string `cbor:"3,keyasint"` // those of them that were held
 	// Left are those that were not there but for what they had left: it stays.
 	Left []string `cbor:"4,keyasint,omitempty"`
+	// Leaving are those that somebody had chosen to go: that choice is left alone.
+	Leaving []string `cbor:"5,keyasint,omitempty"`
 }
 
 type change struct {
@@ -34,7 +36,11 @@ func (g goal) Capture(ctx context.Context, h executor.Host, p executor.Params) (
 	b := before{Named: namesOf(t.want)}
 	for _, name := range b.Named {
 		// What is there and stays, too: this may be asked before another undo removes it.
-		if q, there := t.have[name]; there && !t.changing(name) {
+		q, there := t.have[name]
+		if q.Leaving {
+			b.Leaving = append(b.Leaving, name)
+		}
+		if there && !t.changing(name) {
 			b.Changes = append(b.Changes, change{Name: name, Before: q.Version, After: q.Version})
 		}
 	}
@@ -78,9 +84,12 @@ func (g goal) Revert(ctx context.Context, h executor.Host, _ executor.Params, u 
 	}
 	install, remove := b.plan(have)
 	if len(install)+len(remove) > 0 {
-		if err := b.takeBack(ctx, h, install, remove); err != nil {
-			return err
-		}
+		err = b.takeBack(ctx, h, install, remove)
+	} else {
+		err = h.ChangePackages(ctx, nil, nil) // a transaction may have been killed before it changed anything that shows
+	}
+	if err != nil {
+		return err
 	}
 	if u.Rollback {
 		if err := b.purge(ctx, h); err != nil {
@@ -137,7 +146,7 @@ func (b before) plan(have map[string]executor.Package) (install []executor.Packa
 		switch {
 		case c.Before == "":
 			remove = append(remove, c.Name)
-		case have[c.Name].Version != c.Before:
+		case have[c.Name].Version != c.Before || have[c.Name].Leaving && !slices.Contains(b.Leaving, c.Name):
 			install = append(install, executor.Package{Name: c.Name, Version: c.Before})
 		}
 	}

@@ -1,74 +1,65 @@
-package local
+package packages
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"shoal/executor"
 )
 
-// aptLockWait is how long to wait for another package manager; refreshAge how long fetched package lists count as fresh for
-// this process.
-const (
-	aptLockWait = 10 * time.Minute
-	refreshAge  = time.Hour
-)
+// refreshAge is how long fetched package lists count as fresh for this process.
+const refreshAge = time.Hour
 
 var errPackagesBelowRoot = errors.New("pkg.installed works on the machine itself, not below --root: install it there, or skip the state there with a condition (when)")
 
-// Apt is the package manager of Debian and its kin: it reads dpkg's own database, and changes things through apt-get. Below
-// a root folder it can only read. It is safe for use by several goroutines.
+// Apt is the package manager of Debian and its kin: it reads dpkg's own database, and changes things through apt-get. It is
+// safe for use by several goroutines.
 type Apt struct {
-	root string
+	files Files
+	tool  *tool
+	below bool
 
 	mu        sync.Mutex
-	stamps    [2]stamp // of the status file and the folder of its updates
+	stamps    [2]executor.Stat // of the status file and the folder of its updates
 	cache     *dpkgDatabase
 	refreshed time.Time // when the lists were last fetched, or it was last tried
 	answers   answers
 }
 
-// NewApt returns the packages of the machine whose root folder that is; "" is "/".
-func NewApt(root string) *Apt {
-	if root == "" {
-		root = "/"
-	}
-	return &Apt{root: filepath.Clean(root)}
+// NewApt uses the apt of the machine whose files those are, and on which run runs commands. waiting may be nil.
+func NewApt(files Files, run Runner, clock Clock, waiting Waiting) *Apt {
+	return &Apt{files: files, tool: &tool{run: run, clock: clock, waiting: waiting, locked: aptLocked, env: []string{
+		"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "UCF_FORCE_CONFFOLD=1", "NEEDRESTART_SUSPEND=1",
+	}}}
 }
 
-func (a *Apt) belowRoot() bool { return a.root != "/" }
+// NewAptBelow reads the database of a folder that stands for a machine: nothing can be changed there.
+func NewAptBelow(files Files) *Apt { return &Apt{files: files, below: true} }
 
 // database costs two lstats while nothing has changed.
 func (a *Apt) database() (*dpkgDatabase, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var stamps [2]stamp
-	for i, name := range []string{"var/lib/dpkg/status", "var/lib/dpkg/updates"} {
-		info, err := os.Lstat(filepath.Join(a.root, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+	var stamps [2]executor.Stat
+	for i, name := range []string{dpkgStatus, dpkgUpdates} {
+		st, err := a.files.Lstat(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			stamps[i] = stamp{dev: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}
-		}
+		stamps[i] = st
 	}
 	if a.cache != nil && stamps == a.stamps {
 		return a.cache, nil
 	}
-	db, err := readDpkg(a.root)
+	db, err := readDpkg(a.files)
 	if err != nil {
 		return nil, fmt.Errorf("read the package database: %w", err)
 	}
@@ -130,38 +121,38 @@ func (a *Apt) available(ctx context.Context, name, version string) (candidate st
 }
 
 var (
-	// packageName as Debian policy 5.6.1 has it, with an architecture. What apt-get would take for a pattern, an option or
+	// debName as Debian policy 5.6.1 has it, with an architecture. What apt-get would take for a pattern, an option or
 	// a removal ("name-") is none.
-	packageName    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9-]+)?$`)
-	packageVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+:~-]*$`)
+	debName    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*[a-z0-9+.](:[a-z0-9-]+)?$`)
+	debVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+:~-]*$`)
 )
 
 // check says what cannot be done at all.
 func (a *Apt) check(install []executor.Package, remove []string) error {
-	if a.belowRoot() {
+	if a.below && len(install)+len(remove) > 0 {
 		return errPackagesBelowRoot
 	}
 	for _, p := range install {
-		if p.Version != "" && !packageVersion.MatchString(p.Version) {
+		if p.Version != "" && !debVersion.MatchString(p.Version) {
 			return fmt.Errorf("package %s: %q is not a version", p.Name, p.Version)
 		}
 		remove = append(slices.Clone(remove), p.Name)
 	}
 	for _, name := range remove {
-		if !packageName.MatchString(name) {
+		if !debName.MatchString(name) {
 			return fmt.Errorf("%q is not the name of a package", name)
 		}
 	}
 	return nil
 }
 
-// aptOptions make apt-get decide like a person who has read the plan: old configuration stays, no question is asked, a lock
-// is waited for.
+// aptOptions make apt-get decide like a person who has read the plan: old configuration stays, no question is asked, nobody
+// but the tool itself waits for a lock.
 func aptOptions() []string {
 	return []string{
 		"-y", "-q", "--allow-downgrades", "--allow-change-held-packages",
 		"-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
-		"-o", fmt.Sprintf("DPkg::Lock::Timeout=%d", int(aptLockWait.Seconds())),
+		"-o", "DPkg::Lock::Timeout=0",
 		"-o", "Dpkg::Use-Pty=0", "-o", "APT::Get::AutomaticRemove=false",
 	}
 }
@@ -249,6 +240,9 @@ func (a *Apt) ChangePackages(ctx context.Context, install []executor.Package, re
 	if err := a.mend(ctx); err != nil {
 		return err
 	}
+	if err := a.stay(ctx, install); err != nil {
+		return err
+	}
 	args, err := a.prepare(ctx, install, remove)
 	if err != nil && a.mayRefresh() && a.refresh(ctx) == nil {
 		args, err = a.prepare(ctx, install, remove)
@@ -256,7 +250,7 @@ func (a *Apt) ChangePackages(ctx context.Context, install []executor.Package, re
 	if err != nil || len(args) == 0 {
 		return err
 	}
-	if _, err := runApt(ctx, nil, "apt-get", slices.Concat([]string{"install"}, aptOptions(), args)...); err != nil {
+	if _, err := a.do(ctx, "apt-get", slices.Concat([]string{"install"}, aptOptions(), args)...); err != nil {
 		return fmt.Errorf("change packages %s: %w", strings.Join(args, " "), err)
 	}
 	return nil
@@ -275,51 +269,48 @@ func (a *Apt) prepare(ctx context.Context, install []executor.Package, remove []
 	if !slices.ContainsFunc(changes, func(c executor.PackageChange) bool { return c.After != "" }) {
 		return args, nil
 	}
-	if err := waitFree(ctx, "/var/cache/apt/archives/lock"); err != nil {
-		return nil, err
-	}
-	if _, err := runApt(ctx, nil, "apt-get", slices.Concat([]string{"install", "--download-only"}, aptOptions(), args)...); err != nil {
+	if _, err := a.do(ctx, "apt-get", slices.Concat([]string{"install", "--download-only"}, aptOptions(), args)...); err != nil {
 		return nil, fmt.Errorf("fetch packages %s: %w", strings.Join(args, " "), err)
 	}
 	return args, nil
 }
 
-// frontendLocked tells dpkg who has the lock of package managers.
-var frontendLocked = []string{"DPKG_FRONTEND_LOCKED=true"}
-
-// lockFrontend takes the lock that all package managers take around what they do with dpkg. Closing it gives it back.
-func lockFrontend(ctx context.Context) (*os.File, error) {
-	lock, err := os.OpenFile("/var/lib/dpkg/lock-frontend", os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, aptLockWait)
-	defer cancel()
-	if err := lockRecord(ctx, lock); err != nil {
-		_ = lock.Close()
-		return nil, fmt.Errorf("wait for another package manager: %w", err)
-	}
-	return lock, nil
-}
-
-// mend finishes what an interrupted dpkg left, under the lock that all package managers take: apt-get refuses to work
-// before. A dpkg that is running is waited for.
+// mend finishes what an interrupted dpkg left: apt-get refuses to work before. A dpkg that is running is waited for.
 func (a *Apt) mend(ctx context.Context) error {
 	db, err := a.database()
 	if err != nil || !db.interrupted {
 		return err
 	}
-	lock, err := lockFrontend(ctx)
+	_, err = a.do(ctx, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+	var status *failed
+	if errors.As(err, &status) {
+		return ctx.Err() // a package that fails again is no reason to stop: it may be the one that is to go, and apt-get says so if it is not
+	}
+	return err
+}
+
+// selectScript chooses packages to be installed, as dpkg --get-selections writes it.
+const selectScript = `for p in "$@"; do echo "$p install"; done | dpkg --set-selections`
+
+// stay takes back the choice of what is to be there and was chosen to go: apt-get leaves alone what has its version already.
+func (a *Apt) stay(ctx context.Context, install []executor.Package) error {
+	db, err := a.database()
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	if db, err = a.database(); err != nil || !db.interrupted {
-		return err
+	var leaving []string
+	for _, p := range install {
+		if have, _ := db.find(p.Name); have.Leaving {
+			leaving = append(leaving, p.Name)
+		}
 	}
-	// A package that fails again is no reason to stop: it may be the one that is to go, and apt-get says so if it is not.
-	_, _ = runApt(ctx, frontendLocked, "dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
-	return ctx.Err()
+	if len(leaving) == 0 {
+		return nil
+	}
+	if _, err := a.do(ctx, "sh", append([]string{"-c", selectScript, "sh"}, leaving...)...); err != nil {
+		return fmt.Errorf("keep packages %s: %w", strings.Join(leaving, " "), err)
+	}
+	return nil
 }
 
 // Leftovers implements executor.Packages.
@@ -338,6 +329,37 @@ func (a *Apt) Leftovers(_ context.Context, names []string) ([]string, error) {
 	return left, nil
 }
 
+// frontendLock is the lock that all package managers take around what they do with dpkg.
+const frontendLock = "/var/lib/dpkg/lock-frontend"
+
+// Locker is a Runner that can hold a lock of fcntl(2) for as long as several commands take, as a process can on its own machine.
+// release nil: another has it, and holder says who.
+type Locker interface {
+	TryLock(path string) (release func(), holder string, err error)
+}
+
+// lockFrontend holds the lock, where the runner can. A shell cannot: there what is done between looking and doing is for the
+// time of one command.
+func (a *Apt) lockFrontend(ctx context.Context) (release func(), env []string, err error) {
+	locker, ok := a.tool.run.(Locker)
+	if !ok {
+		return func() {}, nil, nil
+	}
+	for wait := a.tool.patience(); ; {
+		release, holder, err := locker.TryLock(frontendLock)
+		if release != nil || err != nil {
+			return release, []string{"DPKG_FRONTEND_LOCKED=true"}, err
+		}
+		if err := wait.again(ctx, lock{name: frontendLock, pid: holder}); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// purgeScript looks once more, as dpkg would purge what has come to be installed meanwhile.
+const purgeScript = `for p in "$@"; do [ "$(dpkg-query -W -f '${db:Status-Status}' "$p")" = config-files ] || { echo "$p has changed meanwhile" >&2; exit 1; }; done
+exec dpkg --purge "$@"`
+
 // PurgePackages implements executor.Packages. apt-get has no word for "what is left, but not what is there": dpkg is told
 // after a look at its database, and would refuse what something depends on.
 func (a *Apt) PurgePackages(ctx context.Context, names []string) error {
@@ -347,16 +369,16 @@ func (a *Apt) PurgePackages(ctx context.Context, names []string) error {
 	if err := a.mend(ctx); err != nil {
 		return err
 	}
-	lock, err := lockFrontend(ctx)
+	release, env, err := a.lockFrontend(ctx)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer release()
 	left, err := a.Leftovers(ctx, names)
 	if err != nil || len(left) == 0 {
 		return err
 	}
-	if _, err := runApt(ctx, frontendLocked, "dpkg", append([]string{"--purge"}, left...)...); err != nil {
+	if _, err := a.doWith(ctx, env, "sh", append([]string{"-c", purgeScript, "sh"}, left...)...); err != nil {
 		return fmt.Errorf("purge packages %s: %w", strings.Join(left, " "), err)
 	}
 	return nil
@@ -366,33 +388,30 @@ func (a *Apt) PurgePackages(ctx context.Context, names []string) error {
 func (a *Apt) mayRefresh() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.refreshed.IsZero() && time.Since(a.refreshed) < refreshAge {
+	if !a.refreshed.IsZero() && a.tool.clock.Now().Sub(a.refreshed) < refreshAge {
 		return false
 	}
-	a.refreshed = time.Now()
+	a.refreshed = a.tool.clock.Now()
 	return true
 }
 
 func (a *Apt) refresh(ctx context.Context, only ...string) error {
-	if err := waitFree(ctx, "/var/lib/apt/lists/lock"); err != nil {
-		return err
-	}
 	args := []string{"update", "-q", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20", "-o", "Acquire::Retries=1"}
-	_, err := runApt(ctx, nil, "apt-get", append(args, only...)...)
+	_, err := a.do(ctx, "apt-get", append(args, only...)...)
 	return err
 }
 
 // RefreshPackages implements executor.Packages. That of one repository leaves the lists of the others, so that it needs none
 // of their servers.
 func (a *Apt) RefreshPackages(ctx context.Context, repository string, maxAge time.Duration) error {
-	if a.belowRoot() {
+	if a.below {
 		return errPackagesBelowRoot
 	}
 	if repository == "" {
 		a.mu.Lock()
-		fresh := maxAge > 0 && (time.Since(a.refreshed) < maxAge || time.Since(listsFetched()) < maxAge)
+		fresh := maxAge > 0 && (a.tool.clock.Now().Sub(a.refreshed) < maxAge || a.tool.clock.Now().Sub(a.listsFetched()) < maxAge)
 		if !fresh {
-			a.refreshed = time.Now()
+			a.refreshed = a.tool.clock.Now()
 		}
 		a.mu.Unlock()
 		if fresh {
@@ -400,7 +419,7 @@ func (a *Apt) RefreshPackages(ctx context.Context, repository string, maxAge tim
 		}
 		return a.refresh(ctx)
 	}
-	only, err := aptSource(repository)
+	only, err := a.aptSource(repository)
 	if err != nil {
 		return err
 	}
@@ -410,39 +429,24 @@ func (a *Apt) RefreshPackages(ctx context.Context, repository string, maxAge tim
 }
 
 // listsFetched is when lists were last fetched, by this or another process; the zero time when there are none.
-func listsFetched() (last time.Time) {
+func (a *Apt) listsFetched() (last time.Time) {
 	for _, dir := range []string{"/var/lib/apt/lists", "/var/lib/apt/lists/partial"} {
-		if info, err := os.Stat(dir); err == nil && info.ModTime().After(last) {
-			last = info.ModTime()
+		if st, err := a.files.Lstat(dir); err == nil && time.Unix(0, st.Mtime).After(last) {
+			last = time.Unix(0, st.Mtime)
 		}
 	}
 	return last
 }
 
 // aptSource finds the file of a repository.
-func aptSource(repository string) (string, error) {
+func (a *Apt) aptSource(repository string) (string, error) {
 	for _, ending := range []string{".sources", ".list"} {
-		name := filepath.Join("/etc/apt/sources.list.d", filepath.Base(repository)+ending)
-		if _, err := os.Stat(name); err == nil {
+		name := path.Join("/etc/apt/sources.list.d", path.Base(repository)+ending)
+		if _, err := a.files.Lstat(name); err == nil {
 			return name, nil
 		}
 	}
 	return "", fmt.Errorf("fetch package lists: no repository %s in /etc/apt/sources.list.d", repository)
-}
-
-// waitFree waits for a lock for which apt-get itself does not wait.
-func waitFree(ctx context.Context, path string) error {
-	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	ctx, cancel := context.WithTimeout(ctx, aptLockWait)
-	defer cancel()
-	if err := lockRecord(ctx, lock); err != nil {
-		return fmt.Errorf("wait for %s: %w", path, err)
-	}
-	return nil
 }
 
 // SetHold implements executor.Packages.
@@ -455,13 +459,13 @@ func (a *Apt) SetHold(ctx context.Context, name string, hold bool) error {
 		return err
 	}
 	if _, there := db.find(name); !there {
-		return fmt.Errorf("hold %s: it is not installed", name)
+		return fmt.Errorf("hold %s: %w", name, errNotInstalled)
 	}
 	verb := "unhold"
 	if hold {
 		verb = "hold"
 	}
-	if _, err := runApt(ctx, nil, "apt-mark", verb, name); err != nil {
+	if _, err := a.do(ctx, "apt-mark", verb, name); err != nil {
 		return fmt.Errorf("%s %s: %w", verb, name, err)
 	}
 	return nil

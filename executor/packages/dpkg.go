@@ -1,4 +1,4 @@
-package local
+package packages
 
 import (
 	"bufio"
@@ -6,8 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +31,10 @@ func (p dpkgPackage) installed() bool {
 // broken: an interrupted dpkg left it half way, and dpkg --configure -a goes on from there.
 func (p dpkgPackage) broken() bool {
 	return slices.Contains([]string{"half-installed", "half-configured", "unpacked"}, p.status) || strings.HasPrefix(p.status, "triggers-")
+}
+
+func (p dpkgPackage) as(name string) executor.Package {
+	return executor.Package{Name: name, Version: p.version, Hold: p.want == "hold", Leaving: p.want == "deinstall" || p.want == "purge"}
 }
 
 func (p dpkgPackage) key() string { return p.name + ":" + p.arch }
@@ -80,10 +83,22 @@ type dpkgDatabase struct {
 	interrupted bool                   // dpkg --configure -a has something to do
 }
 
-// readDpkg reads the database below root. Updates are the journal of a dpkg that runs or was interrupted, and count.
-func readDpkg(root string) (*dpkgDatabase, error) {
-	folder := filepath.Join(root, "var/lib/dpkg")
-	data, err := os.ReadFile(filepath.Join(folder, "status"))
+// Files is what apt reads of the machine.
+type Files interface {
+	Lstat(path string) (executor.Stat, error)
+	ReadFile(path string) ([]byte, error)
+	ReadDir(path string) ([]string, error)
+}
+
+// Where dpkg keeps its database.
+const (
+	dpkgStatus  = "/var/lib/dpkg/status"
+	dpkgUpdates = "/var/lib/dpkg/updates"
+)
+
+// readDpkg reads the database. Updates are the journal of a dpkg that runs or was interrupted, and count.
+func readDpkg(files Files) (*dpkgDatabase, error) {
+	data, err := files.ReadFile(dpkgStatus)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -91,16 +106,16 @@ func readDpkg(root string) (*dpkgDatabase, error) {
 	if err := db.add(data); err != nil {
 		return nil, err
 	}
-	updates, err := os.ReadDir(filepath.Join(folder, "updates"))
+	updates, err := files.ReadDir(dpkgUpdates)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	for _, u := range updates { // in the order of their numbers
-		if _, err := strconv.Atoi(u.Name()); err != nil {
+		if _, err := strconv.Atoi(u); err != nil {
 			continue
 		}
 		db.interrupted = true
-		data, err := os.ReadFile(filepath.Join(folder, "updates", u.Name()))
+		data, err := files.ReadFile(path.Join(dpkgUpdates, u))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // dpkg has just taken it into the status file
 		}
@@ -130,7 +145,7 @@ func (db *dpkgDatabase) add(data []byte) error {
 func (db *dpkgDatabase) find(name string) (executor.Package, bool) {
 	for _, key := range db.keys(name) {
 		if p, ok := db.byKey[key]; ok && p.installed() {
-			return executor.Package{Name: name, Version: p.version, Hold: p.want == "hold"}, true
+			return p.as(name), true
 		}
 	}
 	return executor.Package{}, false
@@ -168,7 +183,7 @@ func (db *dpkgDatabase) all() []executor.Package {
 		if p.arch != db.native && p.arch != "all" {
 			name = key
 		}
-		byName[name] = executor.Package{Name: name, Version: p.version, Hold: p.want == "hold"}
+		byName[name] = p.as(name)
 	}
 	list := make([]executor.Package, 0, len(byName))
 	for _, name := range slices.Sorted(maps.Keys(byName)) {

@@ -1,4 +1,7 @@
-package local
+// Package accountdb is the user and group database in its four files (passwd(5), group(5), shadow(5), gshadow(5)): how they
+// are read, what a change makes of them, and in which order they are replaced. Where they lie, and how they are read and
+// written there, is behind Files.
+package accountdb
 
 import (
 	"context"
@@ -21,14 +24,14 @@ const (
 	firstUserID, lastUserID     = 1000, 59999
 )
 
-// Accounts is the user and group database in the files below a root folder: not through useradd, which wants a whole
-// system there, and each change as whole new files, so that no reader ever sees half of one. Users of a directory service
-// (LDAP) are not seen. It is safe for use by several goroutines.
+// Accounts is an executor.Accounts on the four files: not through useradd, which wants a whole system there, and keeps
+// neither the place of a row nor its password when a user comes back. Each change is whole new files, so that no reader ever
+// sees half of one. Users of a directory service (LDAP) are not seen. It is safe for use by several goroutines.
 type Accounts struct {
-	files *accountFiles
+	files Files
 
 	mu     sync.Mutex
-	stamps [4]stamp // of the four files as cached
+	stamps [4]executor.Stat // of the four files as cached
 	cache  *accountIndex
 }
 
@@ -39,14 +42,9 @@ type accountIndex struct {
 	byGID  map[uint32]string
 }
 
-// NewAccounts returns the accounts of the machine whose root folder that is; "" is "/". Files that a folder lacks count as
-// those of a machine with root alone, and are made with the first change.
-func NewAccounts(root string) *Accounts {
-	if root == "" {
-		root = "/"
-	}
-	return &Accounts{files: &accountFiles{root: root}}
-}
+// New returns the accounts of some files. Those that are not there count as those of a machine with root alone, and are made
+// with the first change.
+func New(files Files) *Accounts { return &Accounts{files: files} }
 
 // LookupUser implements executor.Accounts.
 func (a *Accounts) LookupUser(name string) (executor.User, bool, error) {
@@ -87,26 +85,26 @@ func (a *Accounts) GroupByID(gid uint32) (executor.Group, bool, error) {
 func (a *Accounts) index() (*accountIndex, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	stamps, err := a.files.stamps()
+	stamps, err := a.files.Stamps()
 	if err != nil {
 		return nil, err
 	}
 	if a.cache != nil && stamps == a.stamps {
 		return a.cache, nil
 	}
-	passwd, err := a.files.read(passwdFile)
+	passwd, err := a.read(Passwd)
 	if err != nil {
 		return nil, err
 	}
-	group, err := a.files.read(groupFile)
+	group, err := a.read(Group)
 	if err != nil {
 		return nil, err
 	}
-	shadow, err := a.secret(shadowFile)
+	shadow, err := a.secret(Shadow)
 	if err != nil {
 		return nil, err
 	}
-	gshadow, err := a.secret(gshadowFile)
+	gshadow, err := a.secret(Gshadow)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +114,7 @@ func (a *Accounts) index() (*accountIndex, error) {
 
 // secret reads a file that is for root; anyone else sees nothing of it.
 func (a *Accounts) secret(name string) (rows, error) {
-	r, err := a.files.read(name)
+	r, err := a.read(name)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, nil
 	}
@@ -166,7 +164,7 @@ func (d *accountTables) index() *accountIndex {
 func (a *Accounts) PutUser(ctx context.Context, u executor.User) error {
 	err := checkUser(u)
 	if err == nil {
-		err = a.files.change(ctx, addOrder, func(d *accountTables) error { return d.putUser(u) })
+		err = a.change(ctx, addOrder, func(d *accountTables) error { return d.putUser(u) })
 	}
 	if err != nil {
 		return fmt.Errorf("put user %s: %w", u.Name, err)
@@ -261,7 +259,7 @@ func (a *Accounts) RemoveUser(ctx context.Context, name string) error {
 		err = errors.New("the machine needs it")
 	}
 	if err == nil {
-		err = a.files.change(ctx, removeOrder, func(d *accountTables) error {
+		err = a.change(ctx, removeOrder, func(d *accountTables) error {
 			d.passwd, d.shadow = d.passwd.remove(name), d.shadow.remove(name)
 			d.group = d.group.setMember(name, nil, groupMembers)
 			d.gshadow = d.gshadow.setMember(name, nil, gshadowMembers).setMember(name, nil, gshadowAdmins)
@@ -281,7 +279,7 @@ func (a *Accounts) PutGroup(ctx context.Context, g executor.Group) error {
 		err = errors.Join(err, checkName(m))
 	}
 	if err == nil {
-		err = a.files.change(ctx, addOrder, func(d *accountTables) error { return d.putNewGroup(g) })
+		err = a.change(ctx, addOrder, func(d *accountTables) error { return d.putNewGroup(g) })
 	}
 	if err != nil {
 		return fmt.Errorf("put group %s: %w", g.Name, err)
@@ -333,7 +331,7 @@ func (d *accountTables) putGroup(g executor.Group) {
 func (a *Accounts) RemoveGroup(ctx context.Context, name string) error {
 	err := checkName(name)
 	if err == nil {
-		err = a.files.change(ctx, removeOrder, func(d *accountTables) error { return d.removeGroup(name) })
+		err = a.change(ctx, removeOrder, func(d *accountTables) error { return d.removeGroup(name) })
 	}
 	if err != nil {
 		return fmt.Errorf("remove group %s: %w", name, err)
