@@ -210,6 +210,8 @@ func (c *Core) take(ev Event) {
 		c.askHistory(ev)
 	case ReportLost:
 		c.reportLost(ev)
+	case RecordsLost:
+		c.recordsLost(ev)
 	case Occurred:
 		c.event(ev.What, ev.Err)
 	case Admit:

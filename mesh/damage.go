@@ -2,8 +2,10 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"shoal/membership"
 	"shoal/store"
 )
 
@@ -64,5 +66,107 @@ func (c *Core) startDamaged() {
 	case len(c.damage.records) > 0:
 		c.note(fmt.Sprintf("%d saved records were damaged; they come from peers", len(c.damage.records)), "", "", c.damage.err)
 		c.event(fmt.Sprintf("%d saved records were damaged", len(c.damage.records)), c.damage.err)
+	}
+}
+
+// recordsLost saves records anew that the disk cannot read any more: the Core has in memory what they said. So a promise that rots
+// while the node runs is not forgotten.
+func (c *Core) recordsLost(ev RecordsLost) {
+	c.note(fmt.Sprintf("%d saved records cannot be read; they are written anew", len(ev.Keys)), "", "", store.ErrCorrupt)
+	kinds := map[string]bool{}
+	for _, key := range ev.Keys {
+		kind, name, _ := strings.Cut(strings.TrimPrefix(key, SavePrefix), "/")
+		if kind = SavePrefix + kind + "/"; kind == keyRun {
+			c.runLost(name)
+			continue
+		}
+		if kinds[kind] {
+			continue
+		}
+		kinds[kind] = true
+		c.saveKind(kind)
+	}
+	if len(kinds) > 0 {
+		c.event(fmt.Sprintf("%d saved records could not be read, and were written anew", len(ev.Keys)), store.ErrCorrupt)
+	}
+}
+
+func (c *Core) runLost(name string) {
+	node, digits, _ := strings.Cut(name, "-")
+	if hash, err := store.ParseHash("sha256:" + digits); err == nil {
+		c.reportLost(ReportLost{Node: membership.NodeID(node), Report: hash})
+	}
+}
+
+// saveKind saves all records of a kind, in the order of their keys.
+func (c *Core) saveKind(kind string) {
+	from := len(c.out)
+	c.saveEach(kind)
+	slices.SortFunc(c.out[from:], func(a, b Action) int { return strings.Compare(a.(Save).Key, b.(Save).Key) })
+}
+
+func (c *Core) saveEach(kind string) {
+	switch kind {
+	case keyRoster:
+		c.people.saved = map[string]bool{}
+		c.saveRoster()
+	case keyChain:
+		if c.people.adopted != nil {
+			c.save(keyChain+"solo", c.people.adopted.Statements())
+		}
+	case keyAddr:
+		saveAll(c, kind, c.people.addrs)
+	case keyCreation:
+		for env, created := range c.heads.creations {
+			c.save(kind+env, created.record)
+		}
+	case keySeal:
+		for env, created := range c.heads.creations {
+			for i, votes := range created.seals {
+				c.save(sealKey(env, uint64(i)), votes)
+			}
+		}
+	case keyHead:
+		for env, h := range c.heads.current {
+			c.save(kind+env, h.record)
+		}
+	case keyAcceptor:
+		saveAll(c, kind, c.registers.acceptors)
+	case keyDisk:
+		c.save(keyDisk+"own", c.fence.own)
+	case keyVersion:
+		c.save(keyVersion+"core", uint64(savedVersion))
+	case keyPeerDisk:
+		for _, disks := range c.fence.known {
+			for _, inc := range disks {
+				c.save(kind+peerDisk(inc.Incarnation), inc.signed)
+			}
+		}
+	case keyApplied:
+		saveAll(c, kind, c.heads.applied)
+	case keyStaged:
+		for h, p := range c.pushes.open {
+			if p.staged {
+				c.save(kind+h.String(), stagedPush{Object: p.object})
+			}
+		}
+	case keyEntry:
+		for _, n := range c.logs.kept {
+			for _, l := range n.entries {
+				c.saveEntry(l)
+			}
+		}
+	case keyFork:
+		for node, n := range c.logs.kept {
+			if n.fork != nil {
+				c.save(kind+string(node), *n.fork)
+			}
+		}
+	}
+}
+
+func saveAll[K ~string, V any](c *Core, kind string, all map[K]V) {
+	for name, v := range all {
+		c.save(kind+string(name), v)
 	}
 }

@@ -108,6 +108,8 @@ type (
 		Node   membership.NodeID
 		Report store.Hash
 	}
+	// RecordsLost says that saved records cannot be read any more.
+	RecordsLost struct{ Keys []string }
 	// Occurred is something that befell the node, for its log. It has no answer.
 	Occurred struct {
 		What string
@@ -153,6 +155,7 @@ func (AskReport) event()   {}
 func (AskHistory) event()  {}
 func (ReportLost) event()  {}
 func (Occurred) event()    {}
+func (RecordsLost) event() {}
 func (Admit) event()       {}
 func (AdoptChain) event()  {}
 func (Submit) event()      {}

@@ -74,3 +74,25 @@ func TestDamagedAcceptorDoesNotVote(t *testing.T) {
 		t.Error("something is still staged")
 	}
 }
+
+// What the disk cannot read any more while the node runs is written anew, of every kind, as it was.
+func TestLostRecordsAreWrittenAnew(t *testing.T) {
+	n := savedWorld(t)
+	before := n.Image()
+	var keys []string
+	for key := range before {
+		if !strings.HasPrefix(key, mesh.SavePrefix+"run/") {
+			keys = append(keys, key)
+			delete(n.Saved(), key)
+		}
+	}
+	n.Ask(func(uint64) mesh.Event { return mesh.RecordsLost{Keys: keys} })
+	for _, key := range keys {
+		if string(n.Saved()[key]) != string(before[key]) {
+			t.Errorf("%s is not as it was", key)
+		}
+	}
+	if len(keys) < 20 {
+		t.Errorf("only %d records", len(keys))
+	}
+}

@@ -36,7 +36,10 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 	case mesh.DropObjects:
 		n.work.Go(func() { n.post(ctx, mesh.Dropped{Hashes: a.Hashes, Err: n.objects.Drop(ctx, a.Hashes)}) })
 	case mesh.VerifyObjects:
-		n.work.Go(func() { n.post(ctx, n.verify(ctx, a.Hashes)) })
+		n.work.Go(func() {
+			n.verifyRecords(ctx) // one turn at a time: the Core waits for its answer
+			n.post(ctx, n.verify(ctx, a.Hashes))
+		})
 	case mesh.CheckTree:
 		n.work.Go(func() { n.post(ctx, mesh.DoCheckTree(ctx, a.Manifest, n.local, n.objects.Has)) })
 	case mesh.Converge:
@@ -189,6 +192,34 @@ func (n *Node) storeObjects(ctx context.Context, objects [][]byte) mesh.Stored {
 	}
 	_, ev.Err = n.objects.Put(ctx, objects)
 	return ev
+}
+
+// scrubRecords is how many records are read with each turn of the scrub.
+const scrubRecords = 256
+
+// rereader is a KV that knows which records it should have, and which of them it cannot read.
+type rereader interface {
+	Unreadable(ctx context.Context, after string, limit int) (bad []string, last string, err error)
+}
+
+// verifyRecords reads some of what the Core saved again, as the scrub does with objects. The Core has all of it in memory.
+func (n *Node) verifyRecords(ctx context.Context) {
+	kv, ok := n.ports.KV.(rereader)
+	if !ok {
+		return
+	}
+	bad, last, err := kv.Unreadable(ctx, n.scrubbed, scrubRecords)
+	n.scrubbed = last
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("scrub cannot read", "error", err)
+	}
+	var ev mesh.RecordsLost
+	for _, key := range bad {
+		ev.Keys = append(ev.Keys, store.Name([]byte(key)))
+	}
+	if len(ev.Keys) > 0 {
+		n.post(ctx, ev)
+	}
 }
 
 // verify reads objects for the scrub. Only what is surely bad is told: a store that cannot be read at all is another matter.

@@ -181,3 +181,40 @@ func TestFullAndBrokenDisk(t *testing.T) {
 		t.Error("it does not enforce any more")
 	}
 }
+
+// Unreadable is what store/badger has: the records whose bits have turned.
+func (f *faulty) Unreadable(context.Context, string, int) (bad []string, last string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.flipped {
+		bad = append(bad, key)
+	}
+	return bad, "", nil
+}
+
+// A record that rots while the node runs, its promise as an acceptor, is written anew with the next turn of the scrub.
+func TestRottenRecordIsWrittenAnew(t *testing.T) {
+	f := newFleet(t)
+	disk := newFaulty(memory.New())
+	a := f.startWith("n1", "", disk, f.roster("n1"))
+	one := f.push(a, 1, store.Hash{}, map[string]string{"site.yaml": "a"})
+	if one.Status != store.Committed {
+		t.Fatalf("push: %+v", one)
+	}
+	allAt(f, 1, a)
+	key := store.MetaKey(mesh.SavePrefix + "acceptor/" + store.HeadRegister("production"))
+	before, err := disk.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.mu.Lock()
+	disk.flipped[string(key)] = true
+	disk.mu.Unlock()
+	if now, err := disk.Get(t.Context(), key); err != nil || bytes.Equal(now, before) {
+		t.Fatalf("it is not damaged: %v", err)
+	}
+	eventually(t, "the record is whole again", func() bool {
+		now, err := disk.Get(t.Context(), key)
+		return err == nil && bytes.Equal(now, before)
+	})
+}

@@ -122,11 +122,13 @@ type Node struct {
 	turns   turns
 	halted  error // the disk failed a Save: the Core is not stepped any more
 	held    *held // the disk is full: the Core is not stepped until it has room
-	serving atomic.Int32
-	reading chan struct{} // a place for each that reads objects for others
-	work    sync.WaitGroup
-	enforce *enforcing
-	touch   touch
+	// scrubbed is the last record that the scrub read; its turns alone use it.
+	scrubbed string
+	serving  atomic.Int32
+	reading  chan struct{} // a place for each that reads objects for others
+	work     sync.WaitGroup
+	enforce  *enforcing
+	touch    touch
 }
 
 // ask is an event that is to be answered: by the Core under its id, or, when told is set, as soon as the Core knows.

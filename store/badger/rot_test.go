@@ -237,3 +237,25 @@ func readAndRepair(t *testing.T, kv *KV, objects [][]byte, what string, mayForge
 	}
 	return bad
 }
+
+// Records that rot while the store is open are named, and whole again once they are written.
+func TestUnreadableRecords(t *testing.T) {
+	dir := withTable(t)
+	kv := openTest(t, Options{Dir: dir})
+	mustWrite(t, kv, put("m/other", "1"), put("m/z", "2"))
+	if bad, last, err := kv.Unreadable(t.Context(), "", 2); len(bad) > 0 || last != "m/other" || err != nil {
+		t.Errorf("%v, %q, %v", bad, last, err)
+	}
+	rot(t, dir, promise, 0)
+	if bad, last, err := kv.Unreadable(t.Context(), "", 10); len(bad) != 1 || bad[0] != "m/head" || last != "m/z" || err != nil {
+		t.Errorf("%v, %q, %v", bad, last, err)
+	}
+	mustWrite(t, kv, put("m/head", promise))
+	if bad, last, err := kv.Unreadable(t.Context(), "m/a", 10); len(bad) > 0 || last != "m/z" || err != nil {
+		t.Errorf("%v, %q, %v", bad, last, err)
+	}
+	wantGet(t, kv, "m/head", promise)
+	if _, last, err := kv.Unreadable(t.Context(), "m/z", 10); last != "" || err != nil {
+		t.Errorf("%q, %v", last, err)
+	}
+}
