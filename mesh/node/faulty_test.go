@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/meshtest"
 	"shoal/store"
@@ -123,13 +124,23 @@ func TestFullDiskGetsRoom(t *testing.T) {
 	if res, err := full.Push(t.Context(), two.Revision, nil); err == nil {
 		t.Errorf("a push at it: %+v", res)
 	}
+	gone := func(at *agent) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(at.Members(), func(m mesh.MemberInfo) bool {
+				return m.Name == "n3" && (m.Status == membership.Failed || m.Status == membership.Left)
+			})
+		}
+	}
+	b.stop()
+	eventually(t, "n1 sees that n3 is gone", gone(a))
 	disk.set(nil)
 	allAt(f, 2, full)
+	eventually(t, "so does the node that was full meanwhile", gone(full))
 	three := f.push(full, 3, two.Revision, map[string]string{"site.yaml": "c"})
 	if three.Status != store.Committed {
 		t.Errorf("push afterwards: %+v", three)
 	}
-	allAt(f, 3, f.agents...)
+	allAt(f, 3, a, full)
 	eventually(t, "its log says that it was full", func() bool {
 		h, err := a.History(t.Context(), "n2", 0)
 		return err == nil && slices.ContainsFunc(h.Entries, func(e mesh.EntryInfo) bool {

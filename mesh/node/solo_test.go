@@ -1,9 +1,11 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -70,14 +72,20 @@ type full struct {
 	store.KV
 	mu  sync.Mutex
 	bad bool
+	// refused are the changes that were not written, and not since.
+	refused []store.Change
 }
 
 func (f *full) Write(ctx context.Context, changes []store.Change) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.bad {
+		f.refused = slices.Clone(changes)
 		return store.ErrReserve
 	}
+	f.refused = slices.DeleteFunc(f.refused, func(c store.Change) bool {
+		return slices.ContainsFunc(changes, func(w store.Change) bool { return bytes.Equal(c.Key, w.Key) && bytes.Equal(c.Value, w.Value) })
+	})
 	return f.KV.Write(ctx, changes)
 }
 
@@ -157,6 +165,9 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Errorf("run ended with %v", err)
+	}
+	if len(kv.refused) > 0 {
+		t.Errorf("%d changes that were refused were never written", len(kv.refused))
 	}
 }
 
