@@ -379,18 +379,6 @@ func appendNew(ids []membership.NodeID, id membership.NodeID) []membership.NodeI
 	return append(ids, id)
 }
 
-// keep makes the node's own bytes durable, such as a revision that came with its head.
-func (c *Core) keep(data []byte) {
-	h := store.HashOf(data)
-	c.touch(h)
-	if _, under := c.objects.storing[h]; under || c.objects.held.has(h) {
-		return
-	}
-	c.objects.storing[h] = storing{size: len(data)}
-	c.objects.pending += len(data)
-	c.emit(StoreObjects{Objects: [][]byte{data}})
-}
-
 // stored hears from the disk.
 func (c *Core) stored(ev Stored) {
 	acks := map[membership.NodeID][]store.Hash{}
