@@ -33,11 +33,12 @@ type (
 		To     membership.NodeID
 		Hashes []store.Hash
 	}
-	// SendReport reads the record under ReportKey(Node) and sends it in Message.Report.
+	// SendReport reads a report with ReadReport and sends it in Message.Report. What cannot be read is told with ReportLost.
 	SendReport struct {
 		To      membership.NodeID
 		Node    membership.NodeID
-		Message Message // LogTell or ReportTell
+		Report  store.Hash
+		Message Message // LogTell, ReportTell or RunTell
 	}
 	// StoreObjects makes verified objects durable and answers with Stored.
 	StoreObjects struct{ Objects [][]byte }
@@ -75,10 +76,11 @@ type (
 		Value any
 		Err   error
 	}
-	// AnswerReport answers AskReport with the record under ReportKey(Node).
+	// AnswerReport answers AskReport with what ReadReport reads.
 	AnswerReport struct {
-		ID   uint64
-		Node membership.NodeID
+		ID     uint64
+		Node   membership.NodeID
+		Report store.Hash
 	}
 	// Note is for the log: something that a person may want to know.
 	Note struct {

@@ -27,6 +27,8 @@ type Config struct {
 	Collect time.Duration
 	// PushMost is how long one attempt at a push lasts, however much it moves; 0: DefaultPushMost. Forget is at least twice that.
 	PushMost time.Duration
+	// LogEntries and LogBytes are how much of its own log a node keeps; 0: 1024 entries, 4 MiB.
+	LogEntries, LogBytes int
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
@@ -68,6 +70,7 @@ type Core struct {
 	reads     reads
 	pushes    pushes
 	logs      logs
+	damage    damage
 }
 
 // New makes a Core from a roster and all records that Save actions of earlier Cores of this node left, and the objects that
@@ -209,6 +212,14 @@ func (c *Core) take(ev Event) {
 		c.askStatus(ev)
 	case AskReport:
 		c.askReport(ev)
+	case AskHistory:
+		c.askHistory(ev)
+	case ReportLost:
+		c.reportLost(ev)
+	case RecordsLost:
+		c.recordsLost(ev)
+	case Occurred:
+		c.event(ev.What, ev.Err)
 	case Admit:
 		c.admit(ev)
 	case AdoptChain:
@@ -288,6 +299,18 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onReportAsk(from, m)
 	case *ReportTell:
 		c.onReportTell(from, m)
+	case *LogHave:
+		c.onLogHave(from, m)
+	case *LogAsk:
+		c.onLogAsk(from, m)
+	case *LogRange:
+		c.onLogRange(from, m)
+	case *RunAsk:
+		c.onRunAsk(from, m)
+	case *RunTell:
+		c.onRunTell(from, m)
+	case *Placed:
+		c.onPlaced(from, m)
 	case *Groups:
 		c.onGroups(from, m)
 	case *CollectAsk:
@@ -303,6 +326,7 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 
 func (c *Core) start() {
 	c.startFence()
+	c.startDamaged() // after the fence has saved the disk's new number
 	c.startRoster()
 	c.startRepair()
 	c.startScrub()

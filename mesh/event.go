@@ -91,10 +91,29 @@ type (
 		ID   uint64
 		Some int // 0: all
 	}
-	// AskReport asks for a node's last report. The answer's Value is its bytes.
+	// AskReport asks for a node's last report, or for the one with a hash. The answer's Value is its bytes.
 	AskReport struct {
-		ID   uint64
-		Node membership.NodeID
+		ID     uint64
+		Node   membership.NodeID
+		Report store.Hash // zero: the last
+	}
+	// AskHistory asks for a part of a node's log. The answer's Value is a History.
+	AskHistory struct {
+		ID       uint64
+		Node     membership.NodeID
+		From, To uint64 // numbers of entries; To 0: the newest
+	}
+	// ReportLost says that a report which was saved cannot be read any more.
+	ReportLost struct {
+		Node   membership.NodeID
+		Report store.Hash
+	}
+	// RecordsLost says that saved records cannot be read any more.
+	RecordsLost struct{ Keys []string }
+	// Occurred is something that befell the node, for its log. It has no answer.
+	Occurred struct {
+		What string
+		Err  error
 	}
 	// Admit asks to take a stranger in by its credential. Vouch is for one that we have dialled: it may have joined long
 	// ago, so its ticket's time and uses are not looked at again.
@@ -143,6 +162,10 @@ func (Reported) event()    {}
 func (AskHead) event()     {}
 func (AskStatus) event()   {}
 func (AskReport) event()   {}
+func (AskHistory) event()  {}
+func (ReportLost) event()  {}
+func (Occurred) event()    {}
+func (RecordsLost) event() {}
 func (Admit) event()       {}
 func (AdoptChain) event()  {}
 func (Submit) event()      {}
@@ -160,6 +183,16 @@ type Pushed struct {
 type Gathered struct {
 	Logs     []NodeLog // the newest of each node, sorted by node
 	Holdings []Holding // of those that answered, sorted by node
+	Forked   []membership.NodeID
+}
+
+// History is a part of a node's log: at most its newest 128 entries that were asked for and that somebody has.
+type History struct {
+	Node         membership.NodeID
+	Low, Reports uint64    // the low-water marks that it signed, as far as they are among the entries
+	Entries      []NodeLog // in order; numbers may be missing
+	Fork         *ForkProof
+	ForkAt       uint64 // with Fork: there are two entries of this number
 }
 
 // Holding is how much a node keeps.
@@ -169,4 +202,6 @@ type Holding struct {
 	Bytes   int64
 	Behind  int // partitions that differ from those of another owner, as far as the node knows
 	Moving  int // objects that the node fetches, or brings to others
+	// Placement is the algorithm by which it places, such as "token/1".
+	Placement string
 }

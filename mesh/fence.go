@@ -49,6 +49,11 @@ func newFence() fence {
 // loadFence counts this start. A node that has acceptors and no count comes from a version that did not count.
 func (c *Core) loadFence() {
 	f := &c.fence
+	if c.forgets() {
+		f.own, f.first, f.own.Nonce = c.newDisk(), true, c.run
+		c.signIncarnation()
+		return
+	}
 	f.first = f.own.Disk == 0 && len(c.registers.acceptors) == 0
 	if f.own.Disk == 0 {
 		f.own = c.newDisk()

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -46,6 +47,8 @@ type RingNode struct {
 	Bytes   int64             `json:"bytes"`   // of those objects; -1 when it did not answer
 	Behind  int               `json:"behind"`  // partitions that differ from another owner's, when they were last compared
 	Moving  int               `json:"moving"`  // objects that it fetches, or brings to others
+	// Placement is by what it places; empty when it did not answer. One that differs from RingInfo's is no owner to this node.
+	Placement string `json:"placement"`
 }
 
 // EnvHead is what an environment is at.
@@ -65,6 +68,48 @@ type NodeStatus struct {
 	Drift    int        `json:"drift"` // managed things that differed and were put back since the last revision
 	Error    string     `json:"error,omitempty"`
 	Seen     time.Time  `json:"seen"`
+	// Forked: the node has written its log twice. Its disk went back in time, or two machines have its key.
+	Forked bool `json:"forked,omitempty"`
+	// Placement is set when the node places by another algorithm than the one that answers.
+	Placement string `json:"placement,omitempty"`
+}
+
+// HistoryInfo is `shoal report --history`: what a node's log has of its runs and of what befell it.
+type HistoryInfo struct {
+	Node    string      `json:"node"`
+	Low     uint64      `json:"low"`     // entries before this number are not kept
+	Reports uint64      `json:"reports"` // reports of entries before this number are not kept
+	Entries []EntryInfo `json:"entries"` // newest last
+	// Fork is proved by two entries that the node's key signed: it is the number that was written twice.
+	Fork uint64 `json:"fork,omitempty"`
+}
+
+// EntryInfo is one entry of a node's log. Those that are not about a run have only What and Error.
+type EntryInfo struct {
+	Seq      uint64     `json:"seq"`
+	Time     time.Time  `json:"time"`
+	Kind     string     `json:"kind"` // report, event, mark, fork
+	Env      string     `json:"env,omitempty"`
+	Version  uint64     `json:"version,omitempty"`
+	Revision store.Hash `json:"revision,omitzero"`
+	Result   string     `json:"result,omitempty"`
+	Changed  int        `json:"changed,omitempty"`
+	Drift    int        `json:"drift,omitempty"`
+	What     string     `json:"what,omitempty"`
+	Error    string     `json:"error,omitempty"`
+}
+
+// HistoryOf shows a part of a node's log.
+func HistoryOf(name string, h History) HistoryInfo {
+	info := HistoryInfo{Node: name, Low: max(h.Low, 1), Reports: max(h.Reports, 1), Entries: []EntryInfo{}, Fork: h.ForkAt}
+	for _, l := range h.Entries {
+		e := EntryInfo{
+			Seq: l.Seq, Time: l.Time, Kind: l.Kind, Env: l.Env, Version: l.Version, Revision: l.Revision, Result: l.Result,
+			Changed: l.Changed, Drift: l.Drift, What: l.Event.What, Error: cmp.Or(l.Error, l.Event.Error),
+		}
+		info.Entries = append(info.Entries, e)
+	}
+	return info
 }
 
 // StatusInfo is `shoal status`.

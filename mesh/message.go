@@ -140,6 +140,7 @@ type (
 	// Offer: I have these, and you own them; which do you lack?
 	Offer struct {
 		Hashes []store.Hash `cbor:"1,keyasint"`
+		Placed string       `cbor:"2,keyasint,omitempty"` // by which algorithm you own them; empty: ring.TokenVersion
 	}
 	// Have answers Offer and Put: these are durable here, those are not.
 	Have struct {
@@ -163,6 +164,7 @@ type (
 		Placement [32]byte `cbor:"1,keyasint"`
 		Root      [32]byte `cbor:"2,keyasint"`
 		Groups    bool     `cbor:"3,keyasint,omitempty"` // the sender understands Groups; version 0.1 does not
+		Placed    string   `cbor:"4,keyasint,omitempty"` // as in Offer
 	}
 	// Digests answers Groups: of the groups that differ, the partitions that both own and that are not empty here. Without
 	// Groups it is about all of them.
@@ -199,6 +201,10 @@ type (
 		Bytes   int64    `cbor:"4,keyasint"`
 		Behind  int      `cbor:"5,keyasint,omitempty"` // partitions that differ from those of another owner
 		Moving  int      `cbor:"6,keyasint,omitempty"` // objects that are being fetched or brought to others
+		// Forks are proofs that a node wrote its log twice.
+		Forks []ForkProof `cbor:"7,keyasint,omitempty"`
+		// Placed is how the sender places, as in Offer.
+		Placed string `cbor:"8,keyasint,omitempty"`
 	}
 	// ReportAsk and ReportTell fetch a node's last report.
 	ReportAsk struct {
@@ -233,6 +239,40 @@ type (
 	}
 	KeepTell struct {
 		Receipt membership.Signed `cbor:"1,keyasint"`
+	}
+	// LogHave says how far the sender has some logs. With Answer unset the receiver says the same of them in return.
+	LogHave struct {
+		Logs   []LogState `cbor:"1,keyasint"`
+		Answer bool       `cbor:"2,keyasint"`
+	}
+	// LogAsk asks for entries of a log; LogRange brings them, the newest first.
+	LogAsk struct {
+		ID   uint64            `cbor:"1,keyasint"` // 0: to keep them; else of somebody who asked
+		Node membership.NodeID `cbor:"2,keyasint"`
+		From uint64            `cbor:"3,keyasint"`
+		To   uint64            `cbor:"4,keyasint"`
+	}
+	LogRange struct {
+		ID      uint64            `cbor:"1,keyasint"`
+		Node    membership.NodeID `cbor:"2,keyasint"`
+		Entries [][]byte          `cbor:"3,keyasint"` // as store.OpenLogEntry reads them
+		Fork    *ForkProof        `cbor:"4,keyasint,omitempty"`
+	}
+	// Placed says by which algorithm the sender places. As an answer to a request it says too that nothing was done: the sender
+	// of the request places by another.
+	Placed struct {
+		Version string `cbor:"1,keyasint"`
+	}
+	// RunAsk asks for the report that an entry of a log names; RunTell brings it.
+	RunAsk struct {
+		ID     uint64            `cbor:"1,keyasint"` // as in LogAsk
+		Node   membership.NodeID `cbor:"2,keyasint"`
+		Report store.Hash        `cbor:"3,keyasint"`
+	}
+	RunTell struct {
+		ID     uint64            `cbor:"1,keyasint"`
+		Node   membership.NodeID `cbor:"2,keyasint"`
+		Report []byte            `cbor:"3,keyasint,omitempty"` // empty: I have none
 	}
 )
 
@@ -300,6 +340,13 @@ func (*Groups) kind() byte      { return 34 }
 func (*FenceAsk) kind() byte    { return 40 }
 func (*FenceTell) kind() byte   { return 41 }
 
+func (*LogHave) kind() byte  { return 50 }
+func (*LogAsk) kind() byte   { return 51 }
+func (*LogRange) kind() byte { return 52 }
+func (*RunAsk) kind() byte   { return 53 }
+func (*RunTell) kind() byte  { return 54 }
+func (*Placed) kind() byte   { return 55 }
+
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
 	1: func() Message { return &RosterAsk{} }, 2: func() Message { return &RosterHave{} },
@@ -320,6 +367,9 @@ var blank = map[byte]func() Message{
 	32: func() Message { return &KeepAsk{} }, 33: func() Message { return &KeepTell{} },
 	34: func() Message { return &Groups{} },
 	40: func() Message { return &FenceAsk{} }, 41: func() Message { return &FenceTell{} },
+	50: func() Message { return &LogHave{} }, 51: func() Message { return &LogAsk{} },
+	52: func() Message { return &LogRange{} }, 53: func() Message { return &RunAsk{} },
+	54: func() Message { return &RunTell{} }, 55: func() Message { return &Placed{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

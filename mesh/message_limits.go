@@ -135,7 +135,9 @@ func (m *FenceTell) check() error {
 		checkBallot(a.Accepted), checkSeats(a.Next), atMost("bytes of a value", len(a.Value), store.MaxRegisterValue))
 }
 
-func (m *Offer) check() error { return atMost("hashes", len(m.Hashes), maxHashes) }
+func (m *Offer) check() error {
+	return errors.Join(checkPlaced(m.Placed), atMost("hashes", len(m.Hashes), maxHashes))
+}
 func (m *Have) check() error  { return atMost("hashes", len(m.Have)+len(m.Lacks), maxHashes) }
 func (m *Get) check() error   { return atMost("hashes", len(m.Hashes), maxGet) }
 func (m *Lacks) check() error { return atMost("hashes", len(m.Hashes), maxHashes) }
@@ -149,7 +151,10 @@ func (m *Put) check() error {
 	return atMost("objects", len(m.Objects), maxHashes)
 }
 
-func (m *Compare) check() error { return nil }
+func (m *Compare) check() error { return checkPlaced(m.Placed) }
+func (m *Placed) check() error  { return checkPlaced(m.Version) }
+
+func checkPlaced(version string) error { return atMost("bytes of a placement", len(version), 64) }
 
 func (m *Digests) check() error {
 	for _, p := range m.Partitions {
@@ -199,7 +204,47 @@ func (m *StatusTell) check() error {
 			return fmt.Errorf("a record of %d bytes", len(r))
 		}
 	}
-	return atMost("records", len(m.Records), maxRecords)
+	for _, p := range m.Forks {
+		if err := p.checkSize(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(checkPlaced(m.Placed), atMost("records", len(m.Records), maxRecords), atMost("forks", len(m.Forks), maxForks))
+}
+
+func (p ForkProof) checkSize() error {
+	return errors.Join(atMost("bytes of a record", len(p.A), maxLogRecord), atMost("bytes of a record", len(p.B), maxLogRecord))
+}
+
+func (m *LogHave) check() error {
+	for _, s := range m.Logs {
+		if err := checkIDs([]membership.NodeID{s.Node}); err != nil {
+			return err
+		}
+	}
+	return atMost("logs", len(m.Logs), maxLogStates)
+}
+
+func (m *LogAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }
+
+func (m *LogRange) check() error {
+	for _, r := range m.Entries {
+		if len(r) > maxLogRecord {
+			return fmt.Errorf("an entry of %d bytes", len(r))
+		}
+	}
+	if m.Fork != nil {
+		if err := m.Fork.checkSize(); err != nil {
+			return err
+		}
+	}
+	return errors.Join(checkIDs([]membership.NodeID{m.Node}), atMost("entries", len(m.Entries), maxLogRange))
+}
+
+func (m *RunAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }
+
+func (m *RunTell) check() error {
+	return errors.Join(checkIDs([]membership.NodeID{m.Node}), atMost("bytes of a report", len(m.Report), MaxReport))
 }
 
 func (m *ReportAsk) check() error { return checkIDs([]membership.NodeID{m.Node}) }

@@ -24,6 +24,9 @@ const (
 // ErrUnavailable is returned when too few owners could be reached.
 var ErrUnavailable = errors.New("a quorum of owners cannot be reached")
 
+// ErrPlacement is noted of nodes that place by another algorithm than this one.
+var ErrPlacement = errors.New("another placement")
+
 // objects is what this node keeps, what it brings to others, and what it fetches.
 type objects struct {
 	held    *holdings
@@ -112,7 +115,7 @@ func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(err
 	c.pumpOutboxes()
 	if limit > 0 {
 		c.after(limit, func() {
-			c.finish(j, fmt.Errorf("%w: %d objects have too few copies", ErrUnavailable, len(j.needs)))
+			c.finish(j, fmt.Errorf("%w: %d objects have too few copies%s", ErrUnavailable, len(j.needs), c.misplacedOwners(sortedHashes(j.needs))))
 		})
 	}
 	return j
@@ -132,7 +135,7 @@ func (c *Core) assign(j *job) {
 			c.ack(j, h, c.self)
 		}
 		for _, to := range n.owners {
-			if to != c.self && c.alive(to) && !slices.Contains(n.acked, to) {
+			if to != c.self && c.mayOwn(to) && !slices.Contains(n.acked, to) {
 				c.enqueue(to, h)
 			}
 		}
@@ -154,7 +157,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 	}
 	have := 0
 	for _, id := range n.acked {
-		if slices.Contains(n.owners, id) {
+		if slices.Contains(n.owners, id) && !c.misplaced(id) {
 			have++
 		}
 	}
@@ -203,7 +206,7 @@ func (c *Core) pumpOutboxes() {
 // pumpOutbox offers what is queued and sends what is lacking, as far as the window allows.
 func (c *Core) pumpOutbox(to membership.NodeID) {
 	o := c.objects.outbox[to]
-	if o == nil || !c.alive(to) {
+	if o == nil || !c.mayOwn(to) {
 		return
 	}
 	moved := false
@@ -214,7 +217,7 @@ func (c *Core) pumpOutbox(to membership.NodeID) {
 		for _, h := range batch {
 			o.entries[h].state = offered
 		}
-		c.send(to, &Offer{Hashes: batch})
+		c.send(to, &Offer{Hashes: batch, Placed: wordOf(c.placementVersion())})
 	}
 	if n := min(maxSending-o.sending, len(o.lacks)); n > 0 && o.sending <= maxSending/2 {
 		batch := slices.Clone(o.lacks[:n])
@@ -266,6 +269,10 @@ func (c *Core) wanted(h store.Hash) bool {
 }
 
 func (c *Core) onOffer(from membership.NodeID, m *Offer) {
+	if !c.samePlacement(from, versionOf(m.Placed)) {
+		c.tellPlaced(from)
+		return
+	}
 	answer := &Have{}
 	c.touch(m.Hashes...)
 	for _, h := range m.Hashes {

@@ -81,7 +81,7 @@ const standIns = 6
 // owners stay: the quorum never becomes smaller.
 func (c *Core) holders(h store.Hash) []membership.NodeID {
 	owners := c.owners(h)
-	present := func(id membership.NodeID) bool { return id == c.self || c.alive(id) }
+	present := func(id membership.NodeID) bool { return id == c.self || c.mayOwn(id) }
 	if !slices.ContainsFunc(owners, func(id membership.NodeID) bool { return !present(id) }) {
 		return owners
 	}
@@ -120,4 +120,5 @@ func (c *Core) moved() {
 	}
 	c.pumpOutboxes()
 	c.logs.acked = map[membership.NodeID]uint64{}
+	c.logs.had = map[membership.NodeID]map[membership.NodeID]bool{}
 }

@@ -538,6 +538,9 @@ func (c *Core) stop(p *push) {
 // stage keeps a revision that could not be committed now. It is not lost, and not told to be committed.
 func (c *Core) stage(p *push) {
 	why := "staged: cannot reach " + p.stage
+	if p.job != nil {
+		why += c.misplacedOwners(sortedHashes(p.job.needs))
+	}
 	c.stop(p)
 	if !p.staged {
 		p.staged = true

@@ -75,6 +75,9 @@ func (p *pace) take(now time.Time, n int) int {
 // the peer has: an offer names only hashes.
 func (c *Core) handBack(peer membership.NodeID) {
 	s := c.placement.swept[peer]
+	if c.misplaced(peer) {
+		return
+	}
 	idle := s.next == 0 && s.added == c.objects.held.added && c.now.Sub(s.ended) < sweepAgain
 	if idle || !c.alive(peer) || c.objects.outbox[peer] != nil {
 		return
@@ -102,7 +105,7 @@ func (c *Core) handBack(peer membership.NodeID) {
 
 // holding is what this node keeps, and how far that is from what it should.
 func (c *Core) holding() Holding {
-	h := Holding{Node: c.self, Objects: c.objects.held.count, Bytes: c.objects.held.bytes, Moving: len(c.objects.fetches.open)}
+	h := Holding{Node: c.self, Placement: c.placementVersion(), Objects: c.objects.held.count, Bytes: c.objects.held.bytes, Moving: len(c.objects.fetches.open)}
 	for _, o := range c.objects.outbox {
 		h.Moving += len(o.entries)
 	}
@@ -140,14 +143,21 @@ func (c *Core) common(peer membership.NodeID) []ring.Partition {
 }
 
 func (c *Core) compareWith(peer membership.NodeID) {
+	if c.misplaced(peer) {
+		c.tellPlaced(peer) // it may have changed since
+		return
+	}
 	if c.alive(peer) {
-		c.send(peer, &Compare{Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer)), Groups: true})
+		c.send(peer, &Compare{Placed: wordOf(c.placementVersion()), Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer)), Groups: true})
 	}
 }
 
-// onCompare does nothing while the two see different placements: what they would compare is not the same.
+// onCompare does nothing while the two see different members: what they would compare is not the same.
 func (c *Core) onCompare(from membership.NodeID, m *Compare) {
 	if m.Placement != c.placement.digest {
+		if !c.samePlacement(from, versionOf(m.Placed)) {
+			c.tellPlaced(from)
+		}
 		return
 	}
 	parts := c.common(from)

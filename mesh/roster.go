@@ -38,14 +38,15 @@ type people struct {
 	status  map[membership.NodeID]membership.Status
 	since   map[membership.NodeID]time.Time // of status; of a member that was never seen: when it became known
 	addrs   map[membership.NodeID]string
-	saved   map[string]bool // ids of the records that are on disk
-	changes uint64          // counts what a snapshot would show
+	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
+	saved   map[string]bool              // ids of the records that are on disk
+	changes uint64                       // counts what a snapshot would show
 }
 
 func newPeople(roster *membership.Roster) people {
 	return people{
 		roster: roster, members: map[membership.NodeID]membership.Member{}, status: map[membership.NodeID]membership.Status{},
-		since: map[membership.NodeID]time.Time{}, addrs: map[membership.NodeID]string{}, saved: map[string]bool{},
+		since: map[membership.NodeID]time.Time{}, addrs: map[membership.NodeID]string{}, placed: map[membership.NodeID]string{}, saved: map[string]bool{},
 	}
 }
 
@@ -196,6 +197,7 @@ func (c *Core) contact(peer membership.NodeID) {
 	c.send(peer, &RosterAsk{Digest: c.people.roster.Digest()})
 	c.askHeads(peer)
 	c.greet(peer)
+	c.tellPlaced(peer)
 }
 
 // gossiped takes what the gossip told. Of a stranger it learns nothing: its grant comes through the transport.

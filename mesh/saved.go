@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,19 +31,41 @@ const (
 	keyApplied  = SavePrefix + "applied/"  // env -> appliedHead
 	keyStaged   = SavePrefix + "staged/"   // revision hash -> stagedPush
 	keyRevision = SavePrefix + "revision/" // hash -> the revision's object, until it is kept as one
-	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw
-	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; never loaded into a Core
+	keyLog      = SavePrefix + "log/"      // node id -> store.SealedEntry.Raw, the newest; until version 2
+	keyReport   = SavePrefix + "report/"   // node id -> bytes of the last report; until version 2
+	keyEntry    = SavePrefix + "entry/"    // node id-number -> savedEntry
+	keyFork     = SavePrefix + "fork/"     // node id -> ForkProof
+	keyForgot   = SavePrefix + "forgot/"   // "store": the disk was damaged; see damage.go
+	keyRun      = SavePrefix + "run/"      // node id-hash -> bytes of a report; never loaded into a Core
 )
 
 // savedVersion is the version of the saved records as a whole. Version 1 had none: it lacks disks and seals, and is read.
-const savedVersion = 2
+// Version 2 kept of each log the newest entry alone.
+const savedVersion = 3
 
-// ReportKey is where the last report of a node is saved.
-func ReportKey(node membership.NodeID) string { return keyReport + string(node) }
+// RunKey is where a report of a node is saved.
+func RunKey(node membership.NodeID, report store.Hash) string {
+	return keyRun + string(node) + "-" + hex.EncodeToString(report[:])
+}
+
+// entryKey sorts by number.
+func entryKey(node membership.NodeID, seq uint64) string {
+	return fmt.Sprintf("%s%s-%016x", keyEntry, node, seq)
+}
+
+// savedEntry is an entry of a log, and how much of its report is kept: logged.held.
+type savedEntry struct {
+	Raw  []byte `cbor:"1,keyasint"`
+	Held int    `cbor:"2,keyasint"`
+}
+
+func (c *Core) saveEntry(l logged) {
+	c.save(entryKey(l.entry.Node, l.entry.Seq), savedEntry{Raw: l.entry.Raw, Held: l.held})
+}
 
 // Loaded tells whether New wants the record under key.
 func Loaded(key string) bool {
-	return strings.HasPrefix(key, SavePrefix) && !strings.HasPrefix(key, keyReport)
+	return strings.HasPrefix(key, SavePrefix) && !strings.HasPrefix(key, keyReport) && !strings.HasPrefix(key, keyRun)
 }
 
 var errNewer = errors.New("a newer shoal has written here")
@@ -62,7 +85,8 @@ func (c *Core) saveAs(key string, record any, late bool) {
 	c.emit(Save{Key: key, Value: data, Late: late})
 }
 
-// load takes the saved records in. A record that does not decode stops the node: what it promised is not known any more.
+// load takes the saved records in. One that does not decode is taken for damaged (damage.go); one of a kind that this version does
+// not know stops the node: a newer version has written here.
 func (c *Core) load(saved []store.Pair) error {
 	var roster []membership.Signed
 	for _, p := range saved {
@@ -72,10 +96,13 @@ func (c *Core) load(saved []store.Pair) error {
 		}
 		kind, name, ok := strings.Cut(strings.TrimPrefix(key, SavePrefix), "/")
 		if !ok {
-			return fmt.Errorf("saved record %q", key)
+			return fmt.Errorf("saved record %q: %w", key, errNewer)
 		}
-		if err := c.loadOne(SavePrefix+kind+"/", name, p.Value, &roster); err != nil {
+		switch err := c.loadOne(SavePrefix+kind+"/", name, p.Value, &roster); {
+		case errors.Is(err, errNewer):
 			return fmt.Errorf("saved record %q: %w", key, err)
+		case err != nil:
+			c.recordDamaged(key, err)
 		}
 	}
 	for _, id := range recordIDs(roster) {
@@ -94,37 +121,30 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 	switch kind {
 	case keyRoster:
 		var s membership.Signed
-		err := codec.Unmarshal(value, &s)
+		if err := codec.Unmarshal(value, &s); err != nil {
+			return err
+		}
 		*roster = append(*roster, s)
-		return err
+		return nil
 	case keyChain:
 		var statements []membership.Signed
 		if err := codec.Unmarshal(value, &statements); err != nil {
 			return err
 		}
 		chain, err := membership.OpenChain(statements)
+		if err != nil {
+			return err
+		}
 		c.people.adopted = chain
-		return err
+		return nil
 	case keyAddr:
-		var addr string
-		err := codec.Unmarshal(value, &addr)
-		c.people.addrs[membership.NodeID(name)] = addr
-		return err
+		return loadInto(c.people.addrs, membership.NodeID(name), value)
 	case keyCreation:
-		var creation store.Creation
-		err := codec.Unmarshal(value, &creation)
-		c.heads.unopened[name] = creation
-		return err
+		return loadInto(c.heads.unopened, name, value)
 	case keyHead:
-		var record store.HeadRecord
-		err := codec.Unmarshal(value, &record)
-		c.heads.saved[name] = record
-		return err
+		return loadInto(c.heads.saved, name, value)
 	case keyAcceptor:
-		var a store.Acceptor
-		err := codec.Unmarshal(value, &a)
-		c.registers.acceptors[name] = a
-		return err
+		return loadInto(c.registers.acceptors, name, value)
 	case keySeal:
 		var votes membership.Signed
 		if err := codec.Unmarshal(value, &votes); err != nil {
@@ -139,7 +159,10 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 	case keyEvidence:
 		return c.loadEvidence(name, value)
 	case keyDisk:
-		return codec.Unmarshal(value, &c.fence.own)
+		own := map[string]store.Incarnation{}
+		err := loadInto(own, name, value)
+		c.fence.own = own[name]
+		return err
 	case keyPeerDisk:
 		return c.loadPeerDisk(value)
 	case keyVersion:
@@ -152,10 +175,7 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		}
 		return nil
 	case keyApplied:
-		var a appliedHead
-		err := codec.Unmarshal(value, &a)
-		c.heads.applied[name] = a
-		return err
+		return loadInto(c.heads.applied, name, value)
 	case keyStaged:
 		return c.loadStaged(name, value)
 	case keyRevision:
@@ -165,7 +185,67 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		c.objects.soon.load(value)
 		return nil
 	case keyLog:
-		return c.loadLog(value)
+		return c.loadLog(savedEntry{Raw: value, Held: heldBefore}, true)
+	case keyEntry:
+		var s savedEntry
+		if err := codec.Unmarshal(value, &s); err != nil {
+			return err
+		}
+		return c.loadLog(s, false)
+	case keyForgot:
+		c.damage.forgot = true
+		return nil
+	case keyFork:
+		return c.loadFork(membership.NodeID(name), value)
 	}
-	return errors.New("unknown kind")
+	return fmt.Errorf("unknown kind: %w", errNewer)
+}
+
+// loadInto decodes a record, and enters it only when all of it is good.
+func loadInto[K comparable, V any](into map[K]V, name K, value []byte) error {
+	var v V
+	if err := codec.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	into[name] = v
+	return nil
+}
+
+// loadLog takes an entry in. Its signature was looked at when it came, and is by whomever it is given to.
+func (c *Core) loadLog(s savedEntry, legacy bool) error {
+	entry, err := store.ReadLogEntry(s.Raw)
+	if err != nil {
+		return err
+	}
+	l, err := readLog(entry)
+	if err != nil {
+		return err
+	}
+	l.held = s.Held
+	n := c.logs.kept[entry.Node]
+	if n == nil {
+		n = &nodeLog{}
+		c.logs.kept[entry.Node] = n
+	}
+	n.insert(l)
+	if legacy {
+		c.logs.legacy = append(c.logs.legacy, entry.Node)
+	}
+	return nil
+}
+
+func (c *Core) loadFork(node membership.NodeID, value []byte) error {
+	var proof ForkProof
+	if err := codec.Unmarshal(value, &proof); err != nil {
+		return err
+	}
+	at, ok := proof.check(node)
+	if !ok {
+		return errors.New("not a proof")
+	}
+	if c.logs.kept[node] == nil {
+		c.logs.kept[node] = &nodeLog{}
+	}
+	c.logs.kept[node].fork, c.logs.kept[node].forkAt = &proof, at
+	return nil
 }

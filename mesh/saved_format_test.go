@@ -1,6 +1,7 @@
 package mesh_test
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -52,13 +53,13 @@ func TestSavedRecordsOfEachVersion(t *testing.T) {
 	if *updateSaved {
 		data, err := json.MarshalIndent(savedWorld(t).Saved(), "", " ")
 		if err == nil {
-			err = os.WriteFile("testdata/saved/v2.json", append(data, '\n'), 0o644)
+			err = os.WriteFile("testdata/saved/v3.json", append(data, '\n'), 0o644)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	for version, kinds := range map[int]int{1: 8, 2: 12} {
+	for version, kinds := range map[int]int{1: 8, 2: 12, 3: 12} {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			data, err := os.ReadFile(fmt.Sprintf("testdata/saved/v%d.json", version))
 			if err != nil {
@@ -103,15 +104,34 @@ func startsWith(t *testing.T, saved map[string][]byte, kinds int) {
 			applied = a.Head.Version
 		}
 	}
+	id := membership.IDOf(meshtest.Key("n2").Public().(ed25519.PublicKey))
+	if logs := logsOf(core, w.Now().Add(time.Second)); logs[id].Version != 2 || len(logs) != 3 {
+		t.Errorf("of the logs there are %+v", logs)
+	}
 	if applied != 2 || core.Heads()["production"].Version != 2 || len(core.Staged()) != 1 {
 		t.Errorf("applies %d, head is %+v, staged %d", applied, core.Heads(), len(core.Staged()))
 	}
 }
 
+// logsOf are the newest runs that a core knows of.
+func logsOf(core *mesh.Core, now time.Time) map[membership.NodeID]mesh.NodeLog {
+	out := map[membership.NodeID]mesh.NodeLog{}
+	actions := core.Step(now, mesh.AskStatus{ID: 7})
+	actions = append(actions, core.Step(now.Add(10*time.Second), mesh.Tick{})...)
+	for _, a := range actions {
+		if a, ok := a.(mesh.Answer); ok && a.ID == 7 {
+			for _, l := range a.Value.(mesh.Gathered).Logs {
+				out[l.Node] = l
+			}
+		}
+	}
+	return out
+}
+
 // TestANewerVersionIsNotTouched: what it wrote may mean something else.
 func TestANewerVersionIsNotTouched(t *testing.T) {
 	w := meshtest.New(3)
-	saved := []store.Pair{{Key: []byte(mesh.SavePrefix + "version/core"), Value: []byte{3}}}
+	saved := []store.Pair{{Key: []byte(mesh.SavePrefix + "version/core"), Value: []byte{4}}}
 	self := membership.Member{ID: w.Add("n1", nil).ID, Name: "n1"}
 	if _, err := mesh.New(mesh.Config{Key: meshtest.Key("n1"), Place: w.Place}, membership.Solo(self), w.Now(), saved, nil); err == nil {
 		t.Error("starts")

@@ -43,10 +43,9 @@ func TestAHeadThatLostItsPublisherDoesNotStopTheNode(t *testing.T) {
 	t.Error("does not converge to what was applied")
 }
 
-// TestADamagedPromiseStopsTheNode: an acceptor must not guess what it promised.
-func TestADamagedPromiseStopsTheNode(t *testing.T) {
+// TestWhatANewerVersionWroteStopsTheNode: it may mean anything.
+func TestWhatANewerVersionWroteStopsTheNode(t *testing.T) {
 	for _, bad := range []store.Pair{
-		{Key: []byte(keyAcceptor + "head/production"), Value: []byte("not cbor")},
 		{Key: []byte(SavePrefix + "of the future/x"), Value: []byte{0xa0}},
 		{Key: []byte(SavePrefix + "nothing"), Value: []byte{0xa0}},
 	} {
@@ -56,8 +55,43 @@ func TestADamagedPromiseStopsTheNode(t *testing.T) {
 	}
 }
 
+// TestADamagedRecordIsLeftOut: the node starts, deletes it, and says so; where it was its own promise, or the number of its disk,
+// the disk counts as another.
+func TestADamagedRecordIsLeftOut(t *testing.T) {
+	own := pair(t, keyDisk+"own", store.Incarnation{Node: "n", Disk: 77, Start: 4, Nonce: 5})
+	promise := store.Acceptor{Register: "head/production", Epoch: 1, Members: []membership.NodeID{"n", "o", "p"}, Disk: 77}
+	for _, kind := range []string{keyRoster, keyAddr, keyCreation, keyHead, keySeal, keyPeerDisk, keyVersion, keyApplied, keyStaged,
+		keyLog, keyEntry, keyFork, keyAcceptor, keyDisk} {
+		bad := store.Pair{Key: []byte(kind + "head/production"), Value: []byte("not cbor")}
+		saved := []store.Pair{own, pair(t, keyAcceptor+"head/other", promise), bad}
+		if kind == keyDisk {
+			saved[0].Value, bad.Key = []byte("not cbor"), []byte(keyDisk+"own")
+			saved = saved[:2]
+		}
+		c, err := soloCore(t, saved...)
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		deleted, noted := false, false
+		for _, a := range c.Step(time.Unix(1_800_000_001, 0), Start{}) {
+			switch a := a.(type) {
+			case Save:
+				if a.Key == string(bad.Key) {
+					deleted = a.Value == nil || kind == keyDisk
+				}
+			case Note:
+				noted = noted || a.Err != nil
+			}
+		}
+		if forgets := kind == keyAcceptor || kind == keyDisk; !deleted || !noted || forgets != (c.fence.own.Disk != 77) || c.fenced("head/other") == false {
+			t.Errorf("%s: deleted %v, noted %v, disk %d", kind, deleted, noted, c.fence.own.Disk)
+		}
+	}
+}
+
 func FuzzSavedRecords(f *testing.F) {
-	for _, key := range []string{keyRoster, keyChain, keyAddr, keyCreation, keyHead, keyAcceptor, keyApplied, keyStaged, keyLog, keySeal, keyDisk, keyPeerDisk, keyVersion} {
+	for _, key := range []string{keyRoster, keyChain, keyAddr, keyCreation, keyHead, keyAcceptor, keyApplied, keyStaged, keyLog, keySeal, keyDisk, keyPeerDisk, keyVersion, keyEntry, keyFork, keyForgot} {
 		f.Add(key+"x", []byte{0xa0})
 	}
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))

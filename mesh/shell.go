@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -37,8 +38,25 @@ func WithReport(m Message, report []byte) Message {
 		return &LogTell{Record: m.Record, Report: report}
 	case *ReportTell:
 		return &ReportTell{ID: m.ID, Record: m.Record, Report: report}
+	case *RunTell:
+		return &RunTell{ID: m.ID, Node: m.Node, Report: report}
 	}
 	return m
+}
+
+// ReadReport reads a report of a node from the records that its Core saved.
+func ReadReport(node membership.NodeID, report store.Hash, get func(key string) ([]byte, error)) ([]byte, error) {
+	data, err := get(RunKey(node, report))
+	if errors.Is(err, store.ErrNotFound) {
+		data, err = get(keyReport + string(node)) // of version 2
+	}
+	if err == nil && store.HashOf(data) != report {
+		err = store.ErrCorrupt
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
 }
 
 // DoCheckTree does the action CheckTree with what is here.

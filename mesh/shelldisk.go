@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"shoal/store"
@@ -35,6 +36,9 @@ func SavedRecords(ctx context.Context, kv store.KV) ([]store.Pair, error) {
 			continue
 		}
 		value, err := kv.Get(ctx, key)
+		if errors.Is(err, store.ErrCorrupt) {
+			value, err = nil, nil // it does not decode: the Core knows what that means for it
+		}
 		if err != nil {
 			return nil, fmt.Errorf("saved record %q: %w", name, err)
 		}

@@ -20,7 +20,7 @@ func (n *Node) do(a mesh.Action) {
 	case mesh.SendObjects:
 		n.later(w.millis(0, 2), func() { n.sendObjects(a) })
 	case mesh.SendReport:
-		if report, err := n.disk.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node))); err == nil {
+		if report, err := n.report(a.Node, a.Report); err == nil {
 			n.send(a.To, mesh.WithReport(a.Message, report))
 		}
 	case mesh.StoreObjects:
@@ -44,11 +44,15 @@ func (n *Node) do(a mesh.Action) {
 	case mesh.Answer:
 		n.answer(a)
 	case mesh.AnswerReport:
-		data, err := n.disk.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node)))
-		n.answer(mesh.Answer{ID: a.ID, Value: data, Err: err})
+		report, err := n.report(a.Node, a.Report)
+		n.answer(mesh.Answer{ID: a.ID, Value: report, Err: err})
 	case mesh.Note:
 		w.note(n, "notes: %s", a)
 	}
+}
+
+func (n *Node) report(of membership.NodeID, report store.Hash) ([]byte, error) {
+	return mesh.ReadReport(of, report, func(key string) ([]byte, error) { return n.disk.Get(context.Background(), store.MetaKey(key)) })
 }
 
 func (n *Node) answer(a mesh.Answer) {

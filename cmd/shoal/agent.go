@@ -16,6 +16,7 @@ import (
 	"shoal/executor/local"
 	"shoal/membership"
 	"shoal/membership/gossip"
+	"shoal/mesh"
 	"shoal/mesh/api"
 	"shoal/mesh/node"
 	"shoal/mesh/p2p"
@@ -146,7 +147,9 @@ func (a *agent) openDisk() (err error) {
 	if form == "memory" {
 		a.log.Warn("the store is volatile: what is pushed here is gone when the agent ends, unless other nodes have it")
 		a.kv = memory.New()
-	} else if a.kv, err = badger.Open(badger.Options{Dir: filepath.Join(a.config.DataDir, "store"), Logger: a.log}); err != nil {
+	} else if a.kv, err = badger.Open(badger.Options{
+		Dir: filepath.Join(a.config.DataDir, "store"), Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()},
+	}); err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.kv.Close)

@@ -85,6 +85,12 @@ func (t *terminal) printRing(ring mesh.RingInfo) error {
 	if ring.UnderReplicated > 0 {
 		t.printf("%s: %d partitions have an owner that is not here\n", t.tint(yellow, "under-replicated"), ring.UnderReplicated)
 	}
+	for _, n := range ring.Nodes {
+		if n.Placement != "" && n.Placement != ring.Placement {
+			t.printf("%s: %s places by %s: nothing is kept or repaired with it until --ring is the same on all nodes\n",
+				t.tint(yellow, "another placement"), n.Name, n.Placement)
+		}
+	}
 	t.printf("\n")
 	var rows [][]string
 	for _, n := range ring.Nodes {

@@ -1,23 +1,30 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"shoal/executor"
+	"shoal/mesh"
 )
 
 func newReport(t *terminal) *cobra.Command {
-	var all, owned bool
+	var all, owned, history bool
+	var entry uint64
 	var root, data string
 	cmd := &cobra.Command{
 		Use:   "report [NAME]",
 		Short: "A node's last run (default: the node that answers), or what shoal owns on this machine",
 		Long: `A node's last run (default: the node that answers).
+
+With --history, the newest 128 entries of its log, also when the node itself is gone: its runs, its starts, and what else
+befell it; --entry N with it shows those up to N. With --entry N alone, the run that entry N is about.
 
 With --owned, what this machine's ledger holds, with no agent asked: every thing that a state made or changed, which state
 has it now, and what becomes of it when that state leaves the tree.`,
@@ -25,6 +32,8 @@ has it now, and what becomes of it when that state leaves the tree.`,
 	}
 	connect := nodeFlag(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "also list what did not change")
+	cmd.Flags().BoolVar(&history, "history", false, "list what the node's log has")
+	cmd.Flags().Uint64Var(&entry, "entry", 0, "the number of an entry of the node's log")
 	cmd.Flags().BoolVar(&owned, "owned", false, "list what shoal owns on this machine")
 	cmd.Flags().StringVar(&root, "root", "", "with --owned: the folder that stands for the machine")
 	cmd.Flags().StringVar(&data, "data-dir", "", "with --owned: where the ledger is (default: ROOT"+defaultDataDir+")")
@@ -39,7 +48,15 @@ has it now, and what becomes of it when that state leaves the tree.`,
 			}
 			return t.owned(root, dataDir(data, root))
 		}
-		report, err := connect().Report(cmd.Context(), name)
+		if history {
+			log, err := connect().History(cmd.Context(), name, entry)
+			if err != nil || t.json {
+				return orJSON(t, log, err)
+			}
+			t.printHistory(log)
+			return nil
+		}
+		report, err := connect().EarlierReport(cmd.Context(), name, entry)
 		if err != nil || t.json {
 			return orJSON(t, report, err)
 		}
@@ -81,6 +98,29 @@ func (t *terminal) owned(root, dir string) error {
 		t.printf("\n")
 	}
 	return nil
+}
+
+// printHistory prints a node's log.
+func (t *terminal) printHistory(log mesh.HistoryInfo) {
+	if log.Fork > 0 {
+		t.printf("%s: %s has written entry %d twice: its disk went back in time, or two machines have its key\n\n",
+			t.tint(red, "forked"), log.Node, log.Fork)
+	}
+	if len(log.Entries) == 0 {
+		t.note("nobody who can be reached has a log of %s", log.Node)
+		return
+	}
+	var rows [][]string
+	for _, e := range log.Entries {
+		what, version := e.Result, fmt.Sprintf("%s %d", e.Env, e.Version)
+		if e.Kind != "report" {
+			what, version = cmp.Or(e.What, e.Kind), ""
+		}
+		rows = append(rows, []string{
+			fmt.Sprint(e.Seq), e.Time.Local().Format(time.DateTime), version, what, fmt.Sprint(e.Changed), firstLine(e.Error),
+		})
+	}
+	t.table([]string{"ENTRY", "TIME", "VERSION", "WHAT", "CHANGED", ""}, rows)
 }
 
 // marks stand before a state in a report.

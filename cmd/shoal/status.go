@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,11 +71,26 @@ func (t *terminal) printStatus(status mesh.StatusInfo) error {
 	}
 	var rows [][]string
 	for _, n := range status.Nodes {
-		rows = append(rows, []string{n.Name, n.Env, fmt.Sprint(n.Version), resultText(n.Result), fmt.Sprint(n.Drift), ageText(n.Seen), n.Error})
+		rows = append(rows, []string{n.Name, n.Env, fmt.Sprint(n.Version), resultText(n.Result), fmt.Sprint(n.Drift), ageText(n.Seen), remarks(n)})
 	}
 	t.printf("\n")
 	t.table([]string{"NODE", "ENV", "VERSION", "RESULT", "DRIFT", "SEEN", ""}, rows)
 	return nil
+}
+
+// remarks stand last in a node's row: what is wrong with the node itself, before its run's error.
+func remarks(n mesh.NodeStatus) string {
+	var out []string
+	if n.Placement != "" {
+		out = append(out, "places by "+n.Placement)
+	}
+	if n.Forked {
+		out = append(out, "its log was written twice (shoal report --history)")
+	}
+	if n.Error != "" {
+		out = append(out, n.Error)
+	}
+	return strings.Join(out, "; ")
 }
 
 func onlyEnv(status mesh.StatusInfo, env string) mesh.StatusInfo {

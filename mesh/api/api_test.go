@@ -49,7 +49,11 @@ func (n *fakeNode) Staged() []mesh.RevisionInfo { return nil }
 func (n *fakeNode) ConfirmedHead(ctx context.Context, env string) (store.Head, error) {
 	return n.Store().Head(ctx, env)
 }
-func (n *fakeNode) Report(_ context.Context, name string) (executor.Report, error) {
+func (n *fakeNode) History(_ context.Context, name string, to uint64) (mesh.HistoryInfo, error) {
+	return mesh.HistoryInfo{Node: name, Low: to}, nil
+}
+
+func (n *fakeNode) EarlierReport(_ context.Context, name string, _ uint64) (executor.Report, error) {
 	if name == "nobody" {
 		return executor.Report{}, store.ErrNotFound
 	}

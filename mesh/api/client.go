@@ -72,8 +72,22 @@ func (c *Client) Staged(ctx context.Context) (out []mesh.RevisionInfo, err error
 }
 
 // Report returns a node's last run; an empty name is the node that answers.
-func (c *Client) Report(ctx context.Context, name string) (out executor.Report, err error) {
-	return out, c.call(ctx, "GET", "/v1/report?name="+url.QueryEscape(name), nil, &out)
+func (c *Client) Report(ctx context.Context, name string) (executor.Report, error) {
+	return c.EarlierReport(ctx, name, 0)
+}
+
+// EarlierReport returns the run that an entry of a node's log is about; 0: the last run.
+func (c *Client) EarlierReport(ctx context.Context, name string, entry uint64) (out executor.Report, err error) {
+	path := "/v1/report?name=" + url.QueryEscape(name)
+	if entry > 0 {
+		path += fmt.Sprintf("&entry=%d", entry)
+	}
+	return out, c.call(ctx, "GET", path, nil, &out)
+}
+
+// History returns the newest entries of a node's log, of those numbered up to to; 0: of all.
+func (c *Client) History(ctx context.Context, name string, to uint64) (out mesh.HistoryInfo, err error) {
+	return out, c.call(ctx, "GET", fmt.Sprintf("/v1/history?name=%s&to=%d", url.QueryEscape(name), to), nil, &out)
 }
 
 // Head returns what an environment is at; an *Error of kind NotFound when it has no revision.

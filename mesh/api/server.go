@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"shoal/executor"
@@ -29,8 +30,10 @@ type Backend interface {
 	Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
 	// Staged are the revisions that are kept here until enough of the mesh can be reached.
 	Staged() []mesh.RevisionInfo
-	// Report returns the last run of the named node; an empty name is this node.
-	Report(ctx context.Context, name string) (executor.Report, error)
+	// EarlierReport returns the run that an entry of the named node's log is about; 0 is its last run, and an empty name this node.
+	EarlierReport(ctx context.Context, name string, entry uint64) (executor.Report, error)
+	// History returns the newest entries of a node's log, of those numbered up to the given one; 0: of all.
+	History(ctx context.Context, name string, to uint64) (mesh.HistoryInfo, error)
 	// ConfirmedHead is what an environment is at now, as a majority of its acceptors has it; Store().Head is what this node knows.
 	ConfirmedHead(ctx context.Context, env string) (store.Head, error)
 	Missing(ctx context.Context, hashes []store.Hash) ([]store.Hash, error)
@@ -66,7 +69,18 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	}))
 	mux.HandleFunc("GET /v1/staged", s.get(func(*http.Request) (any, error) { return b.Staged(), nil }))
 	mux.HandleFunc("GET /v1/report", s.get(func(r *http.Request) (any, error) {
-		return b.Report(r.Context(), r.URL.Query().Get("name"))
+		entry, err := numberOf(r, "entry")
+		if err != nil {
+			return nil, err
+		}
+		return b.EarlierReport(r.Context(), r.URL.Query().Get("name"), entry)
+	}))
+	mux.HandleFunc("GET /v1/history", s.get(func(r *http.Request) (any, error) {
+		to, err := numberOf(r, "to")
+		if err != nil {
+			return nil, err
+		}
+		return b.History(r.Context(), r.URL.Query().Get("name"), to)
 	}))
 	mux.HandleFunc("GET /v1/head", s.get(func(r *http.Request) (any, error) {
 		if r.URL.Query().Get("confirmed") != "" {
@@ -85,6 +99,19 @@ func NewHandler(b Backend, log *slog.Logger) http.Handler {
 	mux.HandleFunc("POST /v1/objects", s.get(s.putObjects))
 	mux.HandleFunc("GET /v1/objects/{hash}", s.object)
 	return guard(mux)
+}
+
+// numberOf reads a number of the query; 0 when it is not there.
+func numberOf(r *http.Request, name string) (uint64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return 0, badInput("%s: %q is not a number", name, text)
+	}
+	return n, nil
 }
 
 type server struct {

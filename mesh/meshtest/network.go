@@ -338,7 +338,7 @@ func (n *Node) do(a mesh.Action) {
 	case mesh.SendObjects:
 		n.sendObjects(a)
 	case mesh.SendReport:
-		if report, ok := n.saved[mesh.ReportKey(a.Node)]; ok {
+		if report, err := n.report(a.Node, a.Report); err == nil {
 			n.send(a.To, mesh.WithReport(a.Message, report))
 		}
 	case mesh.StoreObjects:
@@ -376,12 +376,26 @@ func (n *Node) do(a mesh.Action) {
 		n.Answers[a.ID] = a
 		w.Answered(n, a)
 	case mesh.AnswerReport:
-		n.Answers[a.ID] = mesh.Answer{ID: a.ID, Value: n.saved[mesh.ReportKey(a.Node)]}
+		report, err := n.report(a.Node, a.Report)
+		n.Answers[a.ID] = mesh.Answer{ID: a.ID, Value: report, Err: err}
 	case mesh.Drop:
 		w.Watch(n, "drops "+a.Peer.Short())
 	case mesh.Note:
 		w.Watch(n, "notes: "+a.String())
 	}
+}
+
+func (n *Node) report(of membership.NodeID, report store.Hash) ([]byte, error) {
+	data, err := mesh.ReadReport(of, report, func(key string) ([]byte, error) {
+		if data, ok := n.saved[key]; ok {
+			return data, nil
+		}
+		return nil, store.ErrNotFound
+	})
+	if err != nil {
+		n.later(0, func() { n.step(mesh.ReportLost{Node: of, Report: report}) })
+	}
+	return data, err
 }
 
 func (w *Network) hint(from, to *Node, data []byte) {

@@ -36,7 +36,10 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 	case mesh.DropObjects:
 		n.work.Go(func() { n.post(ctx, mesh.Dropped{Hashes: a.Hashes, Err: n.objects.Drop(ctx, a.Hashes)}) })
 	case mesh.VerifyObjects:
-		n.work.Go(func() { n.post(ctx, n.verify(ctx, a.Hashes)) })
+		n.work.Go(func() {
+			n.verifyRecords(ctx) // one turn at a time: the Core waits for its answer
+			n.post(ctx, n.verify(ctx, a.Hashes))
+		})
 	case mesh.CheckTree:
 		n.work.Go(func() { n.post(ctx, mesh.DoCheckTree(ctx, a.Manifest, n.local, n.objects.Has)) })
 	case mesh.Converge:
@@ -99,11 +102,21 @@ func (n *Node) answer(a mesh.Answer) {
 
 // answerReport reads a report for whoever asked. The reply is taken by the loop alone, so the answer goes through it.
 func (n *Node) answerReport(ctx context.Context, a mesh.AnswerReport) {
-	data, err := n.ports.KV.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node)))
-	if errors.Is(err, store.ErrNotFound) {
-		err = mesh.ErrNoReport
+	data, err := n.readReport(ctx, a.Node, a.Report)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", mesh.ErrNoReport, err)
 	}
 	n.post(ctx, mesh.Answer{ID: a.ID, Value: data, Err: err})
+}
+
+// readReport reads a report that the Core keeps. What cannot be read is lost, and is fetched again.
+func (n *Node) readReport(ctx context.Context, of membership.NodeID, report store.Hash) ([]byte, error) {
+	data, err := mesh.ReadReport(of, report, func(key string) ([]byte, error) { return n.ports.KV.Get(ctx, store.MetaKey(key)) })
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt) {
+		n.log.Warn("a report cannot be read", "node", of, "error", err)
+		n.post(ctx, mesh.ReportLost{Node: of, Report: report})
+	}
+	return data, err
 }
 
 func (n *Node) send(to membership.NodeID, m mesh.Message) {
@@ -165,9 +178,8 @@ func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
 }
 
 func (n *Node) sendReport(ctx context.Context, a mesh.SendReport) {
-	report, err := n.ports.KV.Get(ctx, store.MetaKey(mesh.ReportKey(a.Node)))
+	report, err := n.readReport(ctx, a.Node, a.Report)
 	if err != nil {
-		n.log.Warn("a report is gone", "node", a.Node, "error", err)
 		return
 	}
 	n.send(a.To, mesh.WithReport(a.Message, report))
@@ -180,6 +192,34 @@ func (n *Node) storeObjects(ctx context.Context, objects [][]byte) mesh.Stored {
 	}
 	_, ev.Err = n.objects.Put(ctx, objects)
 	return ev
+}
+
+// scrubRecords is how many records are read with each turn of the scrub.
+const scrubRecords = 256
+
+// rereader is a KV that knows which records it should have, and which of them it cannot read.
+type rereader interface {
+	Unreadable(ctx context.Context, after string, limit int) (bad []string, last string, err error)
+}
+
+// verifyRecords reads some of what the Core saved again, as the scrub does with objects. The Core has all of it in memory.
+func (n *Node) verifyRecords(ctx context.Context) {
+	kv, ok := n.ports.KV.(rereader)
+	if !ok {
+		return
+	}
+	bad, last, err := kv.Unreadable(ctx, n.scrubbed, scrubRecords)
+	n.scrubbed = last
+	if err != nil && ctx.Err() == nil {
+		n.log.Warn("scrub cannot read", "error", err)
+	}
+	var ev mesh.RecordsLost
+	for _, key := range bad {
+		ev.Keys = append(ev.Keys, store.Name([]byte(key)))
+	}
+	if len(ev.Keys) > 0 {
+		n.post(ctx, ev)
+	}
 }
 
 // verify reads objects for the scrub. Only what is surely bad is told: a store that cannot be read at all is another matter.

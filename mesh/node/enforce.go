@@ -21,6 +21,9 @@ import (
 const (
 	failedOnce  = 100 * time.Millisecond
 	failedAgain = 10 * time.Second
+	// unreadAgain is after how long a run is tried again that could not begin, doubled each time: its tree may have been damaged
+	// on this disk, and come from a peer that was not here yet.
+	unreadAgain = time.Second
 )
 
 // enforcing runs the Enforcer: one run at a time, the newest revision, and never in the way of the loop. It needs no
@@ -124,6 +127,9 @@ func (e *enforcing) run(ctx context.Context) {
 		}
 		if e.now != nil && e.n.ports.Enforcer != nil {
 			e.once(ctx, why)
+			if e.last.Result == executor.RunFailed && len(e.last.States) == 0 && later == nil {
+				later = time.After(min(unreadAgain<<min(e.failed, 10), e.n.cfg.FullCheck))
+			}
 		}
 	}
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"shoal/membership"
+	"shoal/mesh"
 	"shoal/mesh/meshtest"
 	"shoal/store"
 	"shoal/store/memory"
@@ -92,6 +95,60 @@ func TestTurnedBitIsRepairedAndNeverServed(t *testing.T) {
 	}
 }
 
+// A node whose disk fills up says nothing that it cannot keep, serves what it has, and goes on enforcing; when there is room
+// again it goes on by itself, with what it missed.
+func TestFullDiskGetsRoom(t *testing.T) {
+	f := newFleet(t)
+	disk := newFaulty(memory.New())
+	a := f.start("n1", "", nil)
+	full := f.startWith("n2", "n1", disk, f.roster("n2"))
+	b := f.start("n3", "n1", nil)
+	for _, n := range f.agents {
+		eventually(t, "all meet", func() bool { return len(n.Members()) == 3 })
+	}
+	one := f.push(a, 1, store.Hash{}, map[string]string{"site.yaml": "a"})
+	allAt(f, 1, f.agents...)
+	disk.set(store.ErrReserve)
+	two := f.push(a, 2, one.Revision, map[string]string{"site.yaml": "b"})
+	if two.Status != store.Committed {
+		t.Fatalf("push with one full disk of three: %+v", two)
+	}
+	allAt(f, 2, a, b)
+	eventually(t, "the node notices", func() bool { _, err := full.Status(t.Context()); return errors.Is(err, store.ErrReserve) })
+	runs := full.machine.count()
+	full.drift <- []string{"/etc/motd"}
+	eventually(t, "it still enforces", func() bool { return full.machine.count() > runs })
+	if at := full.machine.at(); at != 1 {
+		t.Errorf("it enforces %d, which it could not keep", at)
+	}
+	if res, err := full.Push(t.Context(), two.Revision, nil); err == nil {
+		t.Errorf("a push at it: %+v", res)
+	}
+	gone := func(at *agent) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(at.Members(), func(m mesh.MemberInfo) bool {
+				return m.Name == "n3" && (m.Status == membership.Failed || m.Status == membership.Left)
+			})
+		}
+	}
+	b.stop()
+	eventually(t, "n1 sees that n3 is gone", gone(a))
+	disk.set(nil)
+	allAt(f, 2, full)
+	eventually(t, "so does the node that was full meanwhile", gone(full))
+	three := f.push(full, 3, two.Revision, map[string]string{"site.yaml": "c"})
+	if three.Status != store.Committed {
+		t.Errorf("push afterwards: %+v", three)
+	}
+	allAt(f, 3, a, full)
+	eventually(t, "its log says that it was full", func() bool {
+		h, err := a.History(t.Context(), "n2", 0)
+		return err == nil && slices.ContainsFunc(h.Entries, func(e mesh.EntryInfo) bool {
+			return e.Kind == "event" && e.What == "was read-only while the disk was full"
+		})
+	})
+}
+
 // A node whose disk is full from the start enforces what it has, and says so to nobody else; when a sync fails, nothing is
 // acknowledged.
 func TestFullAndBrokenDisk(t *testing.T) {
@@ -108,11 +165,14 @@ func TestFullAndBrokenDisk(t *testing.T) {
 	disk := newFaulty(kv)
 	disk.set(store.ErrReserve)
 	full := f.startWith("n1", "", disk, nil)
-	full.halts = true
 	eventually(t, "a node with a full disk enforces", func() bool { return full.machine.at() == 1 })
+	if _, err := full.Status(t.Context()); !errors.Is(err, store.ErrReserve) {
+		t.Errorf("status of a node with a full disk: %v", err)
+	}
+	disk.set(nil) // it goes on by itself
+	eventually(t, "it answers again", func() bool { _, err := full.Status(t.Context()); return err == nil })
 	full.stop()
 
-	disk.set(nil)
 	broken := f.startWith("n1", "", disk, nil)
 	allAt(f, 1, broken)
 	broken.halts = true
@@ -131,4 +191,41 @@ func TestFullAndBrokenDisk(t *testing.T) {
 	if broken.machine.at() != 1 {
 		t.Error("it does not enforce any more")
 	}
+}
+
+// Unreadable is what store/badger has: the records whose bits have turned.
+func (f *faulty) Unreadable(context.Context, string, int) (bad []string, last string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.flipped {
+		bad = append(bad, key)
+	}
+	return bad, "", nil
+}
+
+// A record that rots while the node runs, its promise as an acceptor, is written anew with the next turn of the scrub.
+func TestRottenRecordIsWrittenAnew(t *testing.T) {
+	f := newFleet(t)
+	disk := newFaulty(memory.New())
+	a := f.startWith("n1", "", disk, f.roster("n1"))
+	one := f.push(a, 1, store.Hash{}, map[string]string{"site.yaml": "a"})
+	if one.Status != store.Committed {
+		t.Fatalf("push: %+v", one)
+	}
+	allAt(f, 1, a)
+	key := store.MetaKey(mesh.SavePrefix + "acceptor/" + store.HeadRegister("production"))
+	before, err := disk.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.mu.Lock()
+	disk.flipped[string(key)] = true
+	disk.mu.Unlock()
+	if now, err := disk.Get(t.Context(), key); err != nil || bytes.Equal(now, before) {
+		t.Fatalf("it is not damaged: %v", err)
+	}
+	eventually(t, "the record is whole again", func() bool {
+		now, err := disk.Get(t.Context(), key)
+		return err == nil && bytes.Equal(now, before)
+	})
 }

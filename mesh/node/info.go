@@ -48,12 +48,21 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 	for _, l := range g.Logs {
 		said[l.Node] = l
 	}
+	placed := map[membership.NodeID]string{}
+	for _, h := range g.Holdings {
+		if h.Placement != shown.ring.Version() {
+			placed[h.Node] = h.Placement
+		}
+	}
 	for _, m := range shown.members {
 		l := said[m.ID]
 		info.Nodes = append(info.Nodes, mesh.NodeStatus{
 			Name: m.Name, Env: l.Env, Version: l.Version, Revision: l.Revision, Result: l.Result, Changed: l.Changed,
 			Drift: l.Drift, Error: l.Error, Seen: l.Time,
 		})
+		last := &info.Nodes[len(info.Nodes)-1]
+		last.Placement = placed[m.ID]
+		last.Forked = slices.Contains(g.Forked, m.ID)
 	}
 	return info, nil
 }
@@ -103,6 +112,7 @@ func (n *Node) Ring(ctx context.Context) (mesh.RingInfo, error) {
 		if i, ok := at[h.Node]; ok {
 			info.Nodes[i].Objects, info.Nodes[i].Bytes = h.Objects, h.Bytes
 			info.Nodes[i].Behind, info.Nodes[i].Moving = h.Behind, h.Moving
+			info.Nodes[i].Placement = h.Placement
 		}
 	}
 	return info, nil
@@ -170,19 +180,67 @@ func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
 	return out, nil
 }
 
+// named finds a member; an empty name is this node.
+func (n *Node) named(name string) (membership.Member, error) {
+	if name == "" {
+		own, _ := n.Self()
+		own.ID = n.self
+		return own, nil
+	}
+	m, ok := n.shown.Load().roster.Named(name, time.Now())
+	if !ok {
+		return m, fmt.Errorf("%s: %w", name, mesh.ErrUnknownNode)
+	}
+	return m, nil
+}
+
+// History is a part of a node's log, from the node itself and from the owners of its log: at most the newest 128 entries of
+// those numbered up to the given one; 0: of all.
+func (n *Node) History(ctx context.Context, name string, to uint64) (mesh.HistoryInfo, error) {
+	m, err := n.named(name)
+	if err != nil {
+		return mesh.HistoryInfo{}, fmt.Errorf("log of %w", err)
+	}
+	h, err := n.history(ctx, m.ID, 1, to)
+	if err != nil {
+		return mesh.HistoryInfo{}, fmt.Errorf("log of %s: %w", name, err)
+	}
+	return mesh.HistoryOf(m.Name, h), nil
+}
+
+func (n *Node) history(ctx context.Context, id membership.NodeID, from, to uint64) (mesh.History, error) {
+	v, err := n.call(ctx, func(ask uint64) mesh.Event { return mesh.AskHistory{ID: ask, Node: id, From: from, To: to} })
+	if err != nil {
+		return mesh.History{}, err
+	}
+	return v.(mesh.History), nil
+}
+
 // Report is a node's last run; an empty name is this node. It comes from the node itself or, when that is gone, from the
 // owners of its log.
 func (n *Node) Report(ctx context.Context, name string) (executor.Report, error) {
+	return n.EarlierReport(ctx, name, 0)
+}
+
+// EarlierReport is the run that an entry of a node's log is about; 0: the last run.
+func (n *Node) EarlierReport(ctx context.Context, name string, entry uint64) (executor.Report, error) {
 	var report executor.Report
-	id := n.self
-	if name != "" {
-		m, ok := n.shown.Load().roster.Named(name, time.Now())
-		if !ok {
-			return report, fmt.Errorf("report of %s: %w", name, mesh.ErrUnknownNode)
-		}
-		id = m.ID
+	m, err := n.named(name)
+	if err != nil {
+		return report, fmt.Errorf("report of %w", err)
 	}
-	v, err := n.call(ctx, func(ask uint64) mesh.Event { return mesh.AskReport{ID: ask, Node: id} })
+	var hash store.Hash
+	if entry > 0 {
+		h, err := n.history(ctx, m.ID, entry, entry)
+		if err != nil {
+			return report, fmt.Errorf("report of %s: %w", name, err)
+		}
+		if len(h.Entries) == 0 || h.Entries[0].Report.IsZero() {
+			return report, fmt.Errorf("report of %s: entry %d: %w", name, entry, mesh.ErrNoReport)
+		}
+		hash = h.Entries[0].Report
+	}
+	v, err := n.call(ctx, func(ask uint64) mesh.Event { return mesh.AskReport{ID: ask, Node: m.ID, Report: hash} })
 	if err != nil {
 		return report, fmt.Errorf("report of %s: %w", name, err)
 	}

@@ -123,12 +123,15 @@ type Node struct {
 	leave   sync.Once
 	stopped chan struct{}
 	turns   turns
-	halted  error // the disk refused a Save: the Core is not stepped any more
-	serving atomic.Int32
-	reading chan struct{} // a place for each that reads objects for others
-	work    sync.WaitGroup
-	enforce *enforcing
-	touch   touch
+	halted  error // the disk failed a Save: the Core is not stepped any more
+	held    *held // the disk is full: the Core is not stepped until it has room
+	// scrubbed is the last record that the scrub read; its turns alone use it.
+	scrubbed string
+	serving  atomic.Int32
+	reading  chan struct{} // a place for each that reads objects for others
+	work     sync.WaitGroup
+	enforce  *enforcing
+	touch    touch
 }
 
 // ask is an event that is to be answered: by the Core under its id, or, when told is set, as soon as the Core knows.
@@ -264,6 +267,9 @@ func (n *Node) loop(ctx context.Context) {
 			}
 			n.step(mesh.Gossiped{Event: ev}, nil)
 		case <-timer.C:
+			if n.held != nil {
+				n.resume(ctx)
+			}
 			n.step(mesh.Tick{}, nil)
 		}
 		n.more(frames)
@@ -304,6 +310,10 @@ func (n *Node) incoming() (<-chan mesh.Frame, <-chan membership.Event) {
 
 func (n *Node) setTimer(timer *time.Timer) {
 	next := n.core.Next()
+	if n.held != nil {
+		timer.Reset(max(0, time.Until(n.held.again)))
+		return
+	}
 	waits := len(n.turns.late) > 0 && n.turns.written == nil
 	if next.IsZero() && !waits || n.halted != nil {
 		timer.Reset(time.Hour)
@@ -327,6 +337,9 @@ func (n *Node) frame(f mesh.Frame) {
 		return
 	}
 	n.touch.heard(time.Now())
+	if get, ok := m.(*mesh.Get); ok && n.held != nil && n.Known(f.From) {
+		n.held.read(mesh.SendObjects{To: f.From, Hashes: get.Hashes})
+	}
 	n.step(mesh.Received{From: f.From, Message: m}, nil)
 }
 
@@ -365,6 +378,10 @@ func (n *Node) farewell() {
 func (n *Node) ask(a ask) {
 	if n.halted != nil {
 		a.reply <- mesh.Answer{Err: fmt.Errorf("%w: %w", ErrStopped, n.halted)}
+		return
+	}
+	if n.held != nil && !a.told {
+		a.reply <- mesh.Answer{Err: n.held.reason}
 		return
 	}
 	n.asked++

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -71,14 +72,20 @@ type full struct {
 	store.KV
 	mu  sync.Mutex
 	bad bool
+	// refused are the changes that were not written, and not since.
+	refused []store.Change
 }
 
 func (f *full) Write(ctx context.Context, changes []store.Change) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.bad {
+		f.refused = slices.Clone(changes)
 		return store.ErrReserve
 	}
+	f.refused = slices.DeleteFunc(f.refused, func(c store.Change) bool {
+		return slices.ContainsFunc(changes, func(w store.Change) bool { return bytes.Equal(c.Key, w.Key) && bytes.Equal(c.Value, w.Value) })
+	})
 	return f.KV.Write(ctx, changes)
 }
 
@@ -151,8 +158,16 @@ func TestAFullDiskStopsTheMeshAndNotTheEnforcement(t *testing.T) {
 	runs := m.count()
 	drift <- []string{"/etc/f"}
 	eventually(t, "still enforces", func() bool { return m.count() > runs })
-	if err := stop(); !errors.Is(err, store.ErrReserve) {
+	kv.fill(false)
+	eventually(t, "what could not be kept is done when there is room", func() bool { return m.at() == 2 })
+	if n.Heads()["production"].Version != 2 {
+		t.Errorf("the head is %+v", n.Heads())
+	}
+	if err := stop(); err != nil {
 		t.Errorf("run ended with %v", err)
+	}
+	if len(kv.refused) > 0 {
+		t.Errorf("%d changes that were refused were never written", len(kv.refused))
 	}
 }
 

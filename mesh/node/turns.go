@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,8 +41,9 @@ type said struct {
 type turns struct {
 	said    []said
 	writing []said
-	written chan error // of writing; nil: nothing is written now
-	shows   *snapshot  // to be seen once it is written
+	written chan error     // of writing; nil: nothing is written now
+	shows   *snapshot      // to be seen once it is written
+	changes []store.Change // being written
 	late    []store.Change
 	since   time.Time // when the first of late came
 }
@@ -51,6 +53,13 @@ func (n *Node) step(ev mesh.Event, told chan mesh.Answer) {
 	if n.halted != nil {
 		if told != nil {
 			told <- mesh.Answer{Err: n.halted}
+		}
+		return
+	}
+	if n.held != nil {
+		n.held.keepFor(ev) // it has happened, whatever becomes of the answer
+		if told != nil {
+			told <- mesh.Answer{Err: n.held.reason}
 		}
 		return
 	}
@@ -68,6 +77,10 @@ func (n *Node) step(ev mesh.Event, told chan mesh.Answer) {
 // work side by side; all that was said before them is durable by then.
 func (n *Node) turn(ctx context.Context) {
 	t := &n.turns
+	if n.held != nil {
+		n.serveReads(ctx)
+		return
+	}
 	if n.halted != nil || t.written != nil {
 		return
 	}
@@ -93,6 +106,7 @@ func (n *Node) turn(ctx context.Context) {
 		}
 	}
 	changes, written := t.late, make(chan error, 1)
+	t.changes = changes
 	t.late, t.written, t.shows = nil, written, n.look()
 	n.work.Go(func() { written <- mesh.Persist(context.Background(), n.ports.KV, changes) })
 }
@@ -121,8 +135,8 @@ func (n *Node) perform(ctx context.Context, s said, early bool) {
 	}
 }
 
-// afterWrite does what waited for a write. When nothing can be kept any more, nothing may be said any more either: the node
-// stops taking part, and goes on enforcing.
+// afterWrite does what waited for a write. When nothing can be kept, nothing may be said either: on a full disk the node waits for
+// room (full.go); after a failed sync it stops taking part for good. In either case it goes on enforcing.
 func (n *Node) afterWrite(ctx context.Context, err error) {
 	t := &n.turns
 	all := t.writing
@@ -134,16 +148,34 @@ func (n *Node) afterWrite(ctx context.Context, err error) {
 		}
 		return
 	}
-	n.halt(err)
 	for _, s := range append(all, t.said...) {
-		if s.told != nil {
-			s.told <- mesh.Answer{Err: n.halted}
-		}
 		if s.starts {
 			n.enforceAll(ctx, s)
 		}
 	}
+	if isFull(err) {
+		n.hold(all, err)
+		return
+	}
+	n.halt(err)
+	n.refuse(all, n.halted)
+	n.refuse(t.said, n.halted)
 	t.said = nil
+}
+
+// refuse answers those who wait for what cannot be done now.
+func (n *Node) refuse(all []said, err error) {
+	for i := range all {
+		if all[i].told != nil {
+			all[i].told <- mesh.Answer{Err: err}
+			all[i].told = nil
+		}
+	}
+}
+
+// isFull tells an error that ends by itself when there is room from one after which nobody knows what the disk has.
+func isFull(err error) bool {
+	return errors.Is(err, store.ErrReserve) && !errors.Is(err, store.ErrBroken)
 }
 
 // enforceAll lets a node that starts with a disk that takes nothing enforce what an earlier start kept. What is new is not
@@ -168,12 +200,12 @@ func (n *Node) halt(err error) {
 // settleTurns ends what is being written, and writes what may still wait: the node stops. Nobody is told any more.
 func (n *Node) settleTurns() {
 	if n.turns.written != nil {
-		if err := <-n.turns.written; err != nil && n.halted == nil {
+		if err := <-n.turns.written; err != nil && n.halted == nil && !isFull(err) {
 			n.halt(err)
 		}
 		n.turns.written = nil
 	}
-	if n.halted == nil && len(n.turns.late) > 0 {
+	if n.halted == nil && n.held == nil && len(n.turns.late) > 0 {
 		if err := mesh.Persist(context.Background(), n.ports.KV, n.turns.late); err != nil {
 			n.log.Warn("could not keep what is known elsewhere too", "error", err)
 		}

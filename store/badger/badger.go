@@ -17,6 +17,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/y"
+	"golang.org/x/sys/unix"
 
 	"shoal/store"
 )
@@ -46,6 +47,10 @@ const (
 // Options of Open. Only Dir is required.
 type Options struct {
 	Dir string
+	// Forgot is what is written first into a store that had to be made anew of what could be read of a damaged one: its
+	// owner finds it there, and knows that what it wrote last may be gone. Without it a damaged store is not made anew: nobody
+	// would hear of it.
+	Forgot []store.Change
 	// Logger gets the library's warnings and errors.
 	Logger *slog.Logger
 	// Free returns the free and the total bytes of the file system of Dir; by default statfs says it.
@@ -69,6 +74,8 @@ type KV struct {
 
 	broken atomic.Bool
 	known  known
+	forgot []store.Change
+	guard  *os.File // locked for as long as the store is open
 	// sync commits one transaction; a test puts a failing one here.
 	sync func(*badger.Txn) error
 }
@@ -79,23 +86,28 @@ var (
 )
 
 // Open opens or creates the store. With less free disk than the reserve it opens for reading alone, and begins to take
-// writes when there is room again. It fails with store.ErrReserve when not even that is possible, and with
-// store.ErrCorrupt when a table does not match its checksums and may have held more than objects: what is lost then cannot be
-// known, so nothing is guessed. Objects in a damaged table are missing, or ErrCorrupt when they are read, until they are
-// written again.
+// writes when there is room again. It fails with store.ErrReserve when not even that is possible.
+//
+// Where a table does not match its checksums and held only objects, these are missing, or ErrCorrupt when they are read, until
+// they are written again. Where something else is damaged the store is made anew, see salvage.go; on a full disk, and without
+// Options.Forgot, that cannot be, and Open fails with store.ErrCorrupt.
 func Open(opt Options) (*KV, error) {
-	kv := &KV{disk: newDisk(opt), log: opt.Logger, sync: (*badger.Txn).Commit}
+	kv := &KV{disk: newDisk(opt), log: opt.Logger, sync: (*badger.Txn).Commit, forgot: opt.Forgot}
 	if kv.log == nil {
 		kv.log = slog.New(slog.DiscardHandler)
 	}
 	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if err := kv.open(); err != nil {
+	var err error
+	if kv.guard, err = lockGuard(opt.Dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := kv.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), kv.guard.Close())
+	}
 	if err := kv.known.load(kv); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store: %w", err), kv.db.Close())
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), kv.db.Close(), kv.guard.Close())
 	}
 	kv.writes = newBatcher(kv.commit, int(kv.db.MaxBatchSize()))
 	return kv, nil
@@ -112,7 +124,7 @@ func (kv *KV) open() error {
 		}
 		reserveErr = nil // open for writing, and each write looks at the reserve
 	}
-	db, err := openDatabase(kv.disk.dir, reserveErr != nil, kv.log)
+	db, err := kv.openOrSalvage(reserveErr != nil)
 	if err != nil {
 		return err
 	}
@@ -123,6 +135,39 @@ func (kv *KV) open() error {
 	}
 	kv.db, kv.readOnly = db, reserveErr != nil
 	return nil
+}
+
+// openOrSalvage opens the database as it is or, when it is damaged and may be written, makes it anew.
+func (kv *KV) openOrSalvage(readOnly bool) (*badger.DB, error) {
+	if readOnly {
+		return openDatabase(kv.disk.dir, true, kv.log)
+	}
+	if len(kv.forgot) == 0 && (is(kv.disk.dir, movingDir) || is(kv.disk.dir, readingDir)) {
+		return nil, fmt.Errorf("%w: it was damaged, and is to be made anew by its node first", store.ErrCorrupt)
+	}
+	if err := kv.resumeSalvage(); err != nil {
+		return nil, err
+	}
+	db, err := openDatabase(kv.disk.dir, false, kv.log)
+	if err == nil || !errors.Is(err, store.ErrCorrupt) || len(kv.forgot) == 0 {
+		return db, err
+	}
+	if err := kv.salvage(err); err != nil {
+		return nil, fmt.Errorf("salvage: %w", err)
+	}
+	return openDatabase(kv.disk.dir, false, kv.log)
+}
+
+// lockGuard keeps other processes out before anything is looked at: what another is writing looks damaged.
+func lockGuard(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, guardName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another process has it open: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // needsWriting is true for a store that cannot be opened for reading alone: a new one, or one that was not closed, whose
@@ -139,9 +184,9 @@ func isChecksum(err error) bool {
 
 // removeUnborn deletes logs of no length: the process was killed when it had just made one. Nothing was ever in them, and the
 // library refuses to open a folder that has one.
-func removeUnborn(dir string, readOnly bool) error {
+func removeUnborn(dir string) error {
 	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
-	if err != nil || readOnly {
+	if err != nil {
 		return err
 	}
 	for _, name := range logs {
@@ -163,12 +208,14 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 	if err := verifyTables(dir, spared); err != nil {
 		return nil, err
 	}
-	if err := removeUnborn(dir, readOnly); err != nil {
-		return nil, err
+	if !readOnly {
+		if err := errors.Join(removeUnborn(dir), checkLogs(dir), discardHollow(dir)); err != nil {
+			return nil, err
+		}
 	}
 	defaults := badger.DefaultOptions(dir)
 	defaults.TableSizeMultiplier = 1
-	return badger.Open(defaults.
+	db, err := badger.Open(defaults.
 		WithReadOnly(readOnly).
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // one goroutine writes
@@ -187,6 +234,10 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 		WithNumGoroutines(1).
 		WithMetricsEnabled(false).
 		WithLogger(logger{log}))
+	if err != nil && isChecksum(err) {
+		err = fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	return db, err
 }
 
 // Get implements store.KV.
@@ -341,7 +392,7 @@ func (kv *KV) becomeWritable() error {
 	}
 	if err := kv.open(); err != nil {
 		kv.closed = true // there is no database behind it any more
-		return err
+		return errors.Join(err, kv.guard.Close())
 	}
 	return nil
 }
@@ -371,7 +422,7 @@ func (kv *KV) Close() error {
 		return nil
 	}
 	kv.closed = true
-	if err := kv.db.Close(); err != nil {
+	if err := errors.Join(kv.db.Close(), kv.guard.Close()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil

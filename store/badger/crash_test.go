@@ -19,9 +19,6 @@ import (
 	"shoal/store"
 )
 
-// openDir makes the test binary open a store and end: the library leaves goroutines behind where it refuses some files.
-const openDir = "SHOAL_TEST_OPEN_DIR"
-
 // crashDir makes the test binary a writer that is meant to be killed.
 const crashDir = "SHOAL_TEST_CRASH_DIR"
 
@@ -29,15 +26,6 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		writeUntilKilled(dir, os.Getenv("SHOAL_TEST_CRASH_ROUND"))
 		os.Exit(1)
-	}
-	if dir := os.Getenv(openDir); dir != "" {
-		kv, err := Open(Options{Dir: dir, Ballast: -1})
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		_ = kv.Close()
-		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }

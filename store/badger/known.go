@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -94,6 +95,34 @@ func (k *known) state(key []byte) (here bool, commits uint64) {
 	defer k.mu.RUnlock()
 	_, here = k.keys[string(key)]
 	return here, k.commits
+}
+
+// Unreadable reads the next records, at most limit that are greater than after, and returns those that are in the store and cannot
+// be read, with the last that it looked at; empty: there are no more. Of objects others know what should be here.
+func (kv *KV) Unreadable(ctx context.Context, after string, limit int) (bad []string, last string, err error) {
+	for _, key := range kv.known.next(after, limit) {
+		if _, err := kv.Get(ctx, []byte(key)); errors.Is(err, store.ErrCorrupt) {
+			bad = append(bad, key)
+		} else if err != nil && !errors.Is(err, store.ErrNotFound) { // deleted meanwhile
+			return bad, last, err
+		}
+		last = key
+	}
+	return bad, last, nil
+}
+
+// next are the known names after one, in order.
+func (k *known) next(after string, limit int) []string {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	var names []string
+	for key := range k.keys {
+		if key > after {
+			names = append(names, key)
+		}
+	}
+	slices.Sort(names)
+	return names[:min(limit, len(names))]
 }
 
 // logger passes on what the library says from warnings up.
