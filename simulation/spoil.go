@@ -90,7 +90,6 @@ func (j *judge) mayLose(n *Node, key []byte) bool {
 func (j *judge) spoilt(n *Node) {
 	j.spoiltAt = j.w.now
 	delete(j.staged, n)
-	clear(n.spokeIn)
 	for _, env := range j.w.plan.envs() {
 		delete(j.watermark, lineage{n, env})
 	}
