@@ -13,14 +13,14 @@ func (j *judge) sends(n *Node, m mesh.Message) {
 	switch m := m.(type) {
 	case *mesh.Promise:
 		if m.Refused == "" {
-			if !j.backed(n, m.Register, func(a store.Acceptor) bool { return a.Promised.Compare(m.Ballot) >= 0 }) {
+			if !j.backed(n, m, m.Register, func(a store.Acceptor) bool { return a.Promised.Compare(m.Ballot) >= 0 }) {
 				j.fail(n, "invariant 12: promises %s of %s, which its disk does not say", m.Ballot, m.Register)
 			}
 			j.votes(n, m.Register)
 		}
 	case *mesh.Accepted:
 		if m.Refused == "" {
-			if !j.backed(n, m.Register, func(a store.Acceptor) bool { return a.Accepted.Compare(m.Ballot) >= 0 }) {
+			if !j.backed(n, m, m.Register, func(a store.Acceptor) bool { return a.Accepted.Compare(m.Ballot) >= 0 }) {
 				j.fail(n, "invariant 12: accepts %s of %s, which its disk does not say", m.Ballot, m.Register)
 			}
 			j.votes(n, m.Register)
@@ -34,19 +34,41 @@ func (j *judge) sends(n *Node, m mesh.Message) {
 	}
 }
 
-// backed tells whether the acceptor's record on the disk bears out what it says, or is of a newer epoch than the last that did: then
-// the change of epoch went to the disk in one write with what is said here.
-func (j *judge) backed(n *Node, register string, bears func(store.Acceptor) bool) bool {
+// backed tells whether the acceptor's record on the disk bears out what it says, or is of a newer epoch than that was said in: a
+// write may have brought both.
+func (j *judge) backed(n *Node, m mesh.Message, register string, bears func(store.Acceptor) bool) bool {
+	said, known := j.saidIn[m]
+	delete(j.saidIn, m)
 	a, ok := n.acceptor(register)
-	if ok && (bears(a) || a.Epoch > n.spokeIn[register]) {
-		n.spokeIn[register] = a.Epoch
-		return true
-	}
-	return false
+	return ok && (bears(a) || known && a.Epoch > said)
 }
 
+// hears notes in which epoch an acceptor says something: that of the newest record that the Core has saved by then.
+func (j *judge) hears(n *Node, actions []mesh.Action) {
+	for _, action := range actions {
+		switch action := action.(type) {
+		case mesh.Save:
+			if register, ok := strings.CutPrefix(action.Key, acceptorPrefix); ok {
+				var a store.Acceptor
+				if codec.Unmarshal(action.Value, &a) == nil {
+					n.epochs[register] = a.Epoch
+				}
+			}
+		case mesh.Send:
+			switch m := action.Message.(type) {
+			case *mesh.Promise:
+				j.saidIn[m] = n.epochs[m.Register]
+			case *mesh.Accepted:
+				j.saidIn[m] = n.epochs[m.Register]
+			}
+		}
+	}
+}
+
+const acceptorPrefix = mesh.SavePrefix + "acceptor/"
+
 func (n *Node) acceptor(register string) (a store.Acceptor, ok bool) {
-	data, ok := n.disk.Synced(store.MetaKey(mesh.SavePrefix + "acceptor/" + register))
+	data, ok := n.disk.Synced(store.MetaKey(acceptorPrefix + register))
 	return a, ok && codec.Unmarshal(data, &a) == nil
 }
 

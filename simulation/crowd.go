@@ -77,7 +77,7 @@ func (c *client) act() {
 		return
 	}
 	if c.dice.IntN(4) == 0 {
-		c.read(n, env)
+		c.read(n, env, c.begin)
 		return
 	}
 	if len(c.mine) > 0 && c.dice.IntN(8) == 0 {
@@ -157,7 +157,7 @@ func (c *client) push(n *Node, h store.Hash, left int, then func()) {
 }
 
 // read asks a node what the head of an environment is.
-func (c *client) read(n *Node, env string) {
+func (c *client) read(n *Node, env string, then func()) {
 	o := &op{client: c.num, env: env, node: n.Name, began: c.w.now}
 	c.waits++
 	done := false
@@ -172,12 +172,21 @@ func (c *client) read(n *Node, env string) {
 			c.w.crowd.ops = append(c.w.crowd.ops, o)
 			c.w.note(nil, "client %d reads at %s: %s %d %s", c.num+1, n.Name, env, head.Version, head.Revision.Short())
 		}
-		c.begin()
+		then()
 	}
 	c.w.after(patience, func() { finish(mesh.Answer{}, errLost) })
 	c.w.after(c.w.millis(0, 3), func() {
 		n.ask(func(id uint64) mesh.Event { return mesh.AskHead{ID: id, Env: env} }, finish)
 	})
+}
+
+// readAll has somebody ask for each head.
+func (c *crowd) readAll() {
+	for _, env := range c.w.plan.envs() {
+		if n := c.clients[0].choose(); n != nil {
+			c.clients[0].read(n, env, func() {})
+		}
+	}
 }
 
 // take is the node's side of a push: the objects are kept here, then the Core is asked.

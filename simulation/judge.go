@@ -33,6 +33,7 @@ type judge struct {
 	spoiltAt  time.Duration
 	doubtful  map[*Node]map[string]bool   // rewound, and has not voted since
 	votedAs   map[start]store.Incarnation // newest start of a disk that ever voted
+	saidIn    map[mesh.Message]uint64     // epoch of an acceptor's answer that is on its way
 	load      load
 }
 
@@ -83,7 +84,7 @@ func newJudge(w *World) *judge {
 		w: w, made: map[store.Hash]*made{}, heads: map[place]store.Hash{}, newest: map[string]uint64{},
 		versions: map[store.Hash]uint64{}, creations: map[string][]byte{}, seals: map[place]store.Vote{},
 		watermark: map[lineage]uint64{}, staged: map[*Node]map[store.Hash]bool{}, spoiltAt: -time.Hour,
-		doubtful: map[*Node]map[string]bool{}, votedAs: map[start]store.Incarnation{},
+		doubtful: map[*Node]map[string]bool{}, votedAs: map[start]store.Incarnation{}, saidIn: map[mesh.Message]uint64{},
 	}
 }
 

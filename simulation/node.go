@@ -33,7 +33,7 @@ type Node struct {
 
 	told    map[int]membership.Status // by its own gossip
 	missed  map[int]int               // looks in which another was not there
-	spokeIn map[string]uint64         // register -> epoch in which its acceptor last answered, for the judge
+	epochs  map[string]uint64         // register -> epoch of the acceptor that was saved last, for the judge
 	lost    bool                      // its disk cannot be read any more
 	gone    bool                      // left, or evicted and switched off
 	evicted bool
@@ -74,6 +74,7 @@ func (n *Node) boot() {
 		return
 	}
 	n.core, n.objects, n.up = core, objects, true
+	clear(n.epochs)
 	clear(n.told)
 	clear(n.missed)
 	w.note(n, "starts")

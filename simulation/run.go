@@ -71,6 +71,9 @@ func (w *World) begin() {
 // calm ends all faults. Disks that cannot be read are replaced, and what is down starts.
 func (w *World) calm() {
 	w.note(nil, "all faults end")
+	for i := range time.Duration(8) { // what a majority accepted may be known to nobody who is left, before somebody asks
+		w.after((15+20*i)*second, w.crowd.readAll)
+	}
 	w.calmed = true
 	w.net.loss, w.net.repeat, w.net.replay, w.net.reorder = 0, 0, 0, false
 	w.each(func(_, _ *Node, l *link) {

@@ -33,8 +33,12 @@ func (j *judge) maySpoil(n *Node) bool {
 }
 
 // seatsSuffice tells whether a majority of an environment's acceptors know all that they promised, also without n.
+// Both those that anybody knows of count, and those that are known without n: it may be the only one who knows of a change.
 func (j *judge) seatsSuffice(env string, without *Node) bool {
-	seats := j.seats(env)
+	return j.suffices(env, j.seats(env, nil), without) && j.suffices(env, j.seats(env, without), without)
+}
+
+func (j *judge) suffices(env string, seats []store.Seat, without *Node) bool {
 	good := 0
 	for _, s := range seats {
 		n := j.w.byID[s.Node]
@@ -42,14 +46,14 @@ func (j *judge) seatsSuffice(env string, without *Node) bool {
 			good++
 		}
 	}
-	return good >= store.Majority(len(seats))
+	return len(seats) > 0 && good >= store.Majority(len(seats))
 }
 
-// seats are the newest that anybody knows.
-func (j *judge) seats(env string) (seats []store.Seat) {
+// seats are the newest that anybody but one knows.
+func (j *judge) seats(env string, but *Node) (seats []store.Seat) {
 	newest := uint64(0)
 	for _, n := range j.w.nodes {
-		if n.up {
+		if n.up && n != but {
 			if epoch, s := n.core.Configuration(env); len(s) > 0 && (seats == nil || epoch > newest) {
 				newest, seats = epoch, s
 			}
@@ -90,7 +94,6 @@ func (j *judge) mayLose(n *Node, key []byte) bool {
 func (j *judge) spoilt(n *Node) {
 	j.spoiltAt = j.w.now
 	delete(j.staged, n)
-	clear(n.spokeIn)
 	for _, env := range j.w.plan.envs() {
 		delete(j.watermark, lineage{n, env})
 	}

@@ -44,6 +44,7 @@ func (n *Node) step(ev mesh.Event) {
 	w.trace.event(w.now, n.num, ev)
 	s := said{actions: n.core.Step(n.clock.at(w.now), ev)}
 	w.judge.learns(n, s.actions)
+	w.judge.hears(n, s.actions)
 	s.keeps = slices.ContainsFunc(s.actions, func(a mesh.Action) bool {
 		save, ok := a.(mesh.Save)
 		return ok && !save.Late

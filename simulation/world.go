@@ -148,7 +148,7 @@ func (w *World) percent(n int) bool { return n > 0 && w.dice.IntN(100) < n }
 func (w *World) add(via *Node) {
 	num := len(w.nodes)
 	n := &Node{w: w, num: num, Name: fmt.Sprintf("n%d", num+1), disk: NewDisk(w.dice), told: map[int]membership.Status{}, missed: map[int]int{},
-		spokeIn: map[string]uint64{}}
+		epochs: map[string]uint64{}}
 	n.key = w.shared.key(n.Name)
 	n.ID = membership.IDOf(n.key.Public().(ed25519.PublicKey))
 	grant, err := w.shared.grant(n.Name, w.plan.envOf(num), w.plan.zoneOf(num))
