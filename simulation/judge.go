@@ -150,7 +150,7 @@ func (j *judge) notStarted(n *Node, err error) {
 // learns looks at what a node is about to save: that something was certified is so, whether or not its disk keeps it.
 func (j *judge) learns(n *Node, actions []mesh.Action) {
 	for _, a := range actions {
-		if s, ok := a.(mesh.Save); ok {
+		if s, ok := a.(mesh.Save); ok && s.Value != nil {
 			j.learn(n, s)
 		}
 	}

@@ -13,7 +13,11 @@ const (
 	mostStepsASecond = 600  // of each node that there ever was, in one second of virtual time
 	mostUnderWay     = 4000 // frames and timers, of each node
 	mostRecords      = 100  // saved by one node, and recordsEach more for each node that there ever was
-	recordsEach      = 24
+	recordsEach      = 24 + 2*2*logEntries
+
+	// logEntries is what a node keeps of its own log: few, so that low-water marks are met. Each may have a report, and a keeper takes
+	// twice as many.
+	logEntries = 80
 )
 
 // load counts what happens in one second.
