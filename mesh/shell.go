@@ -167,7 +167,7 @@ func (r *reacher) tree(manifest store.Hash, here bool) {
 }
 
 // SavedRoster makes the roster of a node that was a member before it restarted, from the records that it saved; ok is
-// false when there are none.
+// false when there are none. It needs the beginning of the trust chain alone: New takes the rest, and leaves out what is damaged.
 func SavedRoster(saved []store.Pair) (roster *membership.Roster, ok bool, err error) {
 	type numbered struct {
 		height uint64
@@ -179,15 +179,12 @@ func SavedRoster(saved []store.Pair) (roster *membership.Roster, ok bool, err er
 		if key := string(p.Key); len(key) < len(keyRoster) || key[:len(keyRoster)] != keyRoster {
 			continue
 		}
-		if err := codec.Unmarshal(p.Value, &s); err != nil {
-			return nil, false, err
-		}
-		if s.Domain != membership.DomainStatement {
+		if codec.Unmarshal(p.Value, &s) != nil || s.Domain != membership.DomainStatement {
 			continue
 		}
 		var st membership.Statement
-		if err := codec.Unmarshal(s.Body, &st); err != nil {
-			return nil, false, err
+		if codec.Unmarshal(s.Body, &st) != nil {
+			continue
 		}
 		statements = append(statements, numbered{st.Height, s})
 	}
@@ -197,7 +194,7 @@ func SavedRoster(saved []store.Pair) (roster *membership.Roster, ok bool, err er
 	slices.SortStableFunc(statements, func(a, b numbered) int { return int(a.height) - int(b.height) })
 	chain, err := membership.OpenChain([]membership.Signed{statements[0].signed})
 	if err != nil {
-		return nil, false, err
+		return nil, false, fmt.Errorf("the beginning of the trust chain cannot be read; start the node with a ticket once more: %w", err)
 	}
 	roster = membership.NewRoster(chain)
 	return roster, true, nil

@@ -320,7 +320,7 @@ func (w *World) wipe(n *Node) {
 		return
 	}
 	n.crash()
-	n.lost, n.disk = false, NewDisk(w.dice)
+	n.disk = NewDisk(w.dice)
 	if members := slices.DeleteFunc(w.members(), func(m *Node) bool { return m == n }); n.via == nil || n.via.gone {
 		n.via = members[w.dice.IntN(len(members))] // who began the mesh joins it now, or it would begin another
 	}
@@ -378,7 +378,8 @@ func flip(w *World, f Fault) {
 	}
 }
 
-// rot spoils a record of the Core and restarts the node, which must not start with what is left.
+// rot spoils a record of the Core and restarts the node. It leaves the record out, and counts as one that forgot where that was a
+// promise.
 func rot(w *World, f Fault) {
 	n := w.victim(f)
 	if !w.judge.maySpoil(n) {
@@ -388,7 +389,6 @@ func rot(w *World, f Fault) {
 		if mesh.Loaded(store.Name(key)) {
 			n.crash()
 			n.disk.Rot(key)
-			n.lost = true
 			w.judge.spoilt(n)
 			n.restart()
 		}

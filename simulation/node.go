@@ -71,8 +71,10 @@ func (n *Node) boot() {
 	if err != nil {
 		w.note(n, "does not start: %v", err)
 		w.judge.notStarted(n, err)
+		n.lost = true
 		return
 	}
+	n.lost = false
 	n.core, n.objects, n.up = core, objects, true
 	clear(n.epochs)
 	clear(n.told)
