@@ -161,7 +161,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 			have++
 		}
 	}
-	if have >= quorum(len(n.owners)) {
+	if have >= c.quorum(len(n.owners)) {
 		delete(j.needs, h)
 		j.moved = c.now
 	}
@@ -170,8 +170,21 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 	}
 }
 
-// quorum of owners that must have an object on disk: 2 of 3, and a majority where there are fewer.
-func quorum(owners int) int { return store.Majority(owners) }
+// quorum of owners that must have an object on disk: 2 of 3, and a majority where there are fewer. A ring that has shrunk since
+// members are out makes it no smaller: whoever was alone for long would count itself as enough, and have its head decided by
+// those who come back at that moment. Of two members one that is left may go on alone, as it may with the head.
+func (c *Core) quorum(owners int) int {
+	members := 0
+	for _, id := range c.people.ids {
+		if c.people.status[id] != membership.Left {
+			members++
+		}
+	}
+	if members > 2 {
+		owners = max(owners, min(c.cfg.Replicas, members))
+	}
+	return store.Majority(owners)
+}
 
 func (c *Core) finish(j *job, err error) {
 	if j.closed {
