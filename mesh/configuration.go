@@ -231,7 +231,8 @@ func (c *Core) tend(env string) {
 	}
 	next := a.Next // one that somebody began is finished
 	if len(next) == 0 {
-		next = store.Reseat(env, created.seats(), c.goodSeat, c.goneSeat, c.candidates())
+		good := func(s store.Seat) bool { return c.goodSeat(created, s) }
+		next = store.Reseat(env, created.seats(), good, c.goneSeat, c.candidates(created))
 		if slices.Equal(next, created.seats()) || !c.canDecide(next) {
 			return
 		}
@@ -239,12 +240,16 @@ func (c *Core) tend(env string) {
 	c.proposeSeal(env, next)
 }
 
-// goodSeat: its holder may be down, but is expected back with the disk that the seat was given to.
-func (c *Core) goodSeat(s store.Seat) bool {
+// goodSeat: its holder may be down, but is expected back with the disk that the seat was given to. When this node heard last of a disk
+// whose place the seat has taken, the seat is the news that it missed.
+func (c *Core) goodSeat(created creation, s store.Seat) bool {
 	if s.Node == c.self {
 		return s.Disk == c.fence.own.Disk
 	}
 	disk := c.diskOf(s.Node)
+	if created.replaced(store.Seat{Node: s.Node, Disk: disk}) {
+		disk = 0
+	}
 	return c.isMember(s.Node) && !c.convicted(s.Node) && !c.registers.volatile[s.Node] && !c.isOut(s.Node) && (disk == 0 || disk == s.Disk)
 }
 
@@ -253,12 +258,18 @@ func (c *Core) goneSeat(s store.Seat) bool {
 	return !c.isMember(s.Node) || c.people.status[s.Node] == membership.Left
 }
 
-// candidates are the live members that may vote.
-func (c *Core) candidates() []store.Seat {
+// candidates are the live members that may vote, with the disks that they have now.
+func (c *Core) candidates(created creation) []store.Seat {
 	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
 		return c.registers.volatile[id] || c.convicted(id) || c.diskOf(id) == 0 || id == c.self && !c.mayVote()
 	})
-	return c.seatsOf(live)
+	return slices.DeleteFunc(c.seatsOf(live), func(s store.Seat) bool { return s.Node != c.self && created.replaced(s) })
+}
+
+// replaced tells whether a disk had a seat, and another of the same node has one now.
+func (r creation) replaced(s store.Seat) bool {
+	had := func(seats []store.Seat) bool { return slices.Contains(seats, s) }
+	return slices.ContainsFunc(r.epochs, had) && !had(r.seats()) && slices.Contains(store.NodesOf(r.seats()), s.Node)
 }
 
 // canDecide tells whether a majority of seats is there to go on.

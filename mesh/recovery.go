@@ -90,7 +90,7 @@ func (c *Core) answerRecovery(a *asking) {
 	}
 	s := Standing{Answered: len(a.told), Acceptors: slices.Clone(created.seats())}
 	known, hasHead := c.heads.current[a.env]
-	s.Recovery = store.Recovery{Env: a.env, Era: created.era + 1, Seats: store.ChooseSeats(a.env, c.candidates())}
+	s.Recovery = store.Recovery{Env: a.env, Era: created.era + 1, Seats: store.ChooseSeats(a.env, c.candidates(created))}
 	if chain := c.Chain(); chain != nil {
 		s.Recovery.Mesh = chain.Mesh()
 	}

@@ -39,7 +39,11 @@ func Mutants() []Mutant {
 		{"sync-ignored", "an error of the disk while saving is not looked at", []Edit{
 			{"mesh/shelldisk.go", "if err := kv.Write(ctx, all[from:to]); err != nil {", "if err := kv.Write(ctx, all[from:to]); err != nil && false {"}}},
 		{"one-copy", "one copy of an object is enough for a push", []Edit{
-			{"mesh/objects.go", "func quorum(owners int) int { return store.Majority(owners) }", "func quorum(owners int) int { return min(1, owners) }"}}},
+			{"mesh/objects.go", "return store.Majority(owners)", "return min(1, owners)"}}},
+		{"shrunken-ring", "who is alone for long counts its own copy as enough (seed 31011 found it)", []Edit{
+			{"mesh/objects.go", "if members > 2 {", "if members > 2 && false {"}}},
+		{"lost-disk-seated", "a node that missed the news gives a seat back to the disk that lost it (seed 723 found it)", []Edit{
+			{"mesh/configuration.go", "had(r.seats()) && slices.Contains(store.NodesOf(r.seats()), s.Node)", "had(r.seats()) && false"}}},
 		{"unsigned-head", "a revision is taken whoever signed it", []Edit{
 			{"store/revision.go", "for _, key := range keys {\n\t\tif who.Publishes(key, r.Env) {", "for range keys {\n\t\tif true {"}}},
 		{"unverified-repair", "an object is taken for what its sender says that it is", []Edit{

@@ -80,11 +80,11 @@ func (w *World) talk(from, to *Node, m mesh.Message) {
 	var what string
 	switch m := m.(type) {
 	case *mesh.Prepare:
-		what = fmt.Sprintf("prepare %s %d", m.Register, m.Ballot.Number)
+		what = fmt.Sprintf("prepare %s/%d %d", m.Register, m.Epoch, m.Ballot.Number)
 	case *mesh.Promise:
 		what = fmt.Sprintf("promise %s %d %s, accepted %d", m.Register, m.Ballot.Number, m.Refused, m.Accepted.Number)
 	case *mesh.Accept:
-		what = fmt.Sprintf("accept %s %d", m.Register, m.Ballot.Number)
+		what = fmt.Sprintf("accept %s/%d %d", m.Register, m.Epoch, m.Ballot.Number)
 	case *mesh.Accepted:
 		what = fmt.Sprintf("accepted %s %d %s", m.Register, m.Ballot.Number, m.Refused)
 	default:
