@@ -50,10 +50,9 @@ func Mutants() []Mutant {
 			{"mesh/objects.go", "if store.HashOf(o.Data) != o.Hash {", "if false {"}}},
 		{"go-back", "an older head is taken for news", []Edit{
 			{"mesh/heads.go", "return nil // old news", "h.value.Version += 0 // taken"},
-			{"mesh/heads.go", "if h.Version <= c.heads.applied[p.env].Version {\n\t\treturn\n\t}", ""},
-			{"mesh/heads.go", "if !ok || h.value.Version <= c.heads.applied[env].Version ||", "if !ok || h.value.Version == c.heads.applied[env].Version ||"}}},
+			{"mesh/heads.go", "return h.value.Version > a.Version ||", "return h.value.Version != a.Version ||"}}},
 		{"staged-in-memory", "what is staged is not written down", []Edit{
-			{"mesh/push.go", "c.save(keyStaged+p.hash.String(), stagedPush{Object: p.object})", ""}}},
+			{"mesh/push.go", "c.save(keyStaged+p.hash.String(), stagedPush{Object: p.object, Electorate: p.electorate})", ""}}},
 		{"apply-early", "a revision is applied before all of it is here", []Edit{
 			{"mesh/heads.go", "case len(ev.Missing) > 0:\n\t\tp.want.cancel()", "case len(ev.Missing) > 3:\n\t\tp.want.cancel()"}}},
 		{"forget-history", "a push that is repeated after the next one is told that it diverged", []Edit{

@@ -35,6 +35,7 @@ type Store interface {
 	// Head returns the newest committed head; ErrNotFound when the environment has none.
 	Head(ctx context.Context, env string) (Head, error)
 	// Advance makes revision (the hash of a signed revision's object, put before) the head of its environment. The
-	// Head returned with Diverged is the winner's.
+	// Head returned with Diverged is the winner's. One whose parent nobody has heard of may be Staged, in an environment that
+	// has no head yet: those who were asked may be new.
 	Advance(ctx context.Context, revision Hash) (Outcome, Head, error)
 }

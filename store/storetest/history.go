@@ -102,12 +102,22 @@ func versions(t *trial) {
 	t.commit(second, "3")
 }
 
+// open is for what may also be staged: a publisher says that there is a parent, and those who were asked have never heard of the
+// environment. They may be new.
+func (t *trial) open(why string, name store.Hash) {
+	t.Helper()
+	if outcome, got, err := t.Store.Advance(t.Context(), name); outcome != store.Staged || err != nil {
+		t.notCommitted(fmt.Sprintf("%s (%s, %+v, %v)", why, outcome, got, err), name, start)
+	}
+	t.wantHead(start)
+}
+
 func parents(t *trial) {
 	never := t.seal(t.on(start, "never advanced"), t.Publisher)
 	child := t.seal(t.on(store.Head{Env: Env, Version: 1, Revision: never}, "its child"), t.Publisher)
-	t.notCommitted("the child of what was not committed, in an empty environment", child, start)
+	t.open("the child of what was not committed, in an empty environment", child)
 	nobody := t.seal(t.on(store.Head{Env: Env, Version: 1, Revision: store.HashOf([]byte("x"))}, "no parent"), t.Publisher)
-	t.notCommitted("the child of nothing", nobody, start)
+	t.open("the child of nothing", nobody)
 	first := t.commit(start, "1")
 	t.notCommitted("the child of what was not committed", child, first)
 	t.notCommitted("the child of nothing, again", nobody, first)
