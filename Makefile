@@ -29,7 +29,7 @@ demo: build ## five machines on loopback: push, crash, drift, failure, removal, 
 
 test: ## all tests, with what they need installed first where this is root on Debian
 	@./scripts/prepare.sh
-	@$(GOTESTSUM) --format pkgname --hide-summary=output -- -timeout 15m ./...
+	@$(GOTESTSUM) --format pkgname -- -timeout 15m ./...
 
 check: ## format, vet, lint, tidy, import rules, the model of the registers, race tests of the cores
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt: the files above are not formatted"; exit 1; }
