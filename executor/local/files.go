@@ -235,7 +235,8 @@ func (f *Files) Mkdir(name string, meta executor.Meta) error {
 	f.changed(dir)
 	f.making.Lock()
 	defer f.making.Unlock()
-	if err := unix.Mkdirat(dir, base, 0o700); err != nil {
+	// Whoever looks before its meta is set sees its own mode, and no other that might be the one that he wants.
+	if err := unix.Mkdirat(dir, base, uint32(meta.Mode.Perm())); err != nil {
 		return pathError("mkdir", name, err)
 	}
 	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
