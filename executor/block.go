@@ -138,12 +138,14 @@ func (r *run) unwindBlock(ctx context.Context, at int, b *block) {
 			r.discard(t)
 		}
 	}
+	folders := r.tx.foldersOf(members)
+	r.tx.takes(folders, r.tick.Add(1))
 	left, err := r.tx.takeBack(context.WithoutCancel(ctx), r, members)
 	for _, t := range tasks {
 		r.takenBack(t, left[t.order], r.inv(at).ID)
 	}
 	if err == nil {
-		err = r.standAgain(ctx, members, r.tx.foldersOf(members))
+		err = r.standAgain(ctx, members, folders)
 	}
 	r.settleListeners(ctx, at)
 	if err != nil {
@@ -183,6 +185,30 @@ func (r *run) standAgain(ctx context.Context, members map[int]bool, folders map[
 		}
 	}
 	return nil
+}
+
+// takes notes folders that the rollback of a block is about to take away.
+func (x *transaction) takes(folders map[string]bool, tick int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.taken == nil {
+		x.taken = map[string]int64{}
+	}
+	for folder := range folders {
+		x.taken[folder] = tick
+	}
+}
+
+// stands makes a folder anew that a block took away while this task was at work on it: standAgain did not know yet that it is done.
+func (r *run) stands(ctx context.Context, t *task) error {
+	r.tx.mu.Lock()
+	gone := t.kind == states.ResourcePath && r.tx.taken[t.made] > t.work.began
+	r.tx.mu.Unlock()
+	if !gone {
+		return nil
+	}
+	_, err := t.module.Apply(ctx, r.host, r.contents, t.params)
+	return err
 }
 
 // settleListeners lets what took up a change of the block, and stands outside of it, take up that it was rolled back.

@@ -13,7 +13,8 @@ import (
 
 // transaction is what a run has written down and done so far. Workers share it: one at a time writes.
 type transaction struct {
-	mu sync.Mutex
+	taken map[string]int64 // folders that the rollback of a block took away, and at which tick
+	mu    sync.Mutex
 	logbook
 	changes map[string]int // by module: how many steps changed something
 	total   int            // of changes

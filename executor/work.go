@@ -91,7 +91,10 @@ func (r *run) attempt(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	return r.finished(t, outputs)
+	if err := r.finished(t, outputs); err != nil {
+		return err
+	}
+	return r.stands(ctx, t)
 }
 
 func (r *run) recheck(ctx context.Context, t *task) error {
