@@ -73,7 +73,7 @@ func Mutants() []Mutant {
 			{"mesh/collect.go", "ask.Staged = sortedHashes(c.pushes.open)", ""},
 			{"mesh/collect.go", "trees = append(trees, c.pushes.open[h].revision.Manifest)", "_ = h"}}},
 		{"new-nodes-decide", "new nodes that have met only each other say that there is no parent (seed 101 found it)", []Edit{
-			{"mesh/push.go", "case len(electorate) == 1:", "case true:"}}},
+			{"mesh/create.go", "case len(electorate) == 1:", "case true:"}}},
 		{"skip-seal", "a push goes on in an epoch that was sealed", []Edit{
 			{"store/register_proposer.go", "case len(p.next) > 0: // sealed", "case len(p.next) > 0 && p.Change == nil: // sealed"},
 			{"store/register_proposer.go", "if p.value = p.Change(p.current); p.value == nil {", "p.next = nil\n\t\tif p.value = p.Change(p.current); p.value == nil {"}}},
