@@ -59,6 +59,27 @@ func ReadReport(node membership.NodeID, report store.Hash, get func(key string) 
 	return data, nil
 }
 
+// ObjectsFor are the messages that answer a SendObjects with what get has: the objects, packed, and then what it lacks.
+func ObjectsFor(hashes []store.Hash, get func(store.Hash) ([]byte, error)) (answer []Message) {
+	var objects []Object
+	lacks := &Lacks{}
+	for _, h := range hashes {
+		data, err := get(h)
+		if err != nil {
+			lacks.Hashes = append(lacks.Hashes, h)
+			continue
+		}
+		objects = append(objects, Object{Hash: h, Data: data})
+	}
+	for _, put := range PackObjects(objects) {
+		answer = append(answer, put)
+	}
+	if len(lacks.Hashes) > 0 {
+		answer = append(answer, lacks)
+	}
+	return answer
+}
+
 // DoCheckTree does the action CheckTree with what is here.
 func DoCheckTree(ctx context.Context, manifest store.Hash, get store.Getter,
 	has func(context.Context, []store.Hash) ([]bool, error)) TreeChecked {

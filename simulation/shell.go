@@ -150,21 +150,9 @@ func (n *Node) local(ctx context.Context, h store.Hash) ([]byte, error) {
 }
 
 func (n *Node) sendObjects(a mesh.SendObjects) {
-	var objects []mesh.Object
-	lacks := &mesh.Lacks{}
-	for _, h := range a.Hashes {
-		data, err := n.local(context.Background(), h)
-		if err != nil {
-			lacks.Hashes = append(lacks.Hashes, h)
-			continue
-		}
-		objects = append(objects, mesh.Object{Hash: h, Data: data})
-	}
-	for _, put := range mesh.PackObjects(objects) {
-		n.send(a.To, put)
-	}
-	if len(lacks.Hashes) > 0 {
-		n.send(a.To, lacks)
+	get := func(h store.Hash) ([]byte, error) { return n.local(context.Background(), h) }
+	for _, m := range mesh.ObjectsFor(a.Hashes, get) {
+		n.send(a.To, m)
 	}
 }
 

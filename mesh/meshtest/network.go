@@ -465,26 +465,19 @@ func (n *Node) has(_ context.Context, hashes []store.Hash) ([]bool, error) {
 }
 
 func (n *Node) sendObjects(a mesh.SendObjects) {
-	var objects []mesh.Object
-	lacks := &mesh.Lacks{}
-	for _, h := range a.Hashes {
-		data, err := n.get(context.Background(), h)
-		if errors.Is(err, store.ErrCorrupt) {
-			delete(n.objects, h)
-			n.later(0, func() { n.step(mesh.Lost{Hash: h}) })
-		}
-		if err != nil {
-			lacks.Hashes = append(lacks.Hashes, h)
-			continue
-		}
-		objects = append(objects, mesh.Object{Hash: h, Data: data})
+	for _, m := range mesh.ObjectsFor(a.Hashes, n.read) {
+		n.send(a.To, m)
 	}
-	for _, put := range mesh.PackObjects(objects) {
-		n.send(a.To, put)
+}
+
+// read tells the Core of what it finds damaged.
+func (n *Node) read(h store.Hash) ([]byte, error) {
+	data, err := n.get(context.Background(), h)
+	if errors.Is(err, store.ErrCorrupt) {
+		delete(n.objects, h)
+		n.later(0, func() { n.step(mesh.Lost{Hash: h}) })
 	}
-	if len(lacks.Hashes) > 0 {
-		n.send(a.To, lacks)
-	}
+	return data, err
 }
 
 // send encodes as the real transport does, and delivers after a while, if at all.
