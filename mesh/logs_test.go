@@ -239,25 +239,33 @@ func TestOldDiskDoesNotFork(t *testing.T) {
 	}
 }
 
-// One that nobody could tell writes its numbers twice. All see the fork, with a proof; what stays is one chain, with what was
-// written on the other branch at its end, and a word about it.
-func TestForkIsShown(t *testing.T) {
-	w := grown(35, 4, nil)
+// twofold is a mesh whose first node wrote up to run lost, went back to run 10 with its disk, and wrote from there on to run last while
+// nobody could tell it. Then they meet.
+func twofold(seed uint64, lost, last int) *meshtest.Network {
+	w := grown(seed, 4, nil)
 	n := w.Nodes()
 	runs(n[0], 1, 10)
 	w.Run(30 * time.Second)
 	image := n[0].Image()
-	runs(n[0], 11, 40)
+	runs(n[0], 11, lost)
 	w.Run(30 * time.Second)
 	w.Kill(n[0])
 	n[0].Restore(image)
 	w.Partition(n[:1], n[1:])
 	w.Restart(n[0])
 	w.Run(10 * time.Second)
-	runs(n[0], 41, 45)
+	runs(n[0], lost+1, last)
 	w.Run(10 * time.Second)
 	w.Heal()
 	w.Run(2 * time.Minute)
+	return w
+}
+
+// One that nobody could tell writes its numbers twice. All see the fork, with a proof; what stays is one chain, with what was
+// written on the other branch at its end, and a word about it.
+func TestForkIsShown(t *testing.T) {
+	w := twofold(35, 40, 45)
+	n := w.Nodes()
 	for _, at := range n {
 		h := logOf(t, w, at, n[0], 1, 0)
 		wantRuns(t, at.Name, h, 1, 45)
@@ -285,21 +293,8 @@ func TestForkIsShown(t *testing.T) {
 
 // The branch that has gone further while its node was away stays, whichever that is: here the one of the old disk.
 func TestForkWithALongerNewBranch(t *testing.T) {
-	w := grown(36, 4, nil)
+	w := twofold(36, 14, 60)
 	n := w.Nodes()
-	runs(n[0], 1, 10)
-	w.Run(30 * time.Second)
-	image := n[0].Image()
-	runs(n[0], 11, 14)
-	w.Run(30 * time.Second)
-	w.Kill(n[0])
-	n[0].Restore(image)
-	w.Partition(n[:1], n[1:])
-	w.Restart(n[0])
-	w.Run(10 * time.Second)
-	runs(n[0], 15, 60)
-	w.Heal()
-	w.Run(2 * time.Minute)
 	for _, at := range n {
 		h := logOf(t, w, at, n[0], 1, 0)
 		if h.Fork == nil || h.Entries[len(h.Entries)-1].Version != 60 {
