@@ -35,6 +35,11 @@ type judge struct {
 	votedAs   map[start]store.Incarnation // newest start of a disk that ever voted
 	saidIn    map[mesh.Message]uint64     // epoch of an acceptor's answer that is on its way
 	load      load
+
+	since   map[store.Hash]time.Duration // a revision is known to be certified
+	applies map[*Node]store.Hash
+	reading map[*Node]time.Duration // when the node began to read what is to be kept
+	signed  map[copyFor]map[membership.NodeID]time.Duration
 }
 
 // Violation is an invariant that does not hold.
@@ -84,7 +89,8 @@ func newJudge(w *World) *judge {
 		w: w, made: map[store.Hash]*made{}, heads: map[place]store.Hash{}, newest: map[string]uint64{},
 		versions: map[store.Hash]uint64{}, creations: map[string][]byte{}, seals: map[place]store.Vote{},
 		watermark: map[lineage]uint64{}, staged: map[*Node]map[store.Hash]bool{}, spoiltAt: -time.Hour,
-		doubtful: map[*Node]map[string]bool{}, votedAs: map[start]store.Incarnation{}, saidIn: map[mesh.Message]uint64{},
+		since: map[store.Hash]time.Duration{}, applies: map[*Node]store.Hash{}, reading: map[*Node]time.Duration{},
+		signed: map[copyFor]map[membership.NodeID]time.Duration{}, doubtful: map[*Node]map[string]bool{}, votedAs: map[start]store.Incarnation{}, saidIn: map[mesh.Message]uint64{},
 	}
 }
 
@@ -225,7 +231,7 @@ func (j *judge) certified(n *Node, env string, version uint64, h store.Hash) {
 	case version > 1 && j.heads[place{env, version - 1}] != (store.Hash{}) && j.heads[place{env, version - 1}] != m.Parent:
 		j.fail(n, "invariant 2: %s %d does not stand on version %d", env, version, version-1)
 	}
-	j.heads[at] = h
+	j.heads[at], j.since[h] = h, j.w.now
 	j.newest[env] = max(j.newest[env], version)
 }
 
@@ -292,7 +298,7 @@ func (j *judge) converges(n *Node, a mesh.Converge) {
 	if h.Version < j.watermark[l] {
 		j.fail(n, "invariant 3: went back from %s %d to %d", h.Env, j.watermark[l], h.Version)
 	}
-	j.watermark[l] = h.Version
+	j.watermark[l], j.applies[n] = h.Version, h.Revision
 	if m := j.made[h.Revision]; m != nil && n.life > 0 {
 		for _, object := range m.objects[:len(m.objects)-1] { // the revision itself came with the head
 			if _, err := n.objects.Get(context.Background(), store.HashOf(object)); err != nil && !j.wasDamaged(n, object) {
@@ -344,33 +350,6 @@ func (j *judge) acknowledged(o *op) {
 func (j *judge) needs(h store.Hash) bool {
 	m := j.made[h]
 	return (m.acked || j.heads[place{m.Env, m.Version}] == h) && j.newest[m.Env] < m.Version+uint64(j.w.plan.Keep)
-}
-
-// drops: collection removes nothing that can be reached, and a copy that moved only when the others are there.
-func (j *judge) drops(n *Node, hashes []store.Hash) {
-	dropped := map[store.Hash]bool{}
-	for _, h := range hashes {
-		dropped[h] = true
-	}
-	for _, h := range j.order {
-		if !j.needs(h) && !j.anyStaged(h) {
-			continue
-		}
-		for _, object := range j.made[h].objects {
-			if name := store.HashOf(object); dropped[name] && j.present(name, n) < j.least() {
-				j.fail(n, "invariant 9: deletes object %s of %s, of which there are %d other copies", name.Short(), h.Short(), j.present(name, n))
-			}
-		}
-	}
-}
-
-func (j *judge) anyStaged(h store.Hash) bool {
-	for _, n := range j.w.nodes {
-		if j.staged[n][h] && !j.decided(h) {
-			return true
-		}
-	}
-	return false
 }
 
 // least is how many copies there must be of what is kept.

@@ -14,7 +14,7 @@ import (
 type trace struct {
 	hash  uint64
 	sized uint64 // as hash, but of the sizes of frames alone: it does not know one signature from another
-	told  bool // lines are kept
+	told  bool   // lines are kept
 	lines []line
 }
 
