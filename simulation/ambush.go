@@ -7,30 +7,39 @@ import (
 )
 
 // An ambush waits for a message of one kind, and strikes one of its ends in the very moment in which an answer is on its way, and
-// then has everybody push. What takes a thousand courses to happen by chance happens here in one of ten.
+// then has everybody push. It may do so several times. What takes a thousand courses to happen by chance happens here in one of ten.
 type ambush struct {
 	armed   bool
-	waits   func(mesh.Message) bool
+	lure    lure
 	strikes func(w *World, from, to *Node)
-	left    int // messages that pass first
+	pass    int // messages that pass before each strike
+	passed  int
+	shots   int // strikes that are left
 }
 
-// lures are what an ambush may wait for, the first seals of them for a change of acceptors. Their order is part of what a plan means.
-func lures() []func(mesh.Message) bool {
+// lure is a message that an ambush waits for.
+type lure struct {
+	takes func(mesh.Message) bool
+	seats bool // it comes when acceptors change: so something happens for which they do
+}
+
+// lures are what an ambush may wait for. Their order is part of what a plan means.
+func lures() []lure {
 	seal := func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) > 0 }
-	return []func(mesh.Message) bool{
-		seal, seal,
-		func(m mesh.Message) bool { h, ok := m.(*mesh.HeadTell); return ok && len(h.Seals) > 0 },
-		func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) == 0 },
-		func(m mesh.Message) bool { a, ok := m.(*mesh.Accepted); return ok && a.Refused == "" },
-		func(m mesh.Message) bool { p, ok := m.(*mesh.Promise); return ok && p.Refused == "" },
-		func(m mesh.Message) bool { f, ok := m.(*mesh.FenceTell); return ok && f.Register != "" },
-		func(m mesh.Message) bool { h, ok := m.(*mesh.Have); return ok && len(h.Have) > 0 },
-		func(m mesh.Message) bool { _, ok := m.(*mesh.KeepTell); return ok },
+	told := func(m mesh.Message) bool { h, ok := m.(*mesh.HeadTell); return ok && len(h.Seals) > 0 }
+	return []lure{
+		{seal, true},
+		{told, true},
+		{func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) == 0 }, false},
+		{func(m mesh.Message) bool { a, ok := m.(*mesh.Accepted); return ok && a.Refused == "" }, false},
+		{func(m mesh.Message) bool { p, ok := m.(*mesh.Promise); return ok && p.Refused == "" }, false},
+		{func(m mesh.Message) bool { f, ok := m.(*mesh.FenceTell); return ok && f.Register != "" }, false},
+		{func(m mesh.Message) bool { h, ok := m.(*mesh.Have); return ok && len(h.Have) > 0 }, false},
+		{func(m mesh.Message) bool { _, ok := m.(*mesh.KeepTell); return ok }, false},
+		{func(m mesh.Message) bool { _, ok := m.(*mesh.KeepAsk); return ok }, false},
+		{func(m mesh.Message) bool { c, ok := m.(*mesh.CollectTell); return ok && !c.Ahead }, false},
 	}
 }
-
-const seals = 3
 
 func strikes() []func(w *World, from, to *Node) {
 	return []func(w *World, from, to *Node){
@@ -45,51 +54,109 @@ func strikes() []func(w *World, from, to *Node) {
 			w.rewind(from, 1)
 			w.after(w.millis(0, 50), from.restart)
 		},
+		func(w *World, from, _ *Node) { w.halfTold(from) },
+		func(w *World, from, _ *Node) { w.halfTold(from) },
+		func(*World, *Node, *Node) {}, // all push
+	}
+}
+
+// ambushOf is what the number of a fault stands for.
+func ambushOf(n int) *ambush {
+	lures, strikes := lures(), strikes()
+	draw := func(of int) int {
+		rest := n % of
+		n /= of
+		return rest
+	}
+	return &ambush{
+		armed: true, lure: lures[draw(len(lures))], strikes: strikes[draw(len(strikes))], pass: draw(4), shots: 1 + draw(4),
 	}
 }
 
 // lay arms an ambush until it has struck or its time is over.
 func lay(w *World, f Fault) {
-	lures, strikes := lures(), strikes()
-	n := f.N
-	a := &ambush{armed: true, waits: lures[n%len(lures)]}
-	n /= len(lures)
-	a.strikes = strikes[n%len(strikes)]
-	a.left = n / len(strikes) % 4
+	a := ambushOf(f.N)
 	w.ambushes = append(w.ambushes, a)
-	w.after(f.For, func() { a.armed = false })
-	if f.N%len(lures) < seals { // with another disk a node loses its seat, and the others change the acceptors
-		w.wipe(w.victim(f))
-		w.victim(f).restart()
-	}
+	w.after(f.For, func() { a.armed, a.shots = false, 0 })
+	w.provoke(a, w.victim(f))
 	w.crowd.rush(nil, nil)
+}
+
+// provoke lets acceptors change: with another disk a node loses its seat, and where there are few a new one gets one.
+func (w *World) provoke(a *ambush, victim *Node) {
+	if !a.lure.seats {
+		return
+	}
+	if w.percent(70) {
+		w.wipe(victim)
+		victim.restart()
+		return
+	}
+	join(w, Fault{N: victim.num})
 }
 
 // ambushed looks at each message that is sent.
 func (w *World) ambushed(from, to *Node, m mesh.Message) {
 	for _, a := range w.ambushes {
-		if !a.armed || !a.waits(m) {
+		if !a.armed || !a.lure.takes(m) {
 			continue
 		}
-		if a.left--; a.left >= 0 {
+		if a.passed++; a.passed <= a.pass {
 			continue
 		}
-		a.armed = false
+		a.armed, a.passed = false, 0
+		a.shots--
 		soon := w.millis(0, 8)
 		if w.percent(50) {
 			soon = 0
 		}
-		w.after(soon, func() {
-			if w.crowd.over || w.calmed {
-				return
-			}
-			w.note(from, "ambush on %T to %s", m, to.Name)
-			a.strikes(w, from, to)
-			for range 2 {
-				w.after(w.millis(5, 300), func() { w.crowd.rush(from, to) })
-			}
-		})
+		w.after(soon, func() { w.strike(a, from, to, m) })
 	}
+}
+
+func (w *World) strike(a *ambush, from, to *Node, m mesh.Message) {
+	if w.crowd.over || w.calmed {
+		return
+	}
+	w.note(from, "ambush on %T to %s", m, to.Name)
+	a.strikes(w, from, to)
+	for range 2 {
+		w.after(w.millis(5, 300), func() { w.crowd.rush(from, to) })
+	}
+	w.after(w.millis(500, 3000), func() {
+		if a.shots > 0 && !w.calmed {
+			a.armed = true
+			w.provoke(a, w.nodes[w.dice.IntN(len(w.nodes))])
+		}
+	})
+}
+
+// halfTold: of what a node says in this moment only some get their part. It dies, and while it starts again those who know are cut
+// off. So a value is known to a minority, which comes back when the others have gone on.
+func (w *World) halfTold(from *Node) {
+	var told, untold uint64
+	for _, n := range w.nodes {
+		if n != from && w.percent(50) {
+			told |= 1 << n.num
+		} else {
+			untold |= 1 << n.num
+		}
+	}
+	lost := func(a, b *Node) bool { return a == from && untold>>b.num&1 == 1 }
+	w.cuts(1, lost)
+	from.crash()
+	w.after(w.millis(6, 12), func() {
+		w.cuts(-1, lost)
+		from.restart()
+		if w.calmed {
+			return
+		}
+		for _, n := range w.nodes {
+			if told>>n.num&1 == 1 && w.percent(70) {
+				w.isolate(n)
+			}
+		}
+	})
 }
 
 // isolate cuts a node off for some seconds.

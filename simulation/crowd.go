@@ -191,7 +191,10 @@ func (c *crowd) readAll() {
 
 // take is the node's side of a push: the objects are kept here, then the Core is asked.
 func (n *Node) take(made *made, finish func(mesh.Answer, error)) {
-	if !n.up || n.halted {
+	// Whoever signs the first revision of an environment sees who is there. Begun on an island as well it would be begun twice:
+	// docs/decisions/register-creation.md, "Its limits".
+	first := made.Version == 1 && n.w.away>>n.num&1 == 1
+	if !n.up || n.halted || first {
 		finish(mesh.Answer{}, errLost)
 		return
 	}

@@ -32,7 +32,8 @@ type World struct {
 	steps  int
 
 	ambushes []*ambush
-	calmed   bool // all faults are over
+	away     uint64 // nodes on an island, one bit for each
+	calmed   bool   // all faults are over
 }
 
 // Shared is what worlds may use one after the other, since it is the same in all: keys, grants and rings. It belongs to one
