@@ -6,7 +6,7 @@ import (
 	"shoal/mesh"
 )
 
-// An ambush waits for a message of one kind, and strikes one of its ends in the very moment in which an answer is on its way, and
+// An ambush waits for a message of one kind, or until somebody is the first to know something, and strikes one of its ends in the very moment in which an answer is on its way, and
 // then has everybody push. It may do so several times. What takes a thousand courses to happen by chance happens here in one of ten.
 type ambush struct {
 	armed   bool
@@ -17,27 +17,39 @@ type ambush struct {
 	shots   int // strikes that are left
 }
 
-// lure is a message that an ambush waits for.
+// lure is what an ambush waits for: a message, or news.
 type lure struct {
 	takes func(mesh.Message) bool
+	news  news
 	seats bool // it comes when acceptors change: so something happens for which they do
 }
+
+// news is what one node knows, and no other yet.
+type news string
+
+const (
+	newSeal news = "a seal"
+	newHead news = "a head"
+)
 
 // lures are what an ambush may wait for. Their order is part of what a plan means.
 func lures() []lure {
 	seal := func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) > 0 }
 	told := func(m mesh.Message) bool { h, ok := m.(*mesh.HeadTell); return ok && len(h.Seals) > 0 }
 	return []lure{
-		{seal, true},
-		{told, true},
-		{func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) == 0 }, false},
-		{func(m mesh.Message) bool { a, ok := m.(*mesh.Accepted); return ok && a.Refused == "" }, false},
-		{func(m mesh.Message) bool { p, ok := m.(*mesh.Promise); return ok && p.Refused == "" }, false},
-		{func(m mesh.Message) bool { f, ok := m.(*mesh.FenceTell); return ok && f.Register != "" }, false},
-		{func(m mesh.Message) bool { h, ok := m.(*mesh.Have); return ok && len(h.Have) > 0 }, false},
-		{func(m mesh.Message) bool { _, ok := m.(*mesh.KeepTell); return ok }, false},
-		{func(m mesh.Message) bool { _, ok := m.(*mesh.KeepAsk); return ok }, false},
-		{func(m mesh.Message) bool { c, ok := m.(*mesh.CollectTell); return ok && !c.Ahead }, false},
+		{takes: seal, seats: true},
+		{takes: told, seats: true},
+		{news: newSeal, seats: true},
+		{news: newSeal, seats: true},
+		{news: newHead},
+		{takes: func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) == 0 }},
+		{takes: func(m mesh.Message) bool { a, ok := m.(*mesh.Accepted); return ok && a.Refused == "" }},
+		{takes: func(m mesh.Message) bool { p, ok := m.(*mesh.Promise); return ok && p.Refused == "" }},
+		{takes: func(m mesh.Message) bool { f, ok := m.(*mesh.FenceTell); return ok && f.Register != "" }},
+		{takes: func(m mesh.Message) bool { h, ok := m.(*mesh.Have); return ok && len(h.Have) > 0 }},
+		{takes: func(m mesh.Message) bool { _, ok := m.(*mesh.KeepTell); return ok }},
+		{takes: func(m mesh.Message) bool { _, ok := m.(*mesh.KeepAsk); return ok }},
+		{takes: func(m mesh.Message) bool { c, ok := m.(*mesh.CollectTell); return ok && !c.Ahead }},
 	}
 }
 
@@ -69,7 +81,7 @@ func ambushOf(n int) *ambush {
 		return rest
 	}
 	return &ambush{
-		armed: true, lure: lures[draw(len(lures))], strikes: strikes[draw(len(strikes))], pass: draw(4), shots: 1 + draw(4),
+		armed: true, lure: lures[draw(len(lures))], strikes: strikes[draw(len(strikes))], pass: draw(3), shots: 1 + draw(4),
 	}
 }
 
@@ -98,30 +110,43 @@ func (w *World) provoke(a *ambush, victim *Node) {
 // ambushed looks at each message that is sent.
 func (w *World) ambushed(from, to *Node, m mesh.Message) {
 	for _, a := range w.ambushes {
-		if !a.armed || !a.lure.takes(m) {
-			continue
+		if a.armed && a.lure.takes != nil && a.lure.takes(m) {
+			w.meets(a, from, to, m)
 		}
-		if a.passed++; a.passed <= a.pass {
-			continue
-		}
-		a.armed, a.passed = false, 0
-		a.shots--
-		soon := w.millis(0, 8)
-		if w.percent(50) {
-			soon = 0
-		}
-		w.after(soon, func() { w.strike(a, from, to, m) })
 	}
 }
 
-func (w *World) strike(a *ambush, from, to *Node, m mesh.Message) {
+// knowsFirst looks at what one node has just come to know, and has neither kept nor told.
+func (w *World) knowsFirst(n *Node, what news) {
+	for _, a := range w.ambushes {
+		if a.armed && a.lure.news == what {
+			w.meets(a, n, w.nodes[w.dice.IntN(len(w.nodes))], what)
+		}
+	}
+}
+
+// meets strikes, now or a little later, unless this one passes.
+func (w *World) meets(a *ambush, from, to *Node, what any) {
+	if a.passed++; a.passed <= a.pass {
+		return
+	}
+	a.armed, a.passed = false, 0
+	a.shots--
+	soon := w.millis(0, 8)
+	if w.percent(50) {
+		soon = 0
+	}
+	w.after(soon, func() { w.strike(a, from, to, what) })
+}
+
+func (w *World) strike(a *ambush, from, to *Node, what any) {
 	if w.crowd.over || w.calmed {
 		return
 	}
-	w.note(from, "ambush on %T to %s", m, to.Name)
+	w.note(from, "ambush on %T, at %s", what, to.Name)
 	a.strikes(w, from, to)
-	for range 2 {
-		w.after(w.millis(5, 300), func() { w.crowd.rush(from, to) })
+	for _, most := range []int{300, 300, 3000} {
+		w.after(w.millis(5, most), func() { w.crowd.rush(from, to) })
 	}
 	w.after(w.millis(500, 3000), func() {
 		if a.shots > 0 && !w.calmed {

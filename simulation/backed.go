@@ -25,6 +25,8 @@ func (j *judge) sends(n *Node, m mesh.Message) {
 			}
 			j.votes(n, m.Register)
 		}
+	case *mesh.Accept:
+		j.proposes(n, m)
 	case *mesh.KeepTell:
 		j.signs(n, m)
 	case *mesh.Have:

@@ -116,6 +116,13 @@ func (c *client) choose() *Node {
 // parent is what a new revision is to be put on: mostly the newest head that the node or the client knows.
 func (c *client) parent(n *Node, env string) store.Head {
 	head := n.core.Heads()[env]
+	if c.dice.IntN(6) == 0 {
+		for _, r := range n.core.Staged() {
+			if r.Env == env && r.Version > head.Version {
+				head = store.Head{Env: env, Version: r.Version, Revision: r.Revision} // on what waits itself
+			}
+		}
+	}
 	if mine := c.known[env]; mine.Version > head.Version || c.dice.IntN(10) == 0 {
 		return mine
 	}

@@ -28,6 +28,7 @@ func (j *judge) collects(n *Node, a mesh.Action) {
 	switch a := a.(type) {
 	case mesh.ReachObjects:
 		j.reading[n] = j.w.now
+		j.overlooked(n, a)
 	case mesh.DropObjects:
 		if a.Moved {
 			j.movedAway(n, a.Hashes)
@@ -35,6 +36,15 @@ func (j *judge) collects(n *Node, a mesh.Action) {
 			j.unreferenced(n, a.Hashes)
 		}
 		j.stagedHere(n, a.Hashes)
+	}
+}
+
+// overlooked: a round reads all that the node has staged before it calls anything garbage.
+func (j *judge) overlooked(n *Node, a mesh.ReachObjects) {
+	for _, h := range j.order {
+		if j.staged[n][h] && !j.decided(h) && !slices.Contains(a.Staged, h) {
+			j.fail(n, "invariant 9: collects without a look at %s, which is staged here", h.Short())
+		}
 	}
 }
 

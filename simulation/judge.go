@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +33,7 @@ type judge struct {
 	doubtful  map[*Node]map[string]bool   // rewound, and has not voted since
 	votedAs   map[start]store.Incarnation // newest start of a disk that ever voted
 	saidIn    map[mesh.Message]uint64     // epoch of an acceptor's answer that is on its way
+	proposed  map[ballotOf]store.Hash     // what stands under a ballot
 	load      load
 
 	since   map[store.Hash]time.Duration // a revision is known to be certified
@@ -89,7 +89,7 @@ func newJudge(w *World) *judge {
 		w: w, made: map[store.Hash]*made{}, heads: map[place]store.Hash{}, newest: map[string]uint64{},
 		versions: map[store.Hash]uint64{}, creations: map[string][]byte{}, seals: map[place]store.Vote{},
 		watermark: map[lineage]uint64{}, staged: map[*Node]map[store.Hash]bool{}, spoiltAt: -time.Hour,
-		since: map[store.Hash]time.Duration{}, applies: map[*Node]store.Hash{}, reading: map[*Node]time.Duration{},
+		proposed: map[ballotOf]store.Hash{}, since: map[store.Hash]time.Duration{}, applies: map[*Node]store.Hash{}, reading: map[*Node]time.Duration{},
 		signed: map[copyFor]map[membership.NodeID]time.Duration{}, doubtful: map[*Node]map[string]bool{}, votedAs: map[start]store.Incarnation{}, saidIn: map[mesh.Message]uint64{},
 	}
 }
@@ -232,36 +232,8 @@ func (j *judge) certified(n *Node, env string, version uint64, h store.Hash) {
 		j.fail(n, "invariant 2: %s %d does not stand on version %d", env, version, version-1)
 	}
 	j.heads[at], j.since[h] = h, j.w.now
+	j.w.knowsFirst(n, newHead)
 	j.newest[env] = max(j.newest[env], version)
-}
-
-func (j *judge) savedSeal(n *Node, name string, value []byte) {
-	var signed membership.Signed
-	var vote store.Vote
-	if err := codec.Unmarshal(value, &signed); err == nil {
-		_ = codec.Unmarshal(signed.Body, &vote)
-	}
-	env := name[:max(0, strings.LastIndexByte(name, '-'))]
-	at := place{env, vote.Epoch}
-	if old, ok := j.seals[at]; ok && (old.Value != vote.Value || !slices.Equal(old.Next, vote.Next)) {
-		j.fail(n, "invariant 6: epoch %d of %s was sealed twice, with other successors", vote.Epoch, env)
-	}
-	j.seals[at] = vote
-	j.checkEpoch(n, env, vote.Epoch)
-}
-
-// checkEpoch: nothing is chosen in an epoch beyond the value that its seal carried on.
-func (j *judge) checkEpoch(n *Node, env string, epoch uint64) {
-	seal, sealed := j.seals[place{env, epoch}]
-	last, known := j.versions[seal.Value]
-	if !sealed || !known && seal.Value != store.HashOf(nil) {
-		return
-	}
-	for _, c := range j.chosen {
-		if c.env == env && c.epoch == epoch && c.version > last {
-			j.fail(n, "invariant 6: version %d of %s was chosen in epoch %d, which was sealed with version %d", c.version, env, epoch, last)
-		}
-	}
 }
 
 func (j *judge) savedStaged(n *Node, name string, value []byte) {
