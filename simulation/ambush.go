@@ -11,7 +11,8 @@ import (
 type ambush struct {
 	armed   bool
 	lure    lure
-	strikes func(w *World, from, to *Node)
+	strike  strike
+	reseats bool
 	pass    int // messages that pass before each strike
 	passed  int
 	shots   int // strikes that are left
@@ -21,7 +22,6 @@ type ambush struct {
 type lure struct {
 	takes func(mesh.Message) bool
 	news  news
-	seats bool // it comes when acceptors change: so something happens for which they do
 }
 
 // news is what one node knows, and no other yet.
@@ -34,14 +34,9 @@ const (
 
 // lures are what an ambush may wait for. Their order is part of what a plan means.
 func lures() []lure {
-	seal := func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) > 0 }
-	told := func(m mesh.Message) bool { h, ok := m.(*mesh.HeadTell); return ok && len(h.Seals) > 0 }
 	return []lure{
-		{takes: seal, seats: true},
-		{takes: told, seats: true},
-		{news: newSeal, seats: true},
-		{news: newSeal, seats: true},
 		{news: newHead},
+		{takes: func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) == 0 }},
 		{takes: func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) == 0 }},
 		{takes: func(m mesh.Message) bool { a, ok := m.(*mesh.Accepted); return ok && a.Refused == "" }},
 		{takes: func(m mesh.Message) bool { p, ok := m.(*mesh.Promise); return ok && p.Refused == "" }},
@@ -53,52 +48,75 @@ func lures() []lure {
 	}
 }
 
-func strikes() []func(w *World, from, to *Node) {
-	return []func(w *World, from, to *Node){
-		func(_ *World, from, _ *Node) { from.dieBriefly() },
-		func(_ *World, _, to *Node) { to.dieBriefly() },
-		func(w *World, from, _ *Node) { w.isolate(from) },
-		func(w *World, from, _ *Node) { w.isolate(from) },
-		func(w *World, _, to *Node) { w.isolate(to) },
-		func(w *World, from, to *Node) { w.isolate(to); w.wipe(from); w.after(w.millis(0, 50), from.restart) },
-		func(w *World, from, to *Node) {
-			w.isolate(to)
-			w.rewind(from, 1)
-			w.after(w.millis(0, 50), from.restart)
-		},
-		func(w *World, from, _ *Node) { w.halfTold(from) },
-		func(w *World, from, _ *Node) { w.halfTold(from) },
-		func(*World, *Node, *Node) {}, // all push
+// seatLures come when acceptors change.
+func seatLures() []lure {
+	return []lure{
+		{news: newSeal}, {news: newSeal}, {news: newSeal},
+		{takes: func(m mesh.Message) bool { a, ok := m.(*mesh.Accept); return ok && len(a.Next) > 0 }},
+		{takes: func(m mesh.Message) bool { h, ok := m.(*mesh.HeadTell); return ok && len(h.Seals) > 0 }},
 	}
 }
 
-// ambushOf is what the number of a fault stands for.
-func ambushOf(n int) *ambush {
-	lures, strikes := lures(), strikes()
+// strike is what an ambush does. After one that is quiet nobody pushes but those whom it has push itself.
+type strike struct {
+	does  func(w *World, from, to *Node)
+	quiet bool
+}
+
+func strikes() []strike {
+	isolateFrom := strike{does: func(w *World, from, _ *Node) { w.isolate(from) }}
+	halfTold := strike{does: func(w *World, from, _ *Node) { w.halfTold(from) }, quiet: true}
+	return []strike{
+		{does: func(_ *World, from, _ *Node) { from.dieBriefly() }},
+		{does: func(_ *World, _, to *Node) { to.dieBriefly() }},
+		isolateFrom, isolateFrom,
+		{does: func(w *World, _, to *Node) { w.isolate(to) }},
+		{does: func(w *World, from, to *Node) { w.isolate(to); w.wipe(from); w.after(w.millis(0, 50), from.restart) }},
+		{does: func(w *World, from, to *Node) {
+			w.isolate(to)
+			w.rewind(from, 1)
+			w.after(w.millis(0, 50), from.restart)
+		}},
+		halfTold, halfTold,
+		{does: func(*World, *Node, *Node) {}}, // all push
+	}
+}
+
+// newAmbush is what the number of a fault stands for.
+func newAmbush(n int, lures []lure) *ambush {
+	strikes := strikes()
 	draw := func(of int) int {
 		rest := n % of
 		n /= of
 		return rest
 	}
 	return &ambush{
-		armed: true, lure: lures[draw(len(lures))], strikes: strikes[draw(len(strikes))], pass: draw(3), shots: 1 + draw(4),
+		armed: true, lure: lures[draw(len(lures))], strike: strikes[draw(len(strikes))], pass: draw(3), shots: 1 + draw(4),
 	}
 }
 
 // lay arms an ambush until it has struck or its time is over.
 func lay(w *World, f Fault) {
-	a := ambushOf(f.N)
+	a := newAmbush(f.N, lures())
+	w.arm(a, f)
+}
+
+// layReseat arms one that waits for a change of acceptors, and sees to it that there is one.
+func layReseat(w *World, f Fault) {
+	a := newAmbush(f.N, seatLures())
+	a.reseats = true
+	w.arm(a, f)
+	w.reseat(w.victim(f))
+}
+
+func (w *World) arm(a *ambush, f Fault) {
 	w.ambushes = append(w.ambushes, a)
 	w.after(f.For, func() { a.armed, a.shots = false, 0 })
-	w.provoke(a, w.victim(f))
 	w.crowd.rush(nil, nil)
 }
 
-// provoke lets acceptors change: with another disk a node loses its seat, and where there are few a new one gets one.
-func (w *World) provoke(a *ambush, victim *Node) {
-	if !a.lure.seats {
-		return
-	}
+// reseat lets acceptors change: with another disk a node loses its seat, and where there are few a new one gets one.
+func (w *World) reseat(victim *Node) {
 	if w.percent(70) {
 		w.wipe(victim)
 		victim.restart()
@@ -144,24 +162,28 @@ func (w *World) strike(a *ambush, from, to *Node, what any) {
 		return
 	}
 	w.note(from, "ambush on %T, at %s", what, to.Name)
-	a.strikes(w, from, to)
+	a.strike.does(w, from, to)
 	for _, most := range []int{300, 300, 3000} {
-		w.after(w.millis(5, most), func() { w.crowd.rush(from, to) })
+		if !a.strike.quiet {
+			w.after(w.millis(5, most), func() { w.crowd.rush(from, to) })
+		}
 	}
 	w.after(w.millis(500, 3000), func() {
 		if a.shots > 0 && !w.calmed {
 			a.armed = true
-			w.provoke(a, w.nodes[w.dice.IntN(len(w.nodes))])
+			if a.reseats {
+				w.reseat(w.nodes[w.dice.IntN(len(w.nodes))])
+			}
 		}
 	})
 }
 
 // halfTold: of what a node says in this moment only some get their part. It dies, and while it starts again those who know are cut
-// off. So a value is known to a minority, which comes back when the others have gone on.
+// off, and others push there. So a value is known to a minority, which comes back when the others have gone on.
 func (w *World) halfTold(from *Node) {
 	var told, untold uint64
 	for _, n := range w.nodes {
-		if n != from && w.percent(50) {
+		if n != from && w.percent(35) {
 			told |= 1 << n.num
 		} else {
 			untold |= 1 << n.num
@@ -177,9 +199,12 @@ func (w *World) halfTold(from *Node) {
 			return
 		}
 		for _, n := range w.nodes {
-			if told>>n.num&1 == 1 && w.percent(70) {
+			if told>>n.num&1 == 1 && w.percent(80) {
 				w.isolate(n)
 			}
+		}
+		for range 2 {
+			w.after(w.millis(0, 1500), func() { w.crowd.pushAt(from) })
 		}
 	})
 }

@@ -104,6 +104,16 @@ func (c *crowd) rush(a, b *Node) {
 	}
 }
 
+// pushAt has one client push at a node.
+func (c *crowd) pushAt(n *Node) {
+	if c.over || !n.up || n.halted || n.gone {
+		return
+	}
+	client := c.clients[0]
+	env := c.w.plan.envs()[client.dice.IntN(c.w.plan.Envs)]
+	client.push(n, client.make(env, client.parent(n, env)), tries, func() {})
+}
+
 // choose picks any node that would take a connection.
 func (c *client) choose() *Node {
 	running := c.w.running()

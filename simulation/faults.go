@@ -43,6 +43,7 @@ func kinds() []kindOf {
 		{kind: "rewind", weight: 5, low: 1, high: 8, short: 100 * time.Millisecond, long: 10 * second, begin: rewind, finish: restart},
 
 		{kind: "ambush", weight: 14, high: 1<<16 - 1, short: 5 * second, long: ambushTime, begin: lay},
+		{kind: "reseat", weight: 6, high: 1<<16 - 1, short: 5 * second, long: ambushTime, begin: layReseat},
 		{kind: "forge", weight: 8, high: 100, begin: forge},
 
 		{kind: "join", weight: 4, high: maxNodes, begin: join},
@@ -397,7 +398,7 @@ const (
 
 func (w *World) imaging() {
 	for _, f := range w.plan.Faults {
-		if f.Kind == "rewind" || f.Kind == "ambush" {
+		if f.Kind == "rewind" || f.Kind == "ambush" || f.Kind == "reseat" {
 			w.image()
 			return
 		}

@@ -81,7 +81,11 @@ func NewPlan(seed uint64) Plan {
 	p.Profile = profile.name
 	profile.shape(&p, dice)
 	chosen := profile.chosen(dice)
-	for range dice.IntN(14) {
+	faults := dice.IntN(14)
+	if len(profile.kinds) > 0 {
+		faults += 4
+	}
+	for range faults {
 		p.Faults = append(p.Faults, drawFault(dice, chosen, p.Length))
 	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return int(a.At - b.At) })

@@ -22,9 +22,9 @@ func profiles() []profile {
 	}
 	return []profile{
 		{"all", 6, nil, func(*Plan, *rand.Rand) {}},
-		{"acceptors", 4, []Kind{"ambush", "ambush", "ambush", "wipe", "rewind", "join", "leave", "evict", "oneway", "alone", "storm", "crashin"},
+		{"acceptors", 4, []Kind{"ambush", "ambush", "reseat", "reseat", "reseat", "reseat", "wipe", "rewind", "join", "leave", "evict", "oneway", "alone"},
 			func(p *Plan, dice *rand.Rand) {
-				p.Nodes, p.Clients = 4+dice.IntN(6), 2+dice.IntN(3)
+				p.Nodes, p.Clients = 4+dice.IntN(6), 1+dice.IntN(4)
 				p.Grace = between(dice, 5*second, 15*second)
 			}},
 		{"collection", 3, []Kind{"ambush", "join", "leave", "pause", "alone", "split", "slow", "clog", "crash", "storm"},
