@@ -42,7 +42,7 @@ func (j *judge) collects(n *Node, a mesh.Action) {
 // overlooked: a round reads all that the node has staged before it calls anything garbage.
 func (j *judge) overlooked(n *Node, a mesh.ReachObjects) {
 	for _, h := range j.order {
-		if j.staged[n][h] && !j.decided(h) && !slices.Contains(a.Staged, h) {
+		if j.staged[n][h] && !j.decidedAt(n, h) && !slices.Contains(a.Staged, h) {
 			j.fail(n, "invariant 9: collects without a look at %s, which is staged here", h.Short())
 		}
 	}
@@ -95,7 +95,7 @@ func (j *judge) unreferenced(n *Node, hashes []store.Hash) {
 // stagedHere: what a node has staged it can go on with whenever it meets the others.
 func (j *judge) stagedHere(n *Node, hashes []store.Hash) {
 	for _, h := range j.order {
-		if !j.staged[n][h] || j.decided(h) {
+		if !j.staged[n][h] || j.decidedAt(n, h) {
 			continue
 		}
 		if name, ok := j.among(hashes, h); ok {

@@ -130,7 +130,7 @@ func (j *judge) started(n *Node) {
 	}
 	for _, h := range j.order {
 		if j.staged[n][h] && !have[h] {
-			if j.decided(h) {
+			if j.decidedAt(n, h) {
 				delete(j.staged[n], h)
 				continue
 			}
@@ -245,7 +245,7 @@ func (j *judge) savedStaged(n *Node, name string, value []byte) {
 			j.stage(n, h)
 			return
 		}
-		if j.staged[n][h] && !j.decided(h) {
+		if j.staged[n][h] && !j.decidedAt(n, h) {
 			j.fail(n, "invariant 8: dropped %s, which was staged and is not decided", h.Short())
 		}
 		delete(j.staged[n], h)
@@ -258,6 +258,13 @@ func (j *judge) decided(h store.Hash) bool {
 	before := j.heads[place{m.Env, m.Version - 1}]
 	return j.newest[m.Env] >= m.Version || m.Version > 1 && before != (store.Hash{}) && before != m.Parent ||
 		j.newest[m.Env] == 0 && m.Version > 1
+}
+
+// decidedAt tells whether a node may say that what it has staged is decided: also what stands on a revision that is neither in the
+// history nor staged there has no place.
+func (j *judge) decidedAt(n *Node, h store.Hash) bool {
+	m := j.made[h]
+	return j.decided(h) || m.Version > j.newest[m.Env]+1 && !j.staged[n][m.Parent]
 }
 
 // converges: what a node applies is certified, and it never goes back.
