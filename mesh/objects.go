@@ -33,7 +33,7 @@ type objects struct {
 	storing map[store.Hash]storing // received, not yet durable
 	pending int                    // bytes of storing
 	outbox  map[membership.NodeID]*outbox
-	jobs    []*job
+	needing map[store.Hash][]*job // in the order in which they began
 	soon    soon
 	fetches fetches
 	scrub   scrub
@@ -50,7 +50,7 @@ type storing struct {
 
 func newObjects() objects {
 	return objects{
-		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(), soon: newSoon(),
+		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, needing: map[store.Hash][]*job{}, fetches: newFetches(), soon: newSoon(),
 		collecting: newCollecting(),
 	}
 }
@@ -87,6 +87,8 @@ type job struct {
 	done   func(error) // nil: nobody waits
 	closed bool
 	moved  time.Time // when an object last got its quorum
+	again  *timer    // assigns it anew
+	limit  *timer
 }
 
 // need is an object that does not have its quorum yet.
@@ -110,11 +112,13 @@ func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(err
 		done(nil)
 		return j
 	}
-	c.objects.jobs = append(c.objects.jobs, j)
+	for _, h := range j.order {
+		c.objects.needing[h] = append(c.objects.needing[h], j)
+	}
 	c.assign(j)
 	c.pumpOutboxes()
-	if limit > 0 {
-		c.after(limit, func() {
+	if limit > 0 && !j.closed {
+		j.limit = c.after(limit, func() {
 			c.finish(j, fmt.Errorf("%w: %d objects have too few copies%s", ErrUnavailable, len(j.needs), c.misplacedOwners(sortedHashes(j.needs))))
 		})
 	}
@@ -142,7 +146,8 @@ func (c *Core) assign(j *job) {
 		c.ack(j, h, "") // the owners may have become fewer
 	}
 	if !j.closed {
-		c.after(2*time.Second, func() { c.assign(j); c.pumpOutboxes() })
+		c.timers.stop(j.again)
+		j.again = c.after(2*time.Second, func() { c.assign(j); c.pumpOutboxes() })
 	}
 }
 
@@ -163,6 +168,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 	}
 	if have >= c.quorum(len(n.owners)) {
 		delete(j.needs, h)
+		c.needsNoMore(j, h)
 		j.moved = c.now
 	}
 	if len(j.needs) == 0 {
@@ -190,9 +196,24 @@ func (c *Core) finish(j *job, err error) {
 	if j.closed {
 		return
 	}
-	j.closed = true
-	c.objects.jobs = slices.DeleteFunc(c.objects.jobs, func(o *job) bool { return o == j })
+	c.closeJob(j)
 	j.done(err)
+}
+
+func (c *Core) closeJob(j *job) {
+	j.closed = true
+	c.timers.stop(j.again)
+	c.timers.stop(j.limit)
+	for _, h := range j.order {
+		c.needsNoMore(j, h)
+	}
+}
+
+func (c *Core) needsNoMore(j *job, h store.Hash) {
+	left := slices.DeleteFunc(c.objects.needing[h], func(o *job) bool { return o == j })
+	if c.objects.needing[h] = left; len(left) == 0 {
+		delete(c.objects.needing, h)
+	}
 }
 
 // enqueue puts hashes into a peer's outbox, unless they are there.
@@ -277,9 +298,7 @@ func (c *Core) watch(to membership.NodeID, o *outbox) {
 }
 
 // wanted tells whether a job waits for copies of an object.
-func (c *Core) wanted(h store.Hash) bool {
-	return slices.ContainsFunc(c.objects.jobs, func(j *job) bool { return j.needs[h] != nil })
-}
+func (c *Core) wanted(h store.Hash) bool { return len(c.objects.needing[h]) > 0 }
 
 func (c *Core) onOffer(from membership.NodeID, m *Offer) {
 	if !c.samePlacement(from, versionOf(m.Placed)) {
@@ -317,7 +336,7 @@ func (c *Core) onHave(from membership.NodeID, m *Have) {
 			o.lacks = slices.DeleteFunc(o.lacks, func(q store.Hash) bool { return q == h })
 		}
 		delete(o.entries, h)
-		for _, j := range slices.Clone(c.objects.jobs) {
+		for _, j := range slices.Clone(c.objects.needing[h]) {
 			c.ack(j, h, from)
 		}
 	}
