@@ -322,16 +322,21 @@ type hint struct {
 }
 
 // hintEvery is how far apart the hints of one environment are, and the questions to one peer that hints lead to: of many heads
-// in a row only the newest is worth asking for.
-const hintEvery = 30 * time.Millisecond
+// in a row only the newest is worth asking for. As long as they go on coming it is doubled up to hintMost: to ask for each of a
+// thousand heads a second, and to verify its certificate, takes more than to have it chosen.
+const (
+	hintEvery = 30 * time.Millisecond
+	hintMost  = 480 * time.Millisecond
+)
 
-// spacing is when something was done last, and whether it will be done again.
+// spacing is when something was done last, how long the next waits for, and whether it does.
 type spacing struct {
 	at  time.Time
+	gap time.Duration
 	set bool
 }
 
-// spaced runs now or, when hintEvery is not over since it ran last under this name, then: once for all who wanted it.
+// spaced runs now or, when it ran under this name a short while ago, later: once for all who wanted it.
 func (c *Core) spaced(name string, run func()) {
 	s := c.heads.spacings[name]
 	if s == nil {
@@ -341,15 +346,15 @@ func (c *Core) spaced(name string, run func()) {
 	if s.set {
 		return
 	}
-	wait := s.at.Add(hintEvery).Sub(c.now)
+	wait := s.at.Add(s.gap).Sub(c.now)
 	if wait <= 0 {
-		s.at = c.now
+		s.at, s.gap = c.now, hintEvery
 		run()
 		return
 	}
 	s.set = true
 	c.after(wait, func() {
-		s.set, s.at = false, c.now
+		s.set, s.at, s.gap = false, c.now, min(2*s.gap, hintMost)
 		run()
 	})
 }

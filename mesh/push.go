@@ -297,6 +297,9 @@ func (c *Core) headProposal(env string, change store.Transition) *proposal {
 	if vote, err := c.heads.current[env].record.Certificate.Vote(); err == nil && vote.Epoch == p.Epoch {
 		p.After = vote.Ballot.Number + 1 // which its proposer was promised along with it
 	}
+	if a := c.registers.acceptors[p.Register]; a.Epoch == p.Epoch {
+		p.After = max(p.After, a.Promised.Number) // this node may have heard of a ballot that came to nothing, or not yet of its head
+	}
 	p.After = max(p.After, c.registers.leases[p.Register].Number(p.Epoch))
 	p.told = func() Message { return c.headTold(env) }
 	return p
