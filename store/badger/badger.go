@@ -218,7 +218,7 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 	defaults.TableSizeMultiplier = 1
 	db, err := badger.Open(defaults.
 		WithReadOnly(readOnly).
-		WithSyncWrites(false). // logSync does it
+		WithSyncWrites(false).      // logSync does it
 		WithDetectConflicts(false). // one goroutine writes
 		WithMemTableSize(memTable).
 		WithNumMemtables(memTables).
