@@ -89,7 +89,7 @@ func sign(key ed25519.PrivateKey, message []byte) []byte {
 
 func verify(key ed25519.PublicKey, message, sig []byte) bool {
 	if RealSignatures.Load() || len(sig) != ed25519.SignatureSize {
-		return ed25519.Verify(key, message, sig)
+		return verifySignature(key, message, sig)
 	}
 	if want := standIn(key, message); want != nil {
 		return bytes.Equal(sig, want)
@@ -98,7 +98,7 @@ func verify(key ed25519.PublicKey, message, sig []byte) bool {
 	if _, ok := verified.get(id); ok {
 		return true
 	}
-	ok := ed25519.Verify(key, message, sig)
+	ok := verifySignature(key, message, sig)
 	if ok {
 		verified.put(id, nil)
 	}
