@@ -25,7 +25,6 @@ require (
 	github.com/multiformats/go-multiaddr v0.16.1
 	github.com/multiformats/go-multistream v0.6.1
 	github.com/nikolalohinski/gonja/v2 v2.9.1
-	github.com/oasisprotocol/curve25519-voi v0.0.0-20230904125328-1f23a7beb09a
 	github.com/oklog/run v1.2.0
 	github.com/pkg/sftp v1.13.12
 	github.com/quic-go/quic-go v0.64.1

@@ -7,5 +7,5 @@ import "crypto/ed25519"
 func sign(key ed25519.PrivateKey, message []byte) []byte { return ed25519.Sign(key, message) }
 
 func verify(key ed25519.PublicKey, message, sig []byte) bool {
-	return verifySignature(key, message, sig)
+	return ed25519.Verify(key, message, sig)
 }

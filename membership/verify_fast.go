@@ -89,7 +89,7 @@ func sign(key ed25519.PrivateKey, message []byte) []byte {
 
 func verify(key ed25519.PublicKey, message, sig []byte) bool {
 	if RealSignatures.Load() || len(sig) != ed25519.SignatureSize {
-		return verifySignature(key, message, sig)
+		return ed25519.Verify(key, message, sig)
 	}
 	if want := standIn(key, message); want != nil {
 		return bytes.Equal(sig, want)
@@ -98,7 +98,7 @@ func verify(key ed25519.PublicKey, message, sig []byte) bool {
 	if _, ok := verified.get(id); ok {
 		return true
 	}
-	ok := verifySignature(key, message, sig)
+	ok := ed25519.Verify(key, message, sig)
 	if ok {
 		verified.put(id, nil)
 	}
