@@ -66,7 +66,7 @@ func (c *client) pause() time.Duration {
 	if c.dice.IntN(3) == 0 {
 		return time.Duration(c.dice.IntN(40)) * time.Millisecond
 	}
-	return time.Duration(c.dice.IntN(6000)) * time.Millisecond
+	return time.Duration(c.dice.IntN(6000)*max(1, c.w.plan.Stretch)) * time.Millisecond
 }
 
 func (c *client) act() {
