@@ -57,8 +57,8 @@ lab: deb ## real hosts in namespaces of this machine, with systemd, apt and a ne
 	@./scripts/prepare.sh
 	@SHOAL_LAB=all $(GOTESTSUM) --format testname --hide-summary=output -- -count=1 -timeout 60m ./simulation/lab/...
 
-sim: ## whole meshes in virtual time under every fault: SEEDS=20000 [FROM=1] · SEED=7 [TIMELINE=1] · CASE=file
-	@$(SIMULATE) $(if $(CASE),-case $(CASE),$(if $(SEED),-seed $(SEED),-seeds $(SEEDS) -from $(FROM))) $(if $(TIMELINE),-timeline)
+sim: ## whole meshes in virtual time under every fault: SEEDS=20000 [FROM=1] [STRETCH=60] · SEED=7 [TIMELINE=1] · CASE=file
+	@$(SIMULATE) $(if $(CASE),-case $(CASE),$(if $(SEED),-seed $(SEED),-seeds $(SEEDS) -from $(FROM))) $(if $(STRETCH),-stretch $(STRETCH)) $(if $(TIMELINE),-timeline)
 
 sim-mutants: ## plant bugs, and see how many seeds it takes to find each: [MUTANT=name] [SEEDS=…]
 	@$(SIMULATE) -mutants $(if $(MUTANT),-mutant $(MUTANT)) -seeds $(SEEDS)

@@ -109,6 +109,13 @@ func layReseat(w *World, f Fault) {
 	w.reseat(w.victim(f))
 }
 
+// layHalfTold waits for one who proposes a value.
+func layHalfTold(w *World, f Fault) {
+	a := newAmbush(f.N, []lure{{takes: func(m mesh.Message) bool { _, ok := m.(*mesh.Accept); return ok }}})
+	a.strike = strike{does: func(w *World, from, _ *Node) { w.halfTold(from) }, quiet: true}
+	w.arm(a, f)
+}
+
 func (w *World) arm(a *ambush, f Fault) {
 	w.ambushes = append(w.ambushes, a)
 	w.after(f.For, func() { a.armed, a.shots = false, 0 })
@@ -179,7 +186,7 @@ func (w *World) strike(a *ambush, from, to *Node, what any) {
 }
 
 // halfTold: of what a node says in this moment only some get their part. It dies, and while it starts again those who know are cut
-// off, and others push there. So a value is known to a minority, which comes back when the others have gone on.
+// off, and all push there. So a value is known to a minority, which comes back when the others have gone on.
 func (w *World) halfTold(from *Node) {
 	var told, untold uint64
 	for _, n := range w.nodes {
@@ -203,9 +210,7 @@ func (w *World) halfTold(from *Node) {
 				w.isolate(n)
 			}
 		}
-		for range 2 {
-			w.after(w.millis(0, 1500), func() { w.crowd.pushAt(from) })
-		}
+		w.crowd.gather(from, w.millis(500, 4000))
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 type Campaign struct {
 	From, Seeds uint64
 	Workers     int
+	Stretch     int // of all plans; 0: none
 	// Stop ends it at the first invariant that is broken.
 	Stop bool
 	// Report is called for each course, by one goroutine at a time, in no order.
@@ -52,7 +53,7 @@ func (c Campaign) Run() (Totals, error) {
 		}
 		group.Go(func() {
 			for seed, ok := take(); ok; seed, ok = take() {
-				r, err := runOne(seed, shared, &real)
+				r, err := runOne(c.plan(seed), shared, &real)
 				mu.Lock()
 				totals.count(r)
 				if err != nil {
@@ -69,19 +70,27 @@ func (c Campaign) Run() (Totals, error) {
 	return totals, failed
 }
 
+func (c Campaign) plan(seed uint64) Plan {
+	if c.Stretch > 1 {
+		return NewPlan(seed).Stretched(c.Stretch)
+	}
+	return NewPlan(seed)
+}
+
 // runOne runs a seed, and some twice. Two courses of one seed are a bug of the simulation, or of a Core.
-func runOne(seed uint64, shared *Shared, real *sync.RWMutex) (Result, error) {
+func runOne(plan Plan, shared *Shared, real *sync.RWMutex) (Result, error) {
+	seed := plan.Seed
 	real.RLock()
 	defer real.RUnlock()
-	r := Run(NewPlan(seed), shared, false)
+	r := Run(plan, shared, false)
 	if seed%twiceEvery != 0 {
 		return r, nil
 	}
-	again := Run(NewPlan(seed), shared, false)
+	again := Run(plan, shared, false)
 	if again.Hash != r.Hash || again.Steps != r.Steps {
 		return r, fmt.Errorf("seed %d took two courses: %016x in %d steps, then %016x in %d", seed, r.Hash, r.Steps, again.Hash, again.Steps)
 	}
-	again = runReal(seed, shared, real)
+	again = runReal(plan, shared, real)
 	if again.Sized != r.Sized || again.Steps != r.Steps {
 		return r, fmt.Errorf("seed %d took another course with real signatures: %016x in %d steps, then %016x in %d",
 			seed, r.Sized, r.Steps, again.Sized, again.Steps)
@@ -90,14 +99,14 @@ func runOne(seed uint64, shared *Shared, real *sync.RWMutex) (Result, error) {
 }
 
 // runReal runs a seed with real signatures, alone. The caller holds the lock to read, and has it again afterwards.
-func runReal(seed uint64, shared *Shared, real *sync.RWMutex) Result {
+func runReal(plan Plan, shared *Shared, real *sync.RWMutex) Result {
 	real.RUnlock()
 	defer real.RLock()
 	real.Lock()
 	defer real.Unlock()
 	useRealSignatures(true)
 	defer useRealSignatures(false)
-	return Run(NewPlan(seed), shared, false)
+	return Run(plan, shared, false)
 }
 
 func (t *Totals) count(r Result) {

@@ -15,6 +15,9 @@ type crowd struct {
 	clients []*client
 	ops     []*op
 	over    bool // nobody begins anything new
+
+	favourite *Node // to which all turn, for a while
+	till      time.Duration
 }
 
 // client does one thing after the other.
@@ -63,7 +66,7 @@ func (c *client) pause() time.Duration {
 	if c.dice.IntN(3) == 0 {
 		return time.Duration(c.dice.IntN(40)) * time.Millisecond
 	}
-	return time.Duration(c.dice.IntN(6000)) * time.Millisecond
+	return time.Duration(c.dice.IntN(6000)*max(1, c.w.plan.Stretch)) * time.Millisecond
 }
 
 func (c *client) act() {
@@ -104,18 +107,21 @@ func (c *crowd) rush(a, b *Node) {
 	}
 }
 
-// pushAt has one client push at a node.
-func (c *crowd) pushAt(n *Node) {
-	if c.over || !n.up || n.halted || n.gone {
-		return
-	}
+// gather has all who begin something in the next seconds turn to one node, where one pushes at once.
+func (c *crowd) gather(n *Node, d time.Duration) {
+	c.favourite, c.till = n, c.w.now+d
 	client := c.clients[0]
-	env := c.w.plan.envs()[client.dice.IntN(c.w.plan.Envs)]
-	client.push(n, client.make(env, client.parent(n, env)), tries, func() {})
+	if at := client.choose(); at != nil && !c.over {
+		env := c.w.plan.envs()[client.dice.IntN(c.w.plan.Envs)]
+		client.push(at, client.make(env, client.parent(at, env)), tries, func() {})
+	}
 }
 
 // choose picks any node that would take a connection.
 func (c *client) choose() *Node {
+	if f := c.w.crowd.favourite; f != nil && c.w.now < c.w.crowd.till && f.up && !f.halted && !f.gone && !f.evicted {
+		return f
+	}
 	running := c.w.running()
 	if len(running) == 0 {
 		return nil

@@ -77,13 +77,17 @@ func (j *judge) movedAway(n *Node, hashes []store.Hash) {
 	}
 }
 
-// unreferenced: what was certified before the node asked for newer heads is known to it when it decides what to keep.
+// unreferenced: what was certified before the node asked for newer heads is known to it when it decides what to keep. One that has
+// never met the mesh knows of no environment, and nothing was acknowledged that rests on its copies.
 func (j *judge) unreferenced(n *Node, hashes []store.Hash) {
 	if n.evicted || n.gone {
 		return
 	}
 	for _, h := range j.order {
 		if since, ok := j.since[h]; !ok || !j.needs(h) || since > j.reading[n]-asking {
+			continue
+		}
+		if _, seats := n.core.Configuration(j.made[h].Env); len(seats) == 0 {
 			continue
 		}
 		if name, ok := j.among(hashes, h); ok {

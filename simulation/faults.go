@@ -44,6 +44,7 @@ func kinds() []kindOf {
 
 		{kind: "ambush", weight: 14, high: 1<<16 - 1, short: 5 * second, long: ambushTime, begin: lay},
 		{kind: "reseat", weight: 6, high: 1<<16 - 1, short: 5 * second, long: ambushTime, begin: layReseat},
+		{kind: "halftold", weight: 6, high: 1<<16 - 1, short: 5 * second, long: ambushTime, begin: layHalfTold},
 		{kind: "forge", weight: 8, high: 100, begin: forge},
 
 		{kind: "join", weight: 4, high: maxNodes, begin: join},

@@ -21,9 +21,21 @@ type link struct {
 	cut     int // faults that cut it
 	slow    time.Duration
 	clogged int // faults that hold what is sent
-	held    []func()
+	held    []heldFrame
 	last    time.Duration // arrival of the newest frame
 }
+
+// heldFrame waits until a link is clogged no more.
+type heldFrame struct {
+	since   time.Duration
+	arrives func()
+}
+
+// How long a frame may wait for a process, and for a link: the connection that it is on does not live for longer.
+const (
+	holdTime = time.Minute
+	clogTime = 20 * time.Second
+)
 
 func newNetwork(w *World) *network { return &network{w: w} }
 
@@ -79,12 +91,18 @@ func (t *network) carry(from, to *Node, frame []byte) {
 func (t *network) deliver(from, to *Node, frame []byte, d time.Duration) {
 	w, l := t.w, &t.links[from.num][to.num]
 	arrives := func() {
-		if t.open(from, to) && to.up {
-			to.arrive(func() { to.receive(from, frame) })
+		if !t.open(from, to) || !to.up {
+			return
 		}
+		since := w.now
+		to.arrive(func() {
+			if w.now-since <= holdTime {
+				to.receive(from, frame)
+			}
+		})
 	}
 	if l.clogged > 0 && len(l.held) < maxInbox {
-		l.held = append(l.held, arrives)
+		l.held = append(l.held, heldFrame{w.now, arrives})
 		return
 	}
 	at := w.now + d + l.slow
@@ -97,8 +115,10 @@ func (t *network) deliver(from, to *Node, frame []byte, d time.Duration) {
 
 // flush lets go what a clogged link held.
 func (l *link) flush(w *World) {
-	for _, run := range l.held {
-		w.after(0, run)
+	for _, f := range l.held {
+		if w.now-f.since <= clogTime {
+			w.after(0, f.arrives)
+		}
 	}
 	l.held = nil
 }

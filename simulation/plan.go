@@ -26,6 +26,20 @@ type Plan struct {
 	Scrub   time.Duration
 	Read    time.Duration `json:",omitempty"` // most that it takes to read all that a node keeps
 	Faults  []Fault
+
+	Stretch int `json:",omitempty"` // all that faults and clients do takes that many times as long; 0: 1
+}
+
+// Stretched is the same plan in slow motion: what was a partition of half a minute lasts for hours, while the nodes do all that
+// they do as often as ever.
+func (p Plan) Stretched(by int) Plan {
+	p.Stretch, p.Length = by, p.Length*time.Duration(by)
+	p.Faults = slices.Clone(p.Faults)
+	for i := range p.Faults {
+		f := &p.Faults[i]
+		f.At, f.For = settling+(f.At-settling)*time.Duration(by), f.For*time.Duration(by)
+	}
+	return p
 }
 
 // Limits of a world.

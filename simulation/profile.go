@@ -22,7 +22,7 @@ func profiles() []profile {
 	}
 	return []profile{
 		{"all", 6, nil, func(*Plan, *rand.Rand) {}},
-		{"acceptors", 4, []Kind{"ambush", "ambush", "reseat", "reseat", "reseat", "reseat", "wipe", "rewind", "join", "leave", "evict", "oneway", "alone"},
+		{"acceptors", 4, []Kind{"ambush", "ambush", "reseat", "reseat", "reseat", "reseat", "halftold", "halftold", "halftold", "wipe", "rewind", "join", "leave", "evict", "oneway", "alone"},
 			func(p *Plan, dice *rand.Rand) {
 				p.Nodes, p.Clients = 4+dice.IntN(6), 1+dice.IntN(4)
 				p.Grace = between(dice, 5*second, 15*second)

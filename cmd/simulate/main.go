@@ -31,7 +31,7 @@ var errBroken = errors.New("an invariant was broken")
 // options are the flags.
 type options struct {
 	seed, seeds, from uint64
-	workers           int
+	workers, stretch  int
 	file, save        string // a case of the corpus
 	timeline, first   bool
 	mutants           bool
@@ -47,6 +47,7 @@ func run(args []string, out io.Writer) error {
 	flags.Uint64Var(&o.seeds, "seeds", 1000, "how many courses to run")
 	flags.Uint64Var(&o.from, "from", 1, "the seed of the first of them")
 	flags.IntVar(&o.workers, "workers", min(2, runtime.NumCPU()), "how many at a time")
+	flags.IntVar(&o.stretch, "stretch", 1, "let faults and pauses take that many times as long")
 	flags.BoolVar(&o.timeline, "timeline", false, "with -seed or -case: tell all that happens")
 	flags.StringVar(&o.save, "save", "", "write the plan of what is broken to this file, as small as it could be made")
 	flags.BoolVar(&o.first, "first", false, "stop at the first that breaks something, and print it in a line")
@@ -83,6 +84,9 @@ func one(o options, out io.Writer) error {
 		return err
 	}
 	plan := simulation.NewPlan(o.seed)
+	if o.stretch > 1 {
+		plan = plan.Stretched(o.stretch)
+	}
 	if o.file != "" {
 		c, err := simulation.ReadCase(os.DirFS(filepath.Dir(o.file)), filepath.Base(o.file))
 		if err != nil {
@@ -104,7 +108,7 @@ func one(o options, out io.Writer) error {
 
 func many(o options, out io.Writer) error {
 	began := time.Now()
-	c := simulation.Campaign{From: o.from, Seeds: o.seeds, Workers: o.workers, Stop: o.first, Report: func(r simulation.Result) {
+	c := simulation.Campaign{From: o.from, Seeds: o.seeds, Workers: o.workers, Stretch: o.stretch, Stop: o.first, Report: func(r simulation.Result) {
 		if r.Violation != nil {
 			fmt.Fprintln(out, r)
 		}
@@ -148,7 +152,11 @@ func explain(r simulation.Result, o options, shared *simulation.Shared, out io.W
 	for _, f := range s.Plan.Faults {
 		fmt.Fprintf(out, "  %s\n", f)
 	}
-	fmt.Fprintf(out, "replay it whole:  make sim SEED=%d\nreplay the small: make sim CASE=%s\n", r.Plan.Seed, file)
+	slow := ""
+	if r.Plan.Stretch > 1 {
+		slow = fmt.Sprintf(" STRETCH=%d", r.Plan.Stretch)
+	}
+	fmt.Fprintf(out, "replay it whole:  make sim SEED=%d%s\nreplay the small: make sim CASE=%s\n", r.Plan.Seed, slow, file)
 	return errBroken
 }
 
