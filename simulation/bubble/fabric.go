@@ -225,3 +225,12 @@ func setOf(names []string) map[string]bool {
 	}
 	return set
 }
+
+// HealAll ends all faults.
+func (f *Fabric) HealAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.cuts)
+	clear(f.slow)
+	f.loss = 0
+}

@@ -50,17 +50,17 @@ type Machine struct {
 	starts int
 	// highest is the newest version that it ever applied.
 	highest uint64
-	faults hostFaults
-	full   atomic.Bool
+	faults  hostFaults
+	full    atomic.Bool
 
 	run *running // nil: down
 
 	mu   sync.Mutex
-	runs []Run
+	runs []Enforcement
 }
 
-// Run is one enforcement.
-type Run struct {
+// Enforcement is one run.
+type Enforcement struct {
 	At     time.Time
 	Report executor.Report
 }
@@ -137,8 +137,8 @@ func (m *Machine) Start(join []string) error {
 		if err := m.redeem(); err != nil {
 			return err
 		}
-	} else {
-		join = nil
+	} else if m.kept != nil || m.world.Dir != "" {
+		join = nil // it remembers
 	}
 	roster := membership.NewRoster(m.world.chain)
 	if _, err := roster.Add(time.Now(), *m.grant); err != nil {
@@ -272,18 +272,18 @@ func (m *Machine) settle(r *running) error {
 }
 
 // Runs are all enforcements so far.
-func (m *Machine) Runs() []Run {
+func (m *Machine) Runs() []Enforcement {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.runs)
 }
 
 // Last is the newest enforcement.
-func (m *Machine) Last() (Run, bool) {
+func (m *Machine) Last() (Enforcement, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.runs) == 0 {
-		return Run{}, false
+		return Enforcement{}, false
 	}
 	return m.runs[len(m.runs)-1], true
 }
@@ -305,13 +305,49 @@ func (r *recorder) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	}
 	r.m.mu.Lock()
 	if len(r.m.runs) < maxRuns {
-		r.m.runs = append(r.m.runs, Run{time.Now(), report})
+		r.m.runs = append(r.m.runs, Enforcement{time.Now(), report})
 	} else {
-		r.m.runs[len(r.m.runs)-1] = Run{time.Now(), report}
+		r.m.runs[len(r.m.runs)-1] = Enforcement{time.Now(), report}
 	}
 	r.m.mu.Unlock()
 	r.m.world.enforced(r.m, report)
 	return report
+}
+
+// breakOf is what breaks.
+func (m *Machine) breakOf(what string) *atomic.Bool {
+	return map[string]*atomic.Bool{
+		"packages": &m.faults.packages, "services": &m.faults.services, "commands": &m.faults.commands, "files": &m.faults.files,
+	}[what]
+}
+
+var errUpOrOnDisk = errors.New("the node must be down, and its store in memory")
+
+// Wipe loses the store, as when its folder is removed; the node's key and its grant stay.
+func (m *Machine) Wipe() error {
+	if m.Up() || m.world.Dir != "" {
+		return errUpOrOnDisk
+	}
+	m.kept, m.highest = nil, 0
+	return nil
+}
+
+// Save copies the store, and Restore puts the copy in its place: the disk goes back in time.
+func (m *Machine) Save() error {
+	if m.world.Dir != "" || m.kept == nil {
+		return errors.New("the store must be in memory, and not empty")
+	}
+	m.saved = m.kept.Clone()
+	return nil
+}
+
+// Restore is told with Save.
+func (m *Machine) Restore() error {
+	if m.Up() || m.saved == nil {
+		return errors.New("the node must be down, and saved before")
+	}
+	m.kept, m.highest = m.saved.Clone(), 0
+	return nil
 }
 
 func (m *Machine) gateShut() bool { return m.gate.shut.Load() }

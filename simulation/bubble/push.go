@@ -13,6 +13,7 @@ import (
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/api"
+	"shoal/mesh/node"
 	"shoal/states"
 	"shoal/store"
 )
@@ -25,8 +26,8 @@ func (w *World) Push(ctx context.Context, at *Machine, env string, tree fs.FS) (
 	if !at.Up() {
 		return mesh.PushResult{Env: env, Status: store.Unavailable, Why: at.Name + " is down"}, nil
 	}
-	n := at.run.node
-	if err := w.check(at, env, tree); err != nil {
+	n := at.Node()
+	if err := w.check(n, env, tree); err != nil {
 		return res, err
 	}
 	head, err := n.ConfirmedHead(ctx, env)
@@ -43,8 +44,15 @@ func (w *World) Push(ctx context.Context, at *Machine, env string, tree fs.FS) (
 	if err != nil {
 		return answered(env, err)
 	}
+	same, err := w.unchanged(ctx, n, head, manifest)
+	if err != nil {
+		return answered(env, err)
+	}
+	if same {
+		return mesh.PushResult{Env: env, Version: head.Version, Revision: head.Revision, Status: store.Committed}, nil
+	}
 	for range signAgain {
-		res, err = w.publish(ctx, at, head, manifest)
+		res, err = w.publish(ctx, n, head, manifest)
 		if !errors.Is(err, mesh.ErrElectorate) {
 			break
 		}
@@ -73,8 +81,8 @@ func isUnavailable(err error) bool { return err != nil && api.KindOf(err) == api
 
 // check compiles the tree for every node first, so that a mistake is told at once; and it puts what the plans ask of the package
 // and the service managers within their reach.
-func (w *World) check(at *Machine, env string, tree fs.FS) error {
-	members := at.run.node.Members()
+func (w *World) check(n *node.Node, env string, tree fs.FS) error {
+	members := n.Members()
 	fleet := enforcer.Fleet(members)
 	catalogue, err := states.Open(tree, builtin.Functions())
 	if err != nil {
@@ -85,8 +93,8 @@ func (w *World) check(at *Machine, env string, tree fs.FS) error {
 		if m == nil || envOf(member.Tags) != env {
 			continue
 		}
-		node := enforcer.NodeOf(membership.Member{Name: member.Name, Zone: member.Zone, Tags: member.Tags}, m.facts())
-		plan, err := catalogue.Compile(states.Input{Node: node, Fleet: fleet})
+		target := enforcer.NodeOf(membership.Member{Name: member.Name, Zone: member.Zone, Tags: member.Tags}, m.facts())
+		plan, err := catalogue.Compile(states.Input{Node: target, Fleet: fleet})
 		if err != nil {
 			return err
 		}
@@ -176,8 +184,7 @@ func upload(ctx context.Context, to store.Store, tree fs.FS) (store.Hash, error)
 	return manifest, flush()
 }
 
-func (w *World) publish(ctx context.Context, at *Machine, head store.Head, manifest store.Hash) (mesh.PushResult, error) {
-	n := at.run.node
+func (w *World) publish(ctx context.Context, n *node.Node, head store.Head, manifest store.Hash) (mesh.PushResult, error) {
 	revision := store.Revision{
 		Env: head.Env, Version: head.Version + 1, Parent: head.Revision, Manifest: manifest, Author: "operator",
 		Kind: store.KindPush, Time: time.Now().Unix(),
@@ -198,6 +205,19 @@ func (w *World) publish(ctx context.Context, at *Machine, head store.Head, manif
 		return mesh.PushResult{}, err
 	}
 	return n.Push(ctx, store.HashOf(object), object)
+}
+
+// unchanged says that head has this manifest, so that a push repeated is no new version.
+func (w *World) unchanged(ctx context.Context, n *node.Node, head store.Head, manifest store.Hash) (bool, error) {
+	if head.Version == 0 {
+		return false, nil
+	}
+	object, err := n.Store().Get(ctx, head.Revision)
+	if err != nil {
+		return false, err
+	}
+	revision, err := store.OpenRevision(object, w.chain)
+	return err == nil && revision.Manifest == manifest, err
 }
 
 // acknowledged notes what the operator was told, and that nobody was told anything else.
@@ -233,12 +253,15 @@ func (w *World) enforced(m *Machine, r executor.Report) {
 	}
 }
 
+// errUnsure is returned where a node that is behind may be the reason.
+var errUnsure = errors.New("a node does not know of it")
+
 // CheckAcknowledged looks, when all is well again, whether what the operator was told holds: at is a node that is there.
 func (w *World) CheckAcknowledged(ctx context.Context, at *Machine) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for env, versions := range w.committed {
-		log, err := at.run.node.Log(ctx, env)
+		log, err := at.Node().Log(ctx, env)
 		if err != nil {
 			return fmt.Errorf("log of %s: %w", env, err)
 		}
@@ -249,7 +272,7 @@ func (w *World) CheckAcknowledged(ctx context.Context, at *Machine) error {
 		}
 		for version, said := range versions {
 			if len(log) == 0 || version > log[len(log)-1].Version {
-				return fmt.Errorf("%s version %d (%s) was acknowledged, and is lost", env, version, said.Short())
+				return fmt.Errorf("%w: %s version %d (%s) was acknowledged, and is lost", errUnsure, env, version, said.Short())
 			}
 		}
 	}

@@ -42,12 +42,15 @@ type nodeAddr string
 func (a nodeAddr) Network() string { return "shoal" }
 func (a nodeAddr) String() string  { return string(a) }
 
-func (s *stream) LocalAddr() net.Addr                { return nodeAddr(s.local) }
-func (s *stream) RemoteAddr() net.Addr               { return nodeAddr(s.remote) }
-func (s *stream) Read(p []byte) (int, error)         { return s.in.read(p) }
-func (s *stream) Write(p []byte) (int, error)        { return s.out.write(p) }
-func (s *stream) SetReadDeadline(t time.Time) error  { s.in.setDeadline(&s.in.readBy, t); return nil }
-func (s *stream) SetWriteDeadline(t time.Time) error { s.out.setDeadline(&s.out.writeBy, t); return nil }
+func (s *stream) LocalAddr() net.Addr               { return nodeAddr(s.local) }
+func (s *stream) RemoteAddr() net.Addr              { return nodeAddr(s.remote) }
+func (s *stream) Read(p []byte) (int, error)        { return s.in.read(p) }
+func (s *stream) Write(p []byte) (int, error)       { return s.out.write(p) }
+func (s *stream) SetReadDeadline(t time.Time) error { s.in.setDeadline(&s.in.readBy, t); return nil }
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	s.out.setDeadline(&s.out.writeBy, t)
+	return nil
+}
 
 func (s *stream) SetDeadline(t time.Time) error {
 	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
@@ -85,7 +88,7 @@ type flow struct {
 	changed  chan struct{} // closed and replaced when anything below changes
 	sent     []segment
 	arrived  []byte
-	room     int // bytes that may still be written
+	room     int   // bytes that may still be written
 	ended    bool  // for the reader, after what has arrived
 	readErr  error // for the reader
 	writeErr error // for the writer

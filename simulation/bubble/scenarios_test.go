@@ -1,0 +1,38 @@
+package bubble
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"shoal/simulation/scenario"
+)
+
+// TestScenarios plays all of testdata/*.scenario. A file whose name begins with "large-" is played when SHOAL_SIM names it, or is "large".
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.scenario")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scenarios", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".scenario")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := scenario.Parse(file, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			r := Run(t, s, Options{Dir: t.TempDir()})
+			if r.Problem != nil {
+				t.Errorf("%v\n%s", r.Problem, r.Timeline())
+			}
+			t.Logf("%s of %d nodes in %s", clock(r.Virtual), len(r.Nodes), time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
