@@ -59,10 +59,13 @@ func Parse(file string, text []byte) (*Scenario, error) {
 
 // files takes the trees that stand at the end of the file: -- TREE/PATH --.
 func (p *parser) files(archive *txtar.Archive) {
+	line := 1 + strings.Count(string(archive.Comment), "\n")
 	for _, f := range archive.Files {
+		at := Pos{p.s.File, line, 1}
+		line += 1 + strings.Count(string(f.Data), "\n")
 		tree, name, ok := strings.Cut(f.Name, "/")
 		if !ok || name == "" || path.Clean(name) != name || strings.HasPrefix(name, "..") {
-			p.problem(Pos{p.s.File, 1, 1}, fmt.Sprintf("the file %q at the end belongs to no tree", f.Name), "name it after its tree: -- v1/site.yaml --")
+			p.problem(at, fmt.Sprintf("the file %q at the end belongs to no tree", f.Name), "name it after its tree: -- v1/site.yaml --")
 			continue
 		}
 		if p.inline[tree] == nil {
@@ -143,7 +146,8 @@ const anyLine = "at 30s crash b"
 func (p *parser) line(l *line) {
 	switch first := l.next("", ""); first {
 	case "title":
-		p.s.Title = strings.TrimSpace(strings.TrimPrefix(l.text, "title"))
+		p.s.Title, _, _ = strings.Cut(strings.TrimPrefix(l.text, "title"), " #")
+		p.s.Title = strings.TrimSpace(p.s.Title)
 	case "seed":
 		p.s.Seed = uint64(l.integer("a seed", "seed 7", 0, 1<<31-1))
 		l.end("seed 7")
