@@ -36,7 +36,7 @@ func TestThreeNodes(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * time.Second)
-		res, err := w.Push(context.Background(), w.Machine("b"), "production", motd("one"))
+		res, err := w.Push(context.Background(), w.Machine("b"), "production", motd("one"), nil)
 		if err != nil || res.Status != store.Committed {
 			t.Fatal(res, err)
 		}

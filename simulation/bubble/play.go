@@ -365,13 +365,22 @@ func (p *player) push(s scenario.Step) error {
 	errs := make([]error, len(a.Pushes))
 	done := make(chan struct{}, len(a.Pushes))
 	began := time.Now()
+	all := make(chan struct{}) // closed when each operator has looked: those who push at once push on one parent
+	var looking atomic.Int32
+	looking.Store(int32(len(a.Pushes)))
+	wait := func() {
+		if looking.Add(-1) == 0 {
+			close(all)
+		}
+		<-all
+	}
 	for i, push := range a.Pushes {
 		p.tell(push.Node, "the operator pushes %s here", push.Tree)
 		at, tree := p.w.machines[push.Node], p.trees[push.Tree]
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), pushTime)
 			defer cancel()
-			results[i], errs[i] = p.w.Push(ctx, at, env, tree)
+			results[i], errs[i] = p.w.Push(ctx, at, env, tree, wait)
 			done <- struct{}{}
 		}()
 	}

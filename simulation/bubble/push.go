@@ -21,14 +21,21 @@ import (
 // signAgain bounds how often a first revision is signed anew while members come.
 const signAgain = 5
 
-// Push has the operator publish a tree at a machine, as `shoal push` does over the node's API.
-func (w *World) Push(ctx context.Context, at *Machine, env string, tree fs.FS) (res mesh.PushResult, err error) {
+// Push has the operator publish a tree at a machine, as `shoal push` does over the node's API. looked, unless nil, is called when
+// the operator has seen what the environment is at, and before anything is pushed on that.
+func (w *World) Push(ctx context.Context, at *Machine, env string, tree fs.FS, looked func()) (mesh.PushResult, error) {
+	if looked == nil {
+		looked = func() {}
+	}
 	if !at.Up() {
+		looked()
 		return mesh.PushResult{Env: env, Status: store.Unavailable, Why: at.Name + " is down"}, nil
 	}
 	n := at.Node()
-	if err := w.check(n, env, tree); err != nil {
-		return res, err
+	err := w.check(n, env, tree)
+	if err != nil {
+		looked()
+		return mesh.PushResult{}, err
 	}
 	head, err := n.ConfirmedHead(ctx, env)
 	if isUnavailable(err) {
@@ -37,26 +44,11 @@ func (w *World) Push(ctx context.Context, at *Machine, env string, tree fs.FS) (
 	if errors.Is(err, store.ErrNotFound) {
 		head, err = store.Head{Env: env}, nil
 	}
+	looked()
 	if err != nil {
 		return answered(env, err)
 	}
-	manifest, err := upload(ctx, n.Intake(), tree)
-	if err != nil {
-		return answered(env, err)
-	}
-	same, err := w.unchanged(ctx, n, head, manifest)
-	if err != nil {
-		return answered(env, err)
-	}
-	if same {
-		return mesh.PushResult{Env: env, Version: head.Version, Revision: head.Revision, Status: store.Committed}, nil
-	}
-	for range signAgain {
-		res, err = w.publish(ctx, n, head, manifest)
-		if !errors.Is(err, mesh.ErrElectorate) {
-			break
-		}
-	}
+	res, err := w.pushOn(ctx, n, head, tree)
 	if err != nil {
 		return answered(env, err)
 	}
@@ -64,6 +56,27 @@ func (w *World) Push(ctx context.Context, at *Machine, env string, tree fs.FS) (
 		w.acknowledged(res)
 	}
 	return res, nil
+}
+
+func (w *World) pushOn(ctx context.Context, n *node.Node, head store.Head, tree fs.FS) (res mesh.PushResult, err error) {
+	manifest, err := upload(ctx, n.Intake(), tree)
+	if err != nil {
+		return res, err
+	}
+	same, err := w.unchanged(ctx, n, head, manifest)
+	if err != nil {
+		return res, err
+	}
+	if same {
+		return mesh.PushResult{Env: head.Env, Version: head.Version, Revision: head.Revision, Status: store.Committed}, nil
+	}
+	for range signAgain {
+		res, err = w.publish(ctx, n, head, manifest)
+		if !errors.Is(err, mesh.ErrElectorate) {
+			break
+		}
+	}
+	return res, err
 }
 
 // answered turns the errors that a person would be told as an outcome into one.
