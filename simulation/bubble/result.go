@@ -60,7 +60,7 @@ func (r *Result) Late() (late []NodeResult) {
 // Converged tells whether all nodes match the last push, and how long that took.
 func (r *Result) Converged() (all bool, took time.Duration) {
 	for _, n := range r.Nodes {
-		if n.Took < 0 {
+		if n.Took < 0 || !r.Pushed {
 			return false, 0
 		}
 		took = max(took, n.Took)

@@ -27,7 +27,9 @@ func Run(t *testing.T, s *scenario.Scenario, o Options) (r *Result) {
 		fmt.Fprintf(os.Stderr, "%s: virtual time has stood still for %s:\n%s", s.File, stuckTime, stacks.Bytes())
 		os.Exit(2)
 	})()
+	began := time.Now()
 	synctest.Test(t, func(*testing.T) { r = Play(s, o) })
+	r.Wall = time.Since(began)
 	return r
 }
 

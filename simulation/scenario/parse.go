@@ -30,9 +30,9 @@ type parser struct {
 	lastAt   Step
 }
 
-// Parse reads a scenario. The error is Problems.
-func Parse(file string, text []byte) (*Scenario, error) {
-	p := &parser{s: &Scenario{File: file, Seed: 1}, inline: map[string]fstest.MapFS{}, written: map[string][]string{}}
+// Parse reads a scenario. The error is Problems. Given trees need not be named in it.
+func Parse(file string, text []byte, given ...Tree) (*Scenario, error) {
+	p := &parser{s: &Scenario{File: file, Seed: 1, Trees: given}, inline: map[string]fstest.MapFS{}, written: map[string][]string{}}
 	if len(text) > maxText {
 		return nil, Problems{{Pos: Pos{file, 1, 1}, What: fmt.Sprintf("the scenario has %d bytes", len(text)), Do: fmt.Sprintf("at most %d are read; name big trees by their folder: tree v1 from DIR", maxText)}}
 	}

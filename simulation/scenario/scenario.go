@@ -109,6 +109,9 @@ type Action struct {
 	Count  int    // how many of several pushes are to have the outcome; 0: all
 }
 
+// Any is the expectation of a push that may come to whatever it does.
+const Any = "any"
+
 // PushTo is one push of several that go at once.
 type PushTo struct{ Tree, Node string }
 

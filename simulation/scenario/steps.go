@@ -215,7 +215,8 @@ func (p *parser) percent(l *line, example string) float64 {
 	return part / 100
 }
 
-var outcomes = []string{"committed", "staged", "diverged", "refused", "unavailable"}
+// outcomes are what a push may come to; any of them is what nobody wants to say.
+var outcomes = []string{"committed", "staged", "diverged", "refused", "unavailable", Any}
 
 func (p *parser) push(l *line, a *Action, example string) {
 	for {
