@@ -1,6 +1,7 @@
 package bubble
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 	"shoal/membership"
 	"shoal/simulation/scenario"
 )
+
+// maxShown bounds how much of what is wrong is told.
+const maxShown = 20
 
 // act does what a line says.
 func (p *player) act(s scenario.Step) error {
@@ -347,27 +351,7 @@ func (p *player) knows(c *scenario.Check, m *Machine) (ok bool, why string) {
 	n := m.Node()
 	switch c.Fact {
 	case scenario.Sees:
-		var seen []string
-		ok = true
-		for _, other := range c.Others {
-			status := "nothing"
-			for _, member := range n.Members() {
-				if member.Name == other && member.Status != "" {
-					status = string(member.Status)
-				}
-			}
-			if status == string(membership.Suspect) {
-				status = string(membership.Alive)
-			}
-			if other == m.Name {
-				continue
-			}
-			if (status == c.Status) == c.Not {
-				seen = append(seen, other+" "+status)
-			}
-			ok = ok && status == c.Status
-		}
-		return ok, "it sees " + strings.Join(seen, ", ")
+		return sees(c, m)
 	case scenario.Staged:
 		count := len(n.Staged())
 		return count == c.Count && !c.None || count == 0 && c.None, fmt.Sprintf("%d staged", count)
@@ -381,6 +365,30 @@ func (p *player) knows(c *scenario.Check, m *Machine) (ok bool, why string) {
 			fmt.Sprintf("its head of %s is version %d (%s)", env, head.Version, p.treeOf(head.Revision.String()))
 	}
 	return false, "nobody knows"
+}
+
+// sees is about the status of others, themselves not counted.
+func sees(c *scenario.Check, m *Machine) (ok bool, why string) {
+	statuses := map[string]string{}
+	for _, member := range m.Node().Members() {
+		statuses[member.Name] = string(member.Status)
+	}
+	var seen []string
+	ok = true
+	for _, other := range c.Others {
+		status := cmp.Or(statuses[other], "nothing")
+		if status == string(membership.Suspect) {
+			status = string(membership.Alive)
+		}
+		if other == m.Name {
+			continue
+		}
+		if (status == c.Status) == c.Not && len(seen) < maxShown {
+			seen = append(seen, other+" "+status)
+		}
+		ok = ok && status == c.Status
+	}
+	return ok, "it sees " + strings.Join(seen, ", ")
 }
 
 // agree tells who does not see what the first sees: members and who of them is up, and heads.

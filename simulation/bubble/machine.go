@@ -22,7 +22,6 @@ import (
 	"shoal/membership/gossip"
 	"shoal/mesh"
 	"shoal/mesh/node"
-	"shoal/ring"
 	"shoal/store"
 	"shoal/store/badger"
 	"shoal/store/memory"
@@ -156,7 +155,7 @@ func (m *Machine) Start(join []string) error {
 	}
 	m.starts++
 	r.node, err = node.New(node.Config{
-		Key: m.key, Seed: m.world.draw(), Roster: roster, Join: join, Place: ring.NewPlacement().Update,
+		Key: m.key, Seed: m.world.draw(), Roster: roster, Join: join, Place: m.world.places.update,
 		Grace: m.world.Grace, FullCheck: m.world.FullCheck, Logger: m.world.logger(m.Name),
 	}, node.Ports{KV: r.disk, Drift: r.drift, Enforcer: &recorder{m, &enforcer.Enforcer{
 		Engine: engine, Functions: builtin.Functions(), Facts: m.facts(),

@@ -23,6 +23,9 @@ const (
 	watchEvery = time.Second // whether a "never" has become true
 	pushTime   = 5 * time.Minute
 	maxEvents  = 20_000
+	// More than a few nodes start one after the other: a storm of joins takes more time to play than an hour of peace.
+	fewNodes = 10
+	apart    = 250 * time.Millisecond
 )
 
 // Event is something that happened, for people.
@@ -143,6 +146,9 @@ func (p *player) play() error {
 		if !n.Later {
 			if err := p.start(n.Name, ""); err != nil {
 				return fmt.Errorf("%s: start %s: %w", n.Pos, n.Name, err)
+			}
+			if len(p.s.Nodes) > fewNodes {
+				time.Sleep(apart)
 			}
 		}
 	}

@@ -35,6 +35,8 @@ type World struct {
 	order     []*Machine
 	began     time.Time
 
+	places    placements
+
 	mu        sync.Mutex
 	dice      *rand.Rand
 	committed map[string]map[uint64]store.Hash // by environment and version
