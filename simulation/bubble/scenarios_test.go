@@ -10,7 +10,7 @@ import (
 	"shoal/simulation/scenario"
 )
 
-// TestScenarios plays all of testdata/*.scenario. A file whose name begins with "large-" is played when SHOAL_SIM names it, or is "large".
+// TestScenarios plays all of testdata/*.scenario.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.scenario")
 	if err != nil || len(files) == 0 {
@@ -19,6 +19,7 @@ func TestScenarios(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".scenario")
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has a bubble of its own
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)

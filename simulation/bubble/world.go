@@ -35,7 +35,7 @@ type World struct {
 	order     []*Machine
 	began     time.Time
 
-	places    placements
+	places placements
 
 	mu        sync.Mutex
 	dice      *rand.Rand
