@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -45,6 +46,8 @@ type options struct {
 	seed                      uint64
 	tags                      tags
 	inventory, from, save     string
+	page                      string
+	shrink                    bool
 	timeline, json, log       bool
 }
 
@@ -81,6 +84,8 @@ func main() {
 	flags.IntVar(&o.chaos, "chaos", 0, "how many faults there are")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the faults")
 	flags.StringVar(&o.save, "save", "", "write the scenario to this `file`, and do not run it")
+	flags.StringVar(&o.page, "page", "", "write what happened to this HTML `file`")
+	flags.BoolVar(&o.shrink, "shrink", false, "leave out what is not needed for something to go wrong, run by run, and write the rest to a file")
 	flags.BoolVar(&o.timeline, "timeline", false, "print all that happens")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	flags.BoolVar(&o.log, "log", false, "print what the nodes log")
@@ -191,6 +196,7 @@ func (o options) fleet(dir string) ([]scenario.Node, error) {
 }
 
 func (o options) run(t *testing.T, s *scenario.Scenario, out io.Writer) int {
+	given := slices.DeleteFunc(slices.Clone(s.Trees), func(t scenario.Tree) bool { return t.Pos.Line > 0 })
 	play := bubble.Options{}
 	if s.OnDisk {
 		dir, err := os.MkdirTemp("", "shoal-simulate-")
@@ -205,6 +211,15 @@ func (o options) run(t *testing.T, s *scenario.Scenario, out io.Writer) int {
 		play.Log = os.Stderr
 	}
 	r := bubble.Run(t, s, play)
+	if r.Problem != nil && o.shrink {
+		r = smaller(t, r, play, given)
+	}
+	if o.page != "" {
+		if err := writePage(o.page, r); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return exitInput
+		}
+	}
 	if o.json {
 		if err := printJSON(out, r); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -70,6 +70,22 @@ func TestSimulate(t *testing.T) {
 			t.Errorf("%d\n%s", status, out)
 		}
 	})
+	t.Run("what is not needed is left out", func(t *testing.T) {
+		t.Setenv("TMPDIR", t.TempDir())
+		file := write("small.scenario", "node a b c tag role=web\nat 5s push tree to a\nat 20s slow a by 20ms for 5s\nat 30s crash b\nat 40s loss 1% for 5s\nat 1m expect b up\n")
+		page := filepath.Join(t.TempDir(), "page.html")
+		out, diag, status := run(t, binary, "--shrink", "--page", page, tree, file)
+		if status != exitBroken || !strings.Contains(out, "1 of 3 faults are left after 3 runs") {
+			t.Errorf("%d\n%s%s", status, out, diag)
+		}
+		kept, err := os.ReadFile(filepath.Join(os.Getenv("TMPDIR"), "small-small.scenario"))
+		if err != nil || !strings.Contains(string(kept), "at 30s crash b") || strings.Contains(string(kept), "loss") {
+			t.Errorf("%v\n%s", err, kept)
+		}
+		if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "it is down") || !strings.Contains(string(html), "<svg") {
+			t.Errorf("%v\n%.200s", err, html)
+		}
+	})
 	t.Run("wrong input", func(t *testing.T) {
 		file := write("wrong.scenario", "node a\nat 5s push nothing to a\n")
 		for _, args := range [][]string{{tree, file}, {dir}, {}, {"-"}, {tree, filepath.Join(dir, "absent")}, {"--tag", "x", tree}} {

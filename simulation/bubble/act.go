@@ -27,6 +27,8 @@ func (p *player) act(s scenario.Step) error {
 		return p.push(s)
 	case scenario.Retry:
 		return p.retry(s)
+	case scenario.Wait:
+		return nil
 	}
 	p.tell("", "%s", s.Line)
 	var undo func() error
@@ -40,15 +42,67 @@ func (p *player) act(s scenario.Step) error {
 	if err != nil {
 		return problem(s, err.Error(), "look at the lines above: each is done in its turn")
 	}
+	end := p.show(s)
 	if a.For > 0 && undo != nil {
 		p.endings = append(p.endings, ending{
 			at: time.Now().Add(a.For), what: "the end of: " + s.Line, net: isNetwork(a.Verb), do: func() error {
 				p.recovered(slices.Concat(a.Sets...))
+				end()
 				return undo()
 			},
 		})
 	}
 	return nil
+}
+
+// show begins the band of a fault, or ends those that the line ends.
+func (p *player) show(s scenario.Step) (end func()) {
+	a := s.Action
+	switch a.Verb {
+	case scenario.Heal:
+		for what, over := range p.lasting {
+			if what == "network" {
+				over()
+				delete(p.lasting, what)
+			}
+		}
+		return func() {}
+	case scenario.Start, scenario.Free, scenario.Mend:
+		for _, name := range a.Sets[0] {
+			if over := p.lasting[name]; over != nil {
+				over()
+				delete(p.lasting, name)
+			}
+		}
+		return func() {}
+	case scenario.Edit, scenario.Delete, scenario.Save, scenario.Wipe, scenario.Restore, scenario.Crash, scenario.Stop, scenario.Leave, scenario.Evict:
+		return func() {} // the lane shows what comes of it
+	}
+	var nodes []string
+	if len(a.Sets) > 0 {
+		nodes = slices.Concat(a.Sets...)
+	}
+	var ends []func()
+	if isNetwork(a.Verb) {
+		over := p.band(s.Line, nodes)
+		before := p.lasting["network"]
+		p.lasting["network"] = func() {
+			if over(); before != nil {
+				before()
+			}
+		}
+		return over
+	}
+	for _, name := range nodes {
+		over := p.band(s.Line, []string{name})
+		p.lasting[name] = over
+		ends = append(ends, over)
+	}
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+	}
 }
 
 func isNetwork(v scenario.Verb) bool {

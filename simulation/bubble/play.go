@@ -39,6 +39,9 @@ func (e Event) String() string {
 	return fmt.Sprintf("%10s  %-8s %s", clock(e.At), e.Node, e.What)
 }
 
+// Clock is the time of the event.
+func (e Event) Clock() string { return clock(e.At) }
+
 // Result is what came of a scenario.
 type Result struct {
 	Scenario *scenario.Scenario
@@ -49,6 +52,8 @@ type Result struct {
 	Pushed   bool // something was committed
 	Traffic  map[string]Traffic
 	Nodes    []NodeResult
+	Lanes    map[string][]Sample // by machine
+	Bands    []Band
 }
 
 // NodeResult is one machine at the end.
@@ -85,6 +90,9 @@ type player struct {
 	beat    *atomic.Uint64
 	last    pushed
 	trouble map[string]trouble // what has befallen each node last
+	lanes   map[string][]Sample
+	bands   []Band
+	lasting map[string]func() // ends of bands that only another line ends, by machine or "network"
 }
 
 // pushed is the newest push that was committed.
@@ -121,9 +129,11 @@ func Play(s *scenario.Scenario, o Options) *Result {
 	}
 	p := &player{
 		s: s, w: w, trees: map[string]fs.FS{}, of: map[string]map[string]bool{}, beat: o.Beat,
-		trouble: map[string]trouble{},
+		trouble: map[string]trouble{}, lanes: map[string][]Sample{}, lasting: map[string]func(){},
 	}
 	r.Problem = p.play()
+	p.sample()
+	r.Lanes, r.Bands = p.lanes, p.bands
 	r.Virtual = w.Since()
 	r.Pushed = !p.last.revision.IsZero()
 	r.Traffic = w.Fabric.Traffic()
@@ -277,6 +287,7 @@ func (p *player) endFaults() error {
 // watch looks at what must never be, and at the invariants.
 func (p *player) watch() error {
 	p.looked = time.Now()
+	p.sample()
 	for _, s := range p.never {
 		if never := *s.Check; len(p.check(&never)) == 0 {
 			return problem(s, "this is so at "+clock(p.w.Since()), "it was never to be")

@@ -32,7 +32,7 @@ type parser struct {
 
 // Parse reads a scenario. The error is Problems. Given trees need not be named in it.
 func Parse(file string, text []byte, given ...Tree) (*Scenario, error) {
-	p := &parser{s: &Scenario{File: file, Seed: 1, Trees: given}, inline: map[string]fstest.MapFS{}, written: map[string][]string{}}
+	p := &parser{s: &Scenario{File: file, Text: string(text), Seed: 1, Trees: given}, inline: map[string]fstest.MapFS{}, written: map[string][]string{}}
 	if len(text) > maxText {
 		return nil, Problems{{Pos: Pos{file, 1, 1}, What: fmt.Sprintf("the scenario has %d bytes", len(text)), Do: fmt.Sprintf("at most %d are read; name big trees by their folder: tree v1 from DIR", maxText)}}
 	}

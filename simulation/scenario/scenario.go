@@ -10,6 +10,7 @@ import (
 // Scenario is one file.
 type Scenario struct {
 	File  string
+	Text  string // of the file
 	Title string
 	Seed  uint64
 	// OnDisk: the stores are Badger's, in a folder; else in memory.
@@ -88,6 +89,7 @@ const (
 	Retry     Verb = "retry"
 	Edit      Verb = "edit"
 	Delete    Verb = "delete"
+	Wait      Verb = "wait"
 )
 
 // Action is something that happens.

@@ -91,7 +91,7 @@ var verbs = map[Verb]string{
 	Loss: "at 30s loss 25% for 60s", Slow: "at 30s slow b by 1500ms for 60s", Heal: "at 90s heal",
 	Fill: "at 30s fill b for 60s", Free: "at 90s free b", Break: "at 30s break b services for 60s", Mend: "at 90s mend b services",
 	Push: "at 45s push v2 to d expect staged", Retry: "then retry d expect committed",
-	Edit: `at 60s edit b /etc/motd "by hand"`, Delete: "at 60s delete b /etc/motd",
+	Edit: `at 60s edit b /etc/motd "by hand"`, Delete: "at 60s delete b /etc/motd", Wait: "at 90s wait",
 }
 
 func verbNames() string {
@@ -115,7 +115,7 @@ func (p *parser) action(l *line) *Action {
 	}
 	a := &Action{Verb: verb}
 	switch verb {
-	case Heal:
+	case Heal, Wait:
 	case Loss:
 		a.Part = p.percent(l, example)
 	case Push:
