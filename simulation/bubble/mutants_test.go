@@ -28,11 +28,11 @@ func bugs() []bug {
 	return []bug{
 		of("no-goodbye", "a node that is stopped tells nobody", "stop-says|leave", "membership/gossip/gossip.go",
 			"left <- g.serf.Leave()", "left <- nil"),
-		of("welcome-nobody", "a newcomer that was refused before its grant was here is not met later", "burst|late|who-is", "membership/gossip/join.go",
+		of("welcome-nobody", "a newcomer that was refused before its grant was here is not met later", "burst|late|who-is|newcomer", "membership/gossip/join.go",
 			"if d.allowed(id) {\n\t\t\taddrs[id]", "if d.allowed(id) && false {\n\t\t\taddrs[id]"),
 		of("call-nobody", "a node that is alone calls nobody", "restart-of|lost-disk|rejoin", "mesh/node/rejoin.go",
 			"case m.Addr != \"\" && m.Status != membership.Left:", "case m.Addr != \"\" && m.Status == membership.Suspect:"),
-		of("no-hint", "a new head is not hinted at", "loss|zone-outage|two-of", "mesh/heads.go",
+		of("no-hint", "a new head is not hinted at", "news", "mesh/heads.go",
 			"c.emit(Hint{Data: data})", "_ = data"),
 		of("deaf-to-drift", "what somebody changes by hand is found by the next full check alone", "drift|full-disk", "mesh/node/enforce.go",
 			"e.notice(names)\n", "_ = names\n\t\t\tcontinue\n"),
@@ -48,10 +48,8 @@ func bugs() []bug {
 			"func (r *run) rollback(ctx context.Context) {\n", "func (r *run) rollback(ctx context.Context) {\n\tif ctx != nil {\n\t\tr.report.Result = RolledBackRun\n\t\treturn\n\t}\n"),
 		of("small-majority", "two of five are a majority", "minority|two-halves|three-of", "store/ballot.go",
 			"return n/2 + 1", "return max(1, (n+1)/2-(n+1)%2-n/5)"),
-		of("one-dial", "a lane that could not dial waits for an hour", "flapping|split|offline|two-of", "mesh/p2p/lane.go",
-			"timer := time.NewTimer(backoff/2 + rand.N(backoff/2))", "timer := time.NewTimer(time.Hour + rand.N(backoff))"),
 		of("evicted-served", "a node whose grant was revoked is still known", "evict", "mesh/node/snapshot.go",
-			"_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok", "return n.shown.Load().roster != nil"),
+			"_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok", "_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok || true"),
 	}
 }
 

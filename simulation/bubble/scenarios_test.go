@@ -31,9 +31,22 @@ func TestScenarios(t *testing.T) {
 			began := time.Now()
 			r := Run(t, s, Options{Dir: t.TempDir()})
 			if r.Problem != nil {
-				t.Errorf("%v\n%s", r.Problem, r.Timeline())
+				t.Errorf("%v\n%s\nagain: go test ./simulation/bubble -run 'TestScenarios/%s$'%s", r.Problem, r.Timeline(), name, pageOf(r, name))
 			}
 			t.Logf("%s of %d nodes in %s", clock(r.Virtual), len(r.Nodes), time.Since(began).Round(time.Millisecond))
 		})
 	}
+}
+
+// pageOf writes what happened where a person can look at it.
+func pageOf(r *Result, name string) string {
+	f, err := os.Create(filepath.Join(os.TempDir(), "shoal-"+name+".html"))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if r.Page(f) != nil {
+		return ""
+	}
+	return "\nlook at: " + f.Name()
 }
