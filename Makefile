@@ -12,7 +12,7 @@ SIMULATE    = $(GO) run -tags fastverify ./cmd/simulate
 
 NFPM        = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 
-.PHONY: help build build-simulate deb demo test check race bench bench-peers fuzz lab sim sim-mutants sim-large sim-planted clean
+.PHONY: help build build-simulate deb demo test check race bench bench-peers fuzz lab sim sim-mutants sim-large sim-replay sim-planted clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ sim-mutants: ## plant bugs, and see how many seeds it takes to find each: [MUTAN
 
 sim-large: build-simulate ## 200 whole nodes in virtual time: join, push, all applied
 	@bin/shoal-simulate --nodes 200 --zones 3 --tag role=web examples/webfleet
+
+sim-replay: ## build bin/shoal-simulate-exact, over changes to the Go runtime, and run one scenario twice: the traces are equal
+	@GO="$(GO)" ./scripts/replay.sh
 
 sim-planted: ## plant bugs in the node, the gossip and the executor, and see which scenario finds each
 	@$(GO) test -timeout 60m -count=1 -v -run TestPlantedBugs ./simulation/bubble -planted all

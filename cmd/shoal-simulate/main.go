@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ type options struct {
 	tags                      tags
 	inventory, from, save     string
 	page                      string
-	shrink                    bool
+	shrink, exact             bool
 	timeline, json, log       bool
 }
 
@@ -86,6 +87,7 @@ func main() {
 	flags.StringVar(&o.save, "save", "", "write the scenario to this `file`, and do not run it")
 	flags.StringVar(&o.page, "page", "", "write what happened to this HTML `file`")
 	flags.BoolVar(&o.shrink, "shrink", false, "leave out what is not needed for something to go wrong, run by run, and write the rest to a file")
+	flags.BoolVar(&o.exact, "exact", false, "of a build that repeats itself (make sim-replay): print a hash of all that was sent; no garbage is collected")
 	flags.BoolVar(&o.timeline, "timeline", false, "print all that happens")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	flags.BoolVar(&o.log, "log", false, "print what the nodes log")
@@ -197,7 +199,11 @@ func (o options) fleet(dir string) ([]scenario.Node, error) {
 
 func (o options) run(t *testing.T, s *scenario.Scenario, out io.Writer) int {
 	given := slices.DeleteFunc(slices.Clone(s.Trees), func(t scenario.Tree) bool { return t.Pos.Line > 0 })
-	play := bubble.Options{}
+	play := bubble.Options{Unwatched: o.exact}
+	if o.exact {
+		runtime.GOMAXPROCS(1)
+		debug.SetGCPercent(-1)
+	}
 	if s.OnDisk {
 		dir, err := os.MkdirTemp("", "shoal-simulate-")
 		if err != nil {

@@ -25,6 +25,9 @@ func (o options) print(out io.Writer, r *bubble.Result) {
 	} else {
 		fmt.Fprintln(out, "all as expected")
 	}
+	if o.exact {
+		fmt.Fprintf(out, "trace:     %016x\n", r.Trace)
+	}
 	printConverged(out, r)
 	packets, streams := r.Bytes()
 	perNode := float64(packets+streams) / float64(len(r.Nodes))

@@ -5,6 +5,8 @@ package bubble
 
 import (
 	"container/heap"
+	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -41,7 +43,10 @@ type Fabric struct {
 
 	// Beats grows with each delivery, for whoever watches from outside whether time passes.
 	Beats atomic.Uint64
-	// Moved are the bytes that were sent, by the name of the sender.
+	// trace is a hash of all that was sent: when, by whom, to whom and how much.
+	trace uint64
+	began time.Time
+	// moved are the bytes that were sent, by the name of the sender.
 	moved map[string]*Traffic
 }
 
@@ -92,7 +97,7 @@ func NewFabric(seed uint64) *Fabric {
 	f := &Fabric{
 		dice: rand.New(rand.NewPCG(seed, 0x5ea)), wake: make(chan struct{}, 1), done: make(chan struct{}),
 		ports: map[membership.NodeID]*Port{}, byAddr: map[string]*Port{}, cuts: map[int]cut{},
-		slow: map[string]time.Duration{}, moved: map[string]*Traffic{},
+		slow: map[string]time.Duration{}, moved: map[string]*Traffic{}, began: time.Now(),
 	}
 	f.work.Go(f.run)
 	return f
@@ -175,6 +180,20 @@ func (f *Fabric) traffic(name string) *Traffic {
 		f.moved[name] = t
 	}
 	return t
+}
+
+// note adds something that is sent to the trace. The caller holds the lock.
+func (f *Fabric) note(from, to string, size int) {
+	h := fnv.New64a()
+	fmt.Fprint(h, f.trace, time.Since(f.began), from, to, size)
+	f.trace = h.Sum64()
+}
+
+// Trace is a hash of all that was sent so far: when, by whom, to whom and how much.
+func (f *Fabric) Trace() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.trace
 }
 
 // Traffic is what each node has sent so far.

@@ -52,6 +52,7 @@ type Result struct {
 	Pushed   bool // something was committed
 	Traffic  map[string]Traffic
 	Nodes    []NodeResult
+	Trace    uint64              // a hash of all that was sent
 	Lanes    map[string][]Sample // by machine
 	Bands    []Band
 }
@@ -107,6 +108,8 @@ type Options struct {
 	Dir  string         // for the stores of a scenario that wants them on disk
 	Log  *os.File       // gets what the nodes log
 	Beat *atomic.Uint64 // grows as time passes
+	// Unwatched: nobody looks from outside whether time passes. It would change the order of what runs.
+	Unwatched bool
 }
 
 // Play runs a scenario. It must be called in a bubble, and leaves nothing running there.
@@ -136,7 +139,7 @@ func Play(s *scenario.Scenario, o Options) *Result {
 	r.Lanes, r.Bands = p.lanes, p.bands
 	r.Virtual = w.Since()
 	r.Pushed = !p.last.revision.IsZero()
-	r.Traffic = w.Fabric.Traffic()
+	r.Traffic, r.Trace = w.Fabric.Traffic(), w.Fabric.Trace()
 	r.Nodes = p.nodes()
 	if err := w.Close(); r.Problem == nil {
 		r.Problem = err

@@ -224,6 +224,7 @@ func (w *flow) send(s segment) {
 	for tries := resend; f.lost(); tries *= 2 { // sent again until it arrives
 		s.at = s.at.Add(tries)
 	}
+	f.note(w.from, w.to, len(s.data))
 	f.traffic(w.from).StreamBytes += int64(len(s.data))
 	f.mu.Unlock()
 	if s.at.Before(w.last) {
