@@ -68,3 +68,8 @@ func (r *placement) PartitionOf(key []byte) ring.Partition { return r.ring().Par
 
 // Owners implements ring.Ring.
 func (r *placement) Owners(p ring.Partition, n int) []membership.NodeID { return r.ring().Owners(p, n) }
+
+// AppendOwners implements ring.Ring.
+func (r *placement) AppendOwners(to []membership.NodeID, p ring.Partition, n int) []membership.NodeID {
+	return r.ring().AppendOwners(to, p, n)
+}
