@@ -52,7 +52,7 @@ type Machine struct {
 	faults  hostFaults
 	full    atomic.Bool
 
-	run *running // nil: down
+	run atomic.Pointer[running] // nil: down; who pushes looks while others crash
 
 	mu   sync.Mutex
 	runs []Enforcement
@@ -117,19 +117,19 @@ func (d *disk) Volatile() bool { return false }
 func (d *disk) Close() error { return d.closer() }
 
 // Up tells whether the machine's node runs.
-func (m *Machine) Up() bool { return m.run != nil }
+func (m *Machine) Up() bool { return m.run.Load() != nil }
 
 // Node is the node that runs; nil when none does.
 func (m *Machine) Node() *node.Node {
-	if m.run == nil {
-		return nil
+	if r := m.run.Load(); r != nil {
+		return r.node
 	}
-	return m.run.node
+	return nil
 }
 
 // Start starts the node, the first time with a ticket and the addresses of whom it joins.
 func (m *Machine) Start(join []string) error {
-	if m.run != nil {
+	if m.Up() {
 		return fmt.Errorf("%s runs already", m.Name)
 	}
 	if m.grant == nil {
@@ -175,7 +175,7 @@ func (m *Machine) Start(join []string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() { r.ended <- r.node.Run(ctx) }()
-	m.run = r
+	m.run.Store(r)
 	return nil
 }
 
@@ -224,11 +224,11 @@ func (m *Machine) facts() map[string]string {
 
 // Crash ends the node as a power cut does: nothing is written or sent any more.
 func (m *Machine) Crash() error {
-	r := m.run
+	r := m.run.Load()
 	if r == nil {
 		return fmt.Errorf("%s is down already", m.Name)
 	}
-	m.run = nil
+	m.run.Store(nil)
 	r.gossip.gone.Store(true)
 	r.disk.gone.Store(true)
 	m.gate.shut.Store(true)
@@ -244,22 +244,22 @@ func (m *Machine) Crash() error {
 
 // Stop ends the node as its service manager does: it says goodbye.
 func (m *Machine) Stop() error {
-	r := m.run
+	r := m.run.Load()
 	if r == nil {
 		return fmt.Errorf("%s is down already", m.Name)
 	}
-	m.run = nil
+	m.run.Store(nil)
 	r.cancel()
 	return m.settle(r)
 }
 
 // Leave takes the node out of the mesh for good.
 func (m *Machine) Leave() error {
-	r := m.run
+	r := m.run.Load()
 	if r == nil {
 		return fmt.Errorf("%s is down", m.Name)
 	}
-	m.run = nil
+	m.run.Store(nil)
 	r.node.Leave()
 	return m.settle(r)
 }
@@ -353,11 +353,12 @@ func (m *Machine) gateShut() bool { return m.gate.shut.Load() }
 
 // Touched tells the node that somebody changed something on its machine, as a watcher would.
 func (m *Machine) Touched(name string) {
-	if m.run == nil {
+	r := m.run.Load()
+	if r == nil {
 		return
 	}
 	select {
-	case m.run.drift <- []string{name}:
+	case r.drift <- []string{name}:
 	default: // the full check finds it
 	}
 }

@@ -27,11 +27,11 @@ func (w *World) Push(ctx context.Context, at *Machine, env string, tree fs.FS, l
 	if looked == nil {
 		looked = func() {}
 	}
-	if !at.Up() {
+	n := at.Node()
+	if n == nil {
 		looked()
 		return mesh.PushResult{Env: env, Status: store.Unavailable, Why: at.Name + " is down"}, nil
 	}
-	n := at.Node()
 	err := w.check(n, env, tree)
 	if err != nil {
 		looked()
