@@ -12,13 +12,16 @@ SIMULATE    = $(GO) run -tags fastverify ./cmd/simulate
 
 NFPM        = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 
-.PHONY: help build deb demo test check race bench bench-peers fuzz lab sim sim-mutants clean
+.PHONY: help build build-simulate deb demo test check race bench bench-peers fuzz lab sim sim-mutants sim-large sim-replay sim-planted clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the one static binary, bin/shoal
 	@CGO_ENABLED=0 $(GO) build $(GOFLAGS_BUILD) -o bin/shoal ./cmd/shoal
+
+build-simulate: ## bin/shoal-simulate, which rehearses a push on a fleet in memory
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -tags fastverify -o bin/shoal-simulate ./cmd/shoal-simulate
 
 deb: build ## a Debian package of it, bin/shoal.deb
 	@sed 's|/usr/local/bin/shoal|/usr/bin/shoal|' docs/shoal.service >bin/shoal.service
@@ -62,6 +65,15 @@ sim: ## whole meshes in virtual time under every fault: SEEDS=20000 [FROM=1] [ST
 
 sim-mutants: ## plant bugs, and see how many seeds it takes to find each: [MUTANT=name] [SEEDS=…]
 	@$(SIMULATE) -mutants $(if $(MUTANT),-mutant $(MUTANT)) -seeds $(SEEDS)
+
+sim-large: build-simulate ## 200 whole nodes in virtual time: join, push, all applied
+	@bin/shoal-simulate --nodes 200 --zones 3 --tag role=web examples/webfleet
+
+sim-replay: ## build bin/shoal-simulate-exact, over changes to the Go runtime, and run one scenario twice: the traces are equal
+	@GO="$(GO)" ./scripts/replay.sh
+
+sim-planted: ## plant bugs in the node, the gossip and the executor, and see which scenario finds each
+	@$(GO) test -timeout 60m -count=1 -v -run TestPlantedBugs ./simulation/bubble -planted all
 
 clean: ## remove what was built
 	rm -rf bin

@@ -232,7 +232,7 @@ func (a *agent) makeNode() error {
 		Volatile: a.kv.Volatile() && !a.id.fresh,
 	}, node.Ports{
 		KV: a.kv, Drift: a.drift,
-		Enforcer: &enforcer{machine: a.machine, watcher: a.watcher, units: a.units, facts: a.facts, log: a.log},
+		Enforcer: a.enforcer(),
 	})
 	if err != nil || a.id.standing == nil {
 		return err
@@ -306,18 +306,6 @@ func (b backend) Self() api.SelfInfo {
 		}
 	}
 	return info
-}
-
-// withFacts adds the facts of the machine to what was granted; a fact never hides a grant.
-func withFacts(granted, facts map[string]string) map[string]string {
-	tags := map[string]string{}
-	for k, v := range facts {
-		tags[k] = v
-	}
-	for k, v := range granted {
-		tags[k] = v
-	}
-	return tags
 }
 
 var _ api.Backend = backend{}

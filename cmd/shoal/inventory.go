@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"shoal/mesh"
 	"shoal/states"
 )
 
@@ -55,16 +54,6 @@ func listed(n states.Node, inventory []states.Node) states.Node {
 		}
 	}
 	return n
-}
-
-// fleetOf are the members of a mesh as the language knows them: what their grants say, and not who of them is up, so that it
-// is the same on every node.
-func fleetOf(members []mesh.MemberInfo) []states.Node {
-	fleet := make([]states.Node, len(members))
-	for i, m := range members {
-		fleet[i] = states.Node{Name: m.Name, Zone: m.Zone, Tags: m.Tags}
-	}
-	return fleet
 }
 
 // withFactsOf gives nodes the facts of a machine where they have none of their own: what they are is not known here.

@@ -37,6 +37,7 @@ type options struct {
 	mutants           bool
 	mutant            string
 	profile           string
+	overlay           string // a folder
 }
 
 func run(args []string, out io.Writer) error {
@@ -53,9 +54,13 @@ func run(args []string, out io.Writer) error {
 	flags.BoolVar(&o.first, "first", false, "stop at the first that breaks something, and print it in a line")
 	flags.BoolVar(&o.mutants, "mutants", false, "plant each bug of the list, and see how many seeds it takes to find it")
 	flags.StringVar(&o.mutant, "mutant", "", "plant this bug alone")
+	flags.StringVar(&o.overlay, "replay-overlay", "", "write what go build -overlay needs for runs that can be repeated to this folder, and print the file")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a profile of the processor's time to this file")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if o.overlay != "" {
+		return replayOverlay(o.overlay, out)
 	}
 	if o.profile != "" {
 		f, err := os.Create(o.profile)
@@ -75,6 +80,22 @@ func run(args []string, out io.Writer) error {
 		return one(o, out)
 	}
 	return many(o, out)
+}
+
+// replayOverlay changes the runtime of the Go that is installed.
+func replayOverlay(folder string, out io.Writer) error {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	file, err := simulation.Replay().Overlay(filepath.Join(strings.TrimSpace(string(root)), "src"), folder)
+	if err == nil {
+		fmt.Fprintln(out, file)
+	}
+	return err
 }
 
 // one runs a course, and shrinks it if it breaks something.

@@ -93,6 +93,9 @@ func errorOf(err error) *Error {
 	return &Error{Internal, err.Error()}
 }
 
+// KindOf is what an error of a node would be over the API.
+func KindOf(err error) Kind { return errorOf(err).Kind }
+
 // kinds are the sentinels that people can do something about.
 var kinds = []struct {
 	err  error

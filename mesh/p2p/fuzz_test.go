@@ -16,7 +16,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var again bytes.Buffer
 		for r := bytes.NewReader(data); ; {
-			frame, err := readFrame(r)
+			frame, err := ReadFrame(r)
 			if err != nil {
 				break
 			}

@@ -14,7 +14,7 @@ import (
 const (
 	maxQueued      = 256
 	maxQueuedBytes = 8 << 20
-	bulkSize       = 16 << 10 // frames longer than this take the bulk lane
+	BulkSize       = 16 << 10 // frames longer than this take the bulk lane
 	maxWait        = 30 * time.Second
 	writeTime      = 10 * time.Second
 	laneIdle       = time.Minute
@@ -23,10 +23,11 @@ const (
 	maxBackoff     = 30 * time.Second
 )
 
-// lane is one queue to one peer and, while there is something to send, one goroutine that empties it into one stream.
-// Small frames and bulk have a lane each, so that a question does not queue behind an object.
-type lane struct {
-	open func(context.Context) (stream, error)
+// Lane is one queue to one peer and, while there is something to send, one goroutine that empties it into one stream.
+// Small frames and bulk have a lane each, so that a question does not queue behind an object. The simulation has lanes over
+// streams of its own.
+type Lane struct {
+	open func(context.Context) (Stream, error)
 	kick chan struct{} // something to send
 
 	again chan struct{} // a reason to dial now
@@ -37,8 +38,8 @@ type lane struct {
 	running bool
 }
 
-// stream is what a lane needs of one.
-type stream interface {
+// Stream is what a lane needs of one.
+type Stream interface {
 	Write([]byte) (int, error)
 	SetWriteDeadline(time.Time) error
 	Close() error
@@ -51,12 +52,13 @@ type queued struct {
 	at   time.Time
 }
 
-func newLane(open func(context.Context) (stream, error)) *lane {
-	return &lane{open: open, kick: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+// NewLane makes an empty lane over the streams that open gives.
+func NewLane(open func(context.Context) (Stream, error)) *Lane {
+	return &Lane{open: open, kick: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 }
 
-// push never blocks. start tells the caller to run the lane.
-func (l *lane) push(data []byte) (start bool, err error) {
+// Push never blocks. start tells the caller to call Run.
+func (l *Lane) Push(data []byte) (start bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= maxQueued || l.bytes+len(data) > maxQueuedBytes {
@@ -78,7 +80,7 @@ func nudge(c chan struct{}) {
 }
 
 // pop takes the oldest frame that is still worth sending; whoever wanted an older one has asked again or given up.
-func (l *lane) pop(now time.Time) (data []byte, ok bool) {
+func (l *Lane) pop(now time.Time) (data []byte, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) > 0 {
@@ -95,7 +97,7 @@ func (l *lane) pop(now time.Time) (data []byte, ok bool) {
 }
 
 // waiting drops what has waited too long, and tells whether anything is left.
-func (l *lane) waiting(now time.Time) bool {
+func (l *Lane) waiting(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) > 0 && now.Sub(l.queue[0].at) >= maxWait {
@@ -107,7 +109,7 @@ func (l *lane) waiting(now time.Time) bool {
 }
 
 // stop ends the run unless something came meanwhile.
-func (l *lane) stop() bool {
+func (l *Lane) stop() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) > 0 {
@@ -117,8 +119,8 @@ func (l *lane) stop() bool {
 	return true
 }
 
-// run sends until ctx ends or nothing has come for laneIdle.
-func (l *lane) run(ctx context.Context) {
+// Run sends until ctx ends or nothing has come for laneIdle.
+func (l *Lane) Run(ctx context.Context) {
 	backoff := minBackoff
 	for ctx.Err() == nil {
 		if !l.waiting(time.Now()) {
@@ -143,9 +145,12 @@ func (l *lane) run(ctx context.Context) {
 	l.stop()
 }
 
+// Retry says that there is a reason to dial now.
+func (l *Lane) Retry() { nudge(l.again) }
+
 // pause is the back-off, half of it fixed and half random, so that peers that lost the same node do not come back in
 // step. It ends early when there is a reason to try now.
-func (l *lane) pause(ctx context.Context, backoff time.Duration) {
+func (l *Lane) pause(ctx context.Context, backoff time.Duration) {
 	timer := time.NewTimer(backoff/2 + rand.N(backoff/2))
 	defer timer.Stop()
 	select {
@@ -157,7 +162,7 @@ func (l *lane) pause(ctx context.Context, backoff time.Duration) {
 
 // drain writes frames until the stream breaks (false) or has been idle (true). The frames in flight when it breaks are
 // lost, as mesh.Transport says.
-func (l *lane) drain(ctx context.Context, s stream) (idle bool) {
+func (l *Lane) drain(ctx context.Context, s Stream) (idle bool) {
 	w := bufio.NewWriterSize(s, 4096)
 	timer := time.NewTimer(laneIdle)
 	defer timer.Stop()
@@ -191,8 +196,8 @@ func (l *lane) drain(ctx context.Context, s stream) (idle bool) {
 	}
 }
 
-// clear drops what waits.
-func (l *lane) clear() {
+// Clear drops what waits.
+func (l *Lane) Clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queue, l.bytes = nil, 0

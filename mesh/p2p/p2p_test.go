@@ -124,7 +124,7 @@ func TestStrangerIsShutOut(t *testing.T) {
 	stranger.Learn(member.id, member.Addr())
 	member.Learn(stranger.id, stranger.Addr())
 	must(0, stranger.Send(member.id, []byte("let me in")))(t)
-	must(0, stranger.Send(member.id, bytes.Repeat([]byte("x"), bulkSize+1)))(t)
+	must(0, stranger.Send(member.id, bytes.Repeat([]byte("x"), BulkSize+1)))(t)
 	must(0, member.Send(stranger.id, []byte("secret")))(t)
 	if c, err := stranger.DialStream(t.Context(), member.id, "/test/1"); err == nil {
 		_, _ = c.Write([]byte("let me in"))
@@ -269,7 +269,7 @@ func TestEachLaneHasItsTransport(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
 	a.Learn(b.id, b.Addr())
-	for over, size := range map[int]int{quicSwarm: bulkSize, tcpSwarm: bulkSize + 1} {
+	for over, size := range map[int]int{quicSwarm: BulkSize, tcpSwarm: BulkSize + 1} {
 		if a.swarms[over].Connectedness(b.self) == network.Connected {
 			t.Errorf("swarm %d is connected without need", over)
 		}
@@ -294,7 +294,7 @@ func TestBindings(t *testing.T) {
 				t.Error(id)
 			}
 			a.Learn(b.id, at)
-			for _, size := range []int{1, bulkSize + 1} {
+			for _, size := range []int{1, BulkSize + 1} {
 				must(0, a.Send(b.id, make([]byte, size)))(t)
 				b.expect(t, a.id, make([]byte, size))
 			}

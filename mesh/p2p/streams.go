@@ -229,7 +229,7 @@ func (t *Transport) read(s network.Stream, proto protocol.ID) {
 	}
 	from := membership.NodeID(key.peer.String())
 	for {
-		data, err := readFrame(s)
+		data, err := ReadFrame(s)
 		if errors.Is(err, errFrameSize) {
 			t.log.Warn("stream closed", "peer", from, "err", err)
 		}

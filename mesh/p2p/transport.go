@@ -89,7 +89,7 @@ type Transport struct {
 type remote struct {
 	id          peer.ID
 	addr        string
-	small, bulk *lane
+	small, bulk *Lane
 	tcpOnly     atomic.Int64 // until when (Unix seconds) QUIC is not tried first
 }
 
@@ -146,11 +146,11 @@ func (t *Transport) Send(to membership.NodeID, data []byte) error {
 		return err
 	}
 	l := p.small
-	if len(data) > bulkSize {
+	if len(data) > BulkSize {
 		l = p.bulk
 	}
-	start, err := l.push(data)
-	if start && !t.start(func() { l.run(t.ctx) }) {
+	start, err := l.Push(data)
+	if start && !t.start(func() { l.Run(t.ctx) }) {
 		return net.ErrClosed
 	}
 	return err
@@ -193,8 +193,8 @@ func (t *Transport) remote(node membership.NodeID) (*remote, error) {
 		return nil, fmt.Errorf("peer %s: %d are known already", node.Short(), maxPeers)
 	}
 	p := &remote{id: id}
-	p.small = newLane(func(ctx context.Context) (stream, error) { return t.openStream(ctx, p, framesProtocol) })
-	p.bulk = newLane(func(ctx context.Context) (stream, error) { return t.openStream(ctx, p, bulkProtocol) })
+	p.small = NewLane(func(ctx context.Context) (Stream, error) { return t.openStream(ctx, p, framesProtocol) })
+	p.bulk = NewLane(func(ctx context.Context) (Stream, error) { return t.openStream(ctx, p, bulkProtocol) })
 	t.peers[node] = p
 	return p, nil
 }
@@ -223,8 +223,8 @@ func (t *Transport) Learn(node membership.NodeID, addr string) {
 }
 
 func (p *remote) retry() {
-	nudge(p.small.again)
-	nudge(p.bulk.again)
+	p.small.Retry()
+	p.bulk.Retry()
 }
 
 // connected ends the back-off towards a peer that came to us by itself.
@@ -247,10 +247,10 @@ func (t *Transport) Drop(node membership.NodeID) {
 		if err != nil {
 			return
 		}
-		p = &remote{id: id, small: newLane(nil), bulk: newLane(nil)}
+		p = &remote{id: id, small: NewLane(nil), bulk: NewLane(nil)}
 	}
-	p.small.clear()
-	p.bulk.clear()
+	p.small.Clear()
+	p.bulk.Clear()
 	t.store.ClearAddrs(p.id)
 	for _, s := range t.swarms {
 		_ = s.ClosePeer(p.id)

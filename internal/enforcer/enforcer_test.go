@@ -1,9 +1,10 @@
-package main
+package enforcer
 
 import (
 	"testing"
 	"testing/fstest"
 
+	"shoal/internal/builtin"
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/node"
@@ -16,7 +17,7 @@ func TestEnforcerCompilesWhenTheFleetItReadsHasChanged(t *testing.T) {
 			"site.yaml":                {Data: []byte("targets: [{on: \"*\", components: [c]}]\n")},
 			"components/c/states.yaml": {Data: []byte("states:\n  f: {file.managed: {path: /f, content: '" + content + "'}}\n")},
 		}}
-		var e enforcer
+		e := Enforcer{Functions: builtin.Functions()}
 		w.Fleet = []mesh.MemberInfo{{Name: "a"}}
 		if err := e.compile(w); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,62 @@
+package bubble
+
+import (
+	"context"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"shoal/store"
+)
+
+func motd(text string) fstest.MapFS {
+	return fstest.MapFS{
+		"site.yaml":                {Data: []byte("targets: [{on: \"*\", components: [c]}]\n")},
+		"components/c/states.yaml": {Data: []byte("states:\n  f: {file.managed: {path: /etc/motd, content: '" + text + "'}}\n")},
+	}
+}
+
+func TestThreeNodes(t *testing.T) {
+	real := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		w, err := NewWorld(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		for _, name := range []string{"a", "b", "c"} {
+			m := w.Add(name, "z1", nil)
+			if err := m.Start(joinOf(w, m)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		res, err := w.Push(context.Background(), w.Machine("b"), "production", motd("one"), nil)
+		if err != nil || res.Status != store.Committed {
+			t.Fatal(res, err)
+		}
+		t.Log(w.Since())
+		time.Sleep(10 * time.Second)
+		for _, m := range w.Machines() {
+			last, ok := m.Last()
+			t.Log(m.Name, ok, last.At.Sub(w.began), last.Report.Result, last.Report.Version, last.Report.Error)
+			if last.Report.Version != 1 || last.Report.Result != "converged" {
+				t.Error("not applied")
+			}
+		}
+		t.Log(w.Fabric.Traffic())
+	})
+	t.Log(time.Since(real))
+}
+
+func joinOf(w *World, m *Machine) []string {
+	if first := w.Machines()[0]; first != m {
+		return []string{first.addr}
+	}
+	return nil
+}
