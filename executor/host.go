@@ -184,6 +184,9 @@ type Unit struct {
 	Active  bool
 	Enabled bool
 	Masked  bool
+	// Unread: its files and symlinks are not those that the service manager has read (see ReloadManager). All but Exists and
+	// Active is what the disk says.
+	Unread bool
 	// Since is when it became active, in microseconds of the host's clock; it tells a restart.
 	Since uint64
 }

@@ -144,17 +144,33 @@ func (s *Systemd) Unit(ctx context.Context, name string) (executor.Unit, error) 
 	if err != nil {
 		return executor.Unit{}, fmt.Errorf("look up unit %s: %w", executor.UnitName(name), err)
 	}
-	return unitOf(all), nil
+	state, err := s.fileState(ctx, name)
+	if err != nil {
+		return executor.Unit{}, fmt.Errorf("look up the file of unit %s: %w", executor.UnitName(name), err)
+	}
+	return unitOf(all, state), nil
 }
 
-func unitOf(all map[string]dbus.Variant) executor.Unit {
+// fileState reads the disk. The property of the same name is what the manager saw when it last looked: it misses the
+// symlinks of one who died before the reload that follows them.
+func (s *Systemd) fileState(ctx context.Context, name string) (string, error) {
+	var state string
+	err := s.call(ctx, "GetUnitFileState", []any{executor.UnitName(name)}, &state)
+	if answer := (dbus.Error{}); errors.As(err, &answer) {
+		return "", nil // there is no file, or none that can be read
+	}
+	return state, err
+}
+
+func unitOf(all map[string]dbus.Variant, file string) executor.Unit {
 	text := func(property string) string { s, _ := all[property].Value().(string); return s }
-	load, active, file := text("LoadState"), text("ActiveState"), text("UnitFileState")
+	load, active := text("LoadState"), text("ActiveState")
 	u := executor.Unit{
 		Exists:  load != "" && load != "not-found",
 		Active:  active == "active" || active == "reloading",
 		Enabled: file == "enabled",
-		Masked:  load == "masked" || strings.HasPrefix(file, "masked"),
+		Masked:  strings.HasPrefix(file, "masked"),
+		Unread:  text("UnitFileState") != file || (load == "masked") != strings.HasPrefix(file, "masked"),
 	}
 	if u.Active {
 		u.Since, _ = all["ActiveEnterTimestampMonotonic"].Value().(uint64)

@@ -23,6 +23,7 @@ import (
 	"shoal/executor/module/service"
 	"shoal/executor/moduletest"
 	"shoal/executor/services"
+	"shoal/internal/codec"
 )
 
 // ownSystemd is a real systemd, with a bus and a journal, that runs as the first process of namespaces of its own.
@@ -254,6 +255,7 @@ func TestSystemd(t *testing.T) {
 				}
 			})
 			t.Run("a changed unit file is read", func(t *testing.T) { changedUnitFile(t, o, s) })
+			t.Run("a symlink without its reload", func(t *testing.T) { unreadSymlink(t, o, s) })
 			t.Run("static", func(t *testing.T) {
 				err := s.EnableUnit(t.Context(), o.unit(t, badService), true)
 				if err == nil || !strings.Contains(err.Error(), "[Install]") {
@@ -299,6 +301,77 @@ func changedUnitFile(t *testing.T, o *ownSystemd, s *Systemd) {
 	all, err := s.properties(t.Context(), name)
 	if err != nil || all["Description"].Value() != "the new one" {
 		t.Errorf("got %v, %v", all["Description"], err)
+	}
+}
+
+// unreadSymlink does what is left of one who was killed between a symlink and the reload that follows it.
+func unreadSymlink(t *testing.T, o *ownSystemd, s *Systemd) {
+	name := o.unit(t, goodService)
+	file := []string{executor.UnitName(name)}
+	conn, err := s.connected(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell := func(method string, args []any) {
+		if err := conn.Object(systemdName, systemdPath).CallWithContext(t.Context(), managerMethods+method, 0, args...).Err; err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The manager forgets what it knows of a unit that nothing needs.
+	if err := s.StartUnit(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	look := func() executor.Unit {
+		u, err := s.Unit(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Since = 0
+		return u
+	}
+	for _, step := range []struct {
+		method string
+		args   []any
+		want   executor.Unit
+	}{
+		{"EnableUnitFiles", []any{file, false, false}, executor.Unit{Exists: true, Active: true, Enabled: true}},
+		{"DisableUnitFiles", []any{file, false}, executor.Unit{Exists: true, Active: true}},
+		{"MaskUnitFiles", []any{file, false, false}, executor.Unit{Exists: true, Active: true, Masked: true}},
+		{"UnmaskUnitFiles", []any{file, false}, executor.Unit{Exists: true, Active: true}},
+	} {
+		look() // now the manager knows the state that it is to miss the end of
+		tell(step.method, step.args)
+		unread := step.want
+		unread.Unread = true
+		if got := look(); got != unread {
+			t.Errorf("%s: %+v", step.method, got)
+		}
+		if err := s.ReloadManager(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := look(); got != step.want {
+			t.Errorf("%s and a reload: %+v", step.method, got)
+		}
+	}
+	tell("EnableUnitFiles", []any{file, false, false})
+	undone(t, s, name, executor.Unit{Exists: true, Active: true})
+}
+
+// undone takes a unit back to what it was, as a recovery does.
+func undone(t *testing.T, s *Systemd, name string, was executor.Unit) {
+	t.Helper()
+	h := serviceHost{Systemd: s, name: name}
+	data, err := codec.Marshal(map[int]bool{1: was.Exists, 2: was.Active, 3: was.Enabled, 4: was.Masked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := service.Modules()[0]
+	if err := running.Revert(t.Context(), h, executor.Params{"name": name}, executor.Undo{Reversible: true, Data: data}); err != nil {
+		t.Error(err)
+	}
+	got, err := s.Unit(t.Context(), name)
+	if got.Since = 0; err != nil || got != was {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -384,18 +457,21 @@ func TestUnitOf(t *testing.T) {
 	}
 	for _, c := range []struct {
 		properties map[string]dbus.Variant
+		file       string
 		want       executor.Unit
 	}{
-		{v("loaded", "active", "enabled"), executor.Unit{Exists: true, Active: true, Enabled: true, Since: 7}},
-		{v("loaded", "reloading", "disabled"), executor.Unit{Exists: true, Active: true, Since: 7}},
-		{v("loaded", "failed", "static"), executor.Unit{Exists: true}},
-		{v("loaded", "inactive", "enabled-runtime"), executor.Unit{Exists: true}},
-		{v("masked", "inactive", "masked-runtime"), executor.Unit{Exists: true, Masked: true}},
-		{v("not-found", "inactive", ""), executor.Unit{}},
-		{nil, executor.Unit{}},
+		{v("loaded", "active", "enabled"), "enabled", executor.Unit{Exists: true, Active: true, Enabled: true, Since: 7}},
+		{v("loaded", "reloading", "disabled"), "disabled", executor.Unit{Exists: true, Active: true, Since: 7}},
+		{v("loaded", "failed", "static"), "static", executor.Unit{Exists: true}},
+		{v("loaded", "inactive", "enabled-runtime"), "enabled-runtime", executor.Unit{Exists: true}},
+		{v("masked", "inactive", "masked-runtime"), "masked-runtime", executor.Unit{Exists: true, Masked: true}},
+		{v("loaded", "inactive", "disabled"), "enabled", executor.Unit{Exists: true, Enabled: true, Unread: true}},
+		{v("masked", "inactive", "masked"), "disabled", executor.Unit{Exists: true, Unread: true}},
+		{v("not-found", "inactive", ""), "", executor.Unit{}},
+		{nil, "", executor.Unit{}},
 	} {
-		if got := unitOf(c.properties); got != c.want {
-			t.Errorf("%v: got %+v", c.properties, got)
+		if got := unitOf(c.properties, c.file); got != c.want {
+			t.Errorf("%v, %s: got %+v", c.properties, c.file, got)
 		}
 	}
 }

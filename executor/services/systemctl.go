@@ -59,16 +59,33 @@ func (s *Systemctl) Unit(ctx context.Context, name string) (executor.Unit, error
 	if err != nil {
 		return executor.Unit{}, err
 	}
+	file, err := s.fileState(ctx, unit)
+	if err != nil {
+		return executor.Unit{}, err
+	}
+	masked := strings.HasPrefix(file, "masked")
 	u := executor.Unit{
 		Exists:  all["LoadState"] != "not-found",
 		Active:  all["ActiveState"] == "active" || all["ActiveState"] == "reloading",
-		Enabled: all["UnitFileState"] == "enabled",
-		Masked:  all["LoadState"] == "masked" || strings.HasPrefix(all["UnitFileState"], "masked"),
+		Enabled: file == "enabled",
+		Masked:  masked,
+		Unread:  all["UnitFileState"] != file || (all["LoadState"] == "masked") != masked,
 	}
 	if u.Active {
 		u.Since, _ = strconv.ParseUint(all["ActiveEnterTimestampMonotonic"], 10, 64) // one that is active has it
 	}
 	return u, nil
+}
+
+// fileState reads the disk, where the property of this name is what the manager saw when it last looked.
+func (s *Systemctl) fileState(ctx context.Context, unit string) (string, error) {
+	// Its status says more than the word, which is all that counts here: none, or not-found, when there is no file.
+	exit, err := s.tell(ctx, "systemctl", "is-enabled", "--", unit)
+	state := strings.TrimSpace(string(exit.Stdout))
+	if state == "not-found" {
+		state = ""
+	}
+	return state, err
 }
 
 // journalLines is how much of a service's log an error shows.

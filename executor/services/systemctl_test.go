@@ -14,6 +14,7 @@ var _ executor.Services = (*Systemctl)(nil)
 // systemctl plays systemctl(1) and journalctl(1).
 type systemctl struct {
 	show  string
+	file  string // the state of the unit's file on disk
 	fails string // the verb that fails
 	asked []string
 }
@@ -23,6 +24,11 @@ func (s *systemctl) Run(_ context.Context, cmd executor.Command) (executor.Exit,
 	switch {
 	case strings.Contains(line, " show "):
 		return executor.Exit{Stdout: []byte(s.show)}, nil
+	case strings.Contains(line, " is-enabled "):
+		if s.file == "" {
+			return executor.Exit{Status: 1, Stderr: []byte("Failed to get unit file state.")}, nil
+		}
+		return executor.Exit{Status: 1, Stdout: []byte(s.file + "\n")}, nil
 	case strings.HasPrefix(line, "journalctl "):
 		return executor.Exit{Stdout: []byte("the reason\n")}, nil
 	}
@@ -34,16 +40,22 @@ func (s *systemctl) Run(_ context.Context, cmd executor.Command) (executor.Exit,
 }
 
 func TestSystemctlUnit(t *testing.T) {
-	for show, want := range map[string]executor.Unit{
-		"LoadState=not-found\nActiveState=inactive\nUnitFileState=\nActiveEnterTimestampMonotonic=0\n":      {},
-		"LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nActiveEnterTimestampMonotonic=12\n":   {Exists: true, Active: true, Enabled: true, Since: 12},
-		"LoadState=loaded\nActiveState=failed\nUnitFileState=disabled\nActiveEnterTimestampMonotonic=12\n":  {Exists: true},
-		"LoadState=masked\nActiveState=inactive\nUnitFileState=masked\nActiveEnterTimestampMonotonic=\n":    {Exists: true, Masked: true},
-		"LoadState=loaded\nActiveState=reloading\nUnitFileState=static\nActiveEnterTimestampMonotonic=13\n": {Exists: true, Active: true, Since: 13},
+	for _, c := range []struct {
+		show, file string
+		want       executor.Unit
+	}{
+		{"LoadState=not-found\nActiveState=inactive\nUnitFileState=\nActiveEnterTimestampMonotonic=0\n", "", executor.Unit{}},
+		{"LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nActiveEnterTimestampMonotonic=12\n", "enabled", executor.Unit{Exists: true, Active: true, Enabled: true, Since: 12}},
+		{"LoadState=loaded\nActiveState=failed\nUnitFileState=disabled\nActiveEnterTimestampMonotonic=12\n", "disabled", executor.Unit{Exists: true}},
+		{"LoadState=masked\nActiveState=inactive\nUnitFileState=masked\nActiveEnterTimestampMonotonic=\n", "masked", executor.Unit{Exists: true, Masked: true}},
+		{"LoadState=loaded\nActiveState=reloading\nUnitFileState=static\nActiveEnterTimestampMonotonic=13\n", "static", executor.Unit{Exists: true, Active: true, Since: 13}},
+		{"LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n", "enabled", executor.Unit{Exists: true, Enabled: true, Unread: true}},
+		{"LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n", "disabled", executor.Unit{Exists: true, Unread: true}},
+		{"LoadState=not-found\nActiveState=inactive\nUnitFileState=\n", "not-found", executor.Unit{}},
 	} {
-		got, err := NewSystemctl(&systemctl{show: show}).Unit(t.Context(), "nginx")
-		if err != nil || got != want {
-			t.Errorf("%q: %+v, %v", show, got, err)
+		got, err := NewSystemctl(&systemctl{show: c.show, file: c.file}).Unit(t.Context(), "nginx")
+		if err != nil || got != c.want {
+			t.Errorf("%q: %+v, %v", c.show, got, err)
 		}
 	}
 	if _, err := NewSystemctl(&systemctl{show: "nothing"}).Unit(t.Context(), "nginx"); err == nil {

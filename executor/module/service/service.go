@@ -284,6 +284,11 @@ func revert(ctx context.Context, h executor.Host, name string, u executor.Undo) 
 	if err != nil {
 		return err
 	}
+	if now.Unread { // what died did so between a symlink and the reload that belongs to it
+		if err := h.ReloadManager(ctx); err != nil {
+			return err
+		}
+	}
 	if !old.Exists && !now.Masked {
 		return nil // there was no unit, so there is no state of it to go back to
 	}
