@@ -176,18 +176,28 @@ func (t *token) Version() string { return TokenVersion }
 
 // Owners implements Ring.
 func (t *token) Owners(p Partition, n int) []membership.NodeID {
+	return t.AppendOwners(nil, p, n)
+}
+
+// AppendOwners implements Ring.
+func (t *token) AppendOwners(to []membership.NodeID, p Partition, n int) []membership.NodeID {
 	n = max(0, min(n, len(t.nodes)))
 	if n == 0 || p >= Partitions {
-		return nil
+		return to
 	}
-	places := make([]int, t.depth)
-	for i, at := range t.table[int(p)*t.depth:][:t.depth] {
-		places[i] = int(at)
-	}
+	row := t.table[int(p)*t.depth:][:t.depth]
 	if n > t.depth {
-		places = t.rank(p, places[:min(copies, t.depth)], n)
+		var places []int
+		for _, at := range row[:min(copies, t.depth)] {
+			places = append(places, int(at))
+		}
+		return append(to, t.ids(t.rank(p, places, n))...)
 	}
-	return t.ids(places[:n])
+	to = slices.Grow(to, n)
+	for _, at := range row[:n] {
+		to = append(to, t.nodes[at].ID)
+	}
+	return to
 }
 
 // mix is the finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of the input moves half of the output.
