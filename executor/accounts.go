@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"io"
 	"sync"
 )
 
@@ -70,4 +71,11 @@ func lookup[T any](c *accountCache, known map[string]found[T], name string, ask 
 		known[name] = found[T]{row, ok}
 	}
 	return row, ok, err
+}
+
+var _ Stager = (*accountCache)(nil)
+
+// StageFrom implements Stager: what the host can do is not hidden by what stands before it.
+func (c *accountCache) StageFrom(path string, in io.Reader, meta Meta) (string, error) {
+	return StageFrom(c.Host, path, in, meta)
 }

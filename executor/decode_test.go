@@ -170,7 +170,7 @@ func TestTextDiff(t *testing.T) {
 		{"emptied", "a\n", "", "--- n\n+++ n\n@@ -1 +0,0 @@\n-a\n"},
 		{"binary", "a\x00", "b", "binary files differ: n, 2 -> 1 bytes\n"},
 		{"two hunks", numbers(""), numbers("!"), "--- n\n+++ n\n@@ -1,7 +1,7 @@\n a\n b\n c\n-d\n+!d\n e\n f\n g\n@@ -23,7 +23,7 @@\n w\n x\n y\n-z\n+!z\n a\n b\n c\n"},
-		{"long", strings.Repeat("x", maxDiffInput+1), "", "n: 262145 -> 0 bytes, too long to show\n"},
+		{"long", strings.Repeat("x", MaxDiffInput+1), "", "n: 262145 -> 0 bytes, too long to show\n"},
 		{"different", strings.Repeat("x\n", 2000), strings.Repeat("y\n", 2000), "n: 2000 -> 2000 lines, too different to show\n"},
 	} {
 		if got := TextDiff("n", []byte(c.old), []byte(c.new)); got != c.want {

@@ -8,7 +8,7 @@ import (
 
 // Limits of a diff: it is read by people and travels in reports.
 const (
-	maxDiffInput = 256 << 10 // bytes on either side
+	MaxDiffInput = 256 << 10 // bytes on either side
 	maxDiffEdits = 1000      // lines that differ
 	maxDiffBytes = 16 << 10
 	diffContext  = 3
@@ -25,7 +25,7 @@ func ShownDiff(name string, old, new, shownOld, shownNew []byte) string {
 	if binary(old) || binary(new) {
 		return fmt.Sprintf("binary files differ: %s, %d -> %d bytes\n", name, len(old), len(new))
 	}
-	if len(old) > maxDiffInput || len(new) > maxDiffInput {
+	if len(old) > MaxDiffInput || len(new) > MaxDiffInput {
 		return fmt.Sprintf("%s: %d -> %d bytes, too long to show\n", name, len(old), len(new))
 	}
 	a, b := lines(old), lines(new)

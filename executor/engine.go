@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -208,19 +209,34 @@ type planContents struct {
 }
 
 func (c *planContents) Bytes(ctx context.Context, content states.Content) ([]byte, error) {
-	if data, ok := c.rendered[content.Hash]; ok {
-		return data, nil
-	}
-	c.mu.RLock()
-	data, ok := c.late[content.Hash]
-	c.mu.RUnlock()
-	if ok {
+	if data, ok := c.here(content.Hash); ok {
 		return data, nil
 	}
 	if c.rest == nil {
 		return nil, errors.New("no contents " + content.Hash)
 	}
 	return c.rest.Bytes(ctx, content)
+}
+
+// Open implements Opener.
+func (c *planContents) Open(ctx context.Context, content states.Content) (io.ReadCloser, error) {
+	if data, ok := c.here(content.Hash); ok {
+		return io.NopCloser(bytes.NewReader(data)), nil
+	}
+	if c.rest == nil {
+		return nil, errors.New("no contents " + content.Hash)
+	}
+	return OpenContents(ctx, c.rest, content)
+}
+
+func (c *planContents) here(hash string) ([]byte, bool) {
+	if data, ok := c.rendered[hash]; ok {
+		return data, true
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	data, ok := c.late[hash]
+	return data, ok
 }
 
 func (c *planContents) add(hash string, data []byte) {

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -74,6 +75,24 @@ type Files interface {
 	// WriteSetting writes to a file of the kernel (proc, sysfs), which takes a value by being written to and cannot be
 	// renamed over. It makes no file, and refuses one that lies on a disk.
 	WriteSetting(path string, data []byte) error
+}
+
+// Stager is a Files that stages what it reads piece by piece. One that is not gets all of it in one call of Stage.
+type Stager interface {
+	// StageFrom is Stage with all that in has; where that ends with an error nothing is left.
+	StageFrom(path string, in io.Reader, meta Meta) (staged string, err error)
+}
+
+// StageFrom stages all that in has.
+func StageFrom(h Files, path string, in io.Reader, meta Meta) (string, error) {
+	if s, ok := h.(Stager); ok {
+		return s.StageFrom(path, in, meta)
+	}
+	data, err := io.ReadAll(in)
+	if err != nil {
+		return "", err
+	}
+	return h.Stage(path, data, meta)
 }
 
 // Command is one process to run, with no shell unless Argv says so.

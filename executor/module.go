@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"shoal/states"
 )
@@ -64,6 +65,12 @@ func (e *Missing) Error() string { return fmt.Sprintf("no %s %s", e.Kind, e.Name
 // verified against the hash. Several files may be asked for at a time.
 type Contents interface {
 	Bytes(ctx context.Context, c states.Content) ([]byte, error)
+}
+
+// Opener is a Contents that need not hold in memory what it opens. What is read to its end without an error are exactly the bytes
+// that content names.
+type Opener interface {
+	Open(ctx context.Context, c states.Content) (io.ReadCloser, error)
 }
 
 // Module is one function, such as file.managed. It keeps no state between calls; all it may touch is the Host.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
@@ -133,13 +134,22 @@ func (r *run) prefetch(ctx context.Context) error {
 				if inv.Skip != "" || c.Source == "" {
 					continue
 				}
-				if _, err := r.contents.Bytes(ctx, c); err != nil {
+				if err := r.fetch(ctx, c); err != nil {
 					return fmt.Errorf("%s: fetch %s: %w", inv.ID, c.From, err)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+func (r *run) fetch(ctx context.Context, c states.Content) error {
+	in, err := r.contents.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, in)
+	return errors.Join(err, in.Close())
 }
 
 // begin opens the journal, stages all contents, makes them and the old contents durable with one sync, and writes down

@@ -202,6 +202,6 @@ type Holding struct {
 	Bytes   int64
 	Behind  int // partitions that differ from those of another owner, as far as the node knows
 	Moving  int // objects that the node fetches, or brings to others
-	// Placement is the algorithm by which it places, such as "token/1".
+	// Placement is the algorithm by which it places, such as "token/2".
 	Placement string
 }

@@ -28,7 +28,7 @@ type MemberInfo struct {
 
 // RingInfo is `shoal ring`: the placement and what each node holds of it.
 type RingInfo struct {
-	Placement  string     `json:"placement"` // algorithm and version, such as "token/1"
+	Placement  string     `json:"placement"` // algorithm and version, such as "token/2"
 	Partitions int        `json:"partitions"`
 	Replicas   int        `json:"replicas"`
 	Nodes      []RingNode `json:"nodes"`

@@ -140,7 +140,7 @@ type (
 	// Offer: I have these, and you own them; which do you lack?
 	Offer struct {
 		Hashes []store.Hash `cbor:"1,keyasint"`
-		Placed string       `cbor:"2,keyasint,omitempty"` // by which algorithm you own them; empty: ring.TokenVersion
+		Placed string       `cbor:"2,keyasint,omitempty"` // by which algorithm you own them; empty: ring.FirstTokenVersion
 	}
 	// Have answers Offer and Put: these are durable here, those are not.
 	Have struct {

@@ -18,7 +18,7 @@ import (
 
 // wordOf is how a version travels: token/1 as no word, since that is what version 0.1 says.
 func wordOf(version string) string {
-	if version == ring.TokenVersion {
+	if version == ring.FirstTokenVersion {
 		return ""
 	}
 	return version
@@ -26,7 +26,7 @@ func wordOf(version string) string {
 
 func versionOf(word string) string {
 	if word == "" {
-		return ring.TokenVersion
+		return ring.FirstTokenVersion
 	}
 	return word
 }

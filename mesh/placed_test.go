@@ -36,7 +36,7 @@ func TestNoQuorumOfAnotherPlacement(t *testing.T) {
 	w := mixed(3, "n2 n3")
 	n := w.Nodes()
 	_, p := pushed(w, n[0], map[string]string{"site.yaml": "x"})
-	if p.Outcome != store.Staged || !strings.Contains(p.Why, "n2 by circular/1") || !strings.Contains(p.Why, "token/1") {
+	if p.Outcome != store.Staged || !strings.Contains(p.Why, "n2 by circular/1") || !strings.Contains(p.Why, "token/2") {
 		t.Errorf("%+v", p)
 	}
 	object := []byte("an object alone")
@@ -82,7 +82,7 @@ func TestOthersStandInForAnotherPlacement(t *testing.T) {
 			t.Errorf("%s applies %d", at.Name, at.Version())
 		}
 	}
-	if holdings := placements(w, n[0]); holdings["n5"] != "circular/1" || holdings["n1"] != "token/1" {
+	if holdings := placements(w, n[0]); holdings["n5"] != "circular/1" || holdings["n1"] != "token/2" {
 		t.Errorf("status: %v", holdings)
 	}
 }

@@ -55,6 +55,15 @@ func newMembers(nodes []Node) members {
 	return m
 }
 
+// byZone are the places of each zone's nodes.
+func (m members) byZone() [][]int {
+	places := make([][]int, m.zoned)
+	for i, zone := range m.zones {
+		places[zone] = append(places[zone], i)
+	}
+	return places
+}
+
 // Nodes implements Ring.
 func (m members) Nodes() []Node { return slices.Clone(m.nodes) }
 

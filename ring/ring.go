@@ -17,7 +17,7 @@ type Node struct {
 // Ring answers who owns a partition. Two rings made from equal members are equal. It is immutable and safe for many
 // goroutines.
 type Ring interface {
-	// Version names the algorithm and its parameters, such as "token/1"; it travels with every request for data.
+	// Version names the algorithm and its parameters, such as "token/2"; it travels with every request for data.
 	Version() string
 	// PartitionOf places a key, such as an object's hash.
 	PartitionOf(key []byte) Partition

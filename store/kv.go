@@ -9,7 +9,7 @@ import (
 // Limits of a KV, so that any batch fits into one transaction of any implementation.
 const (
 	MaxKey     = 1 << 10   // bytes
-	MaxBatch   = 512 << 10 // bytes of the keys and values of one Write
+	MaxBatch   = 288 << 10 // bytes of the keys and values of one Write
 	MaxChanges = 1024      // of one Write
 	MaxScan    = 4096      // pairs that one Scan returns, whatever was asked for
 )

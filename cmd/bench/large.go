@@ -15,8 +15,8 @@ import (
 	"shoal/internal/fleet"
 )
 
-// benchLarge pushes a tree with one large file to three nodes, then the same with 1 % of it changed, and watches how much
-// memory command and agents take beyond what they had.
+// benchLarge pushes a tree with one large file to three nodes, which put it in its place, then the same with 1 % of it changed, and
+// watches how much memory command and agents take beyond what they had.
 func benchLarge(ctx context.Context, o options) error {
 	f, err := gather(ctx, o.binary, o.dir, 3)
 	if err != nil {
@@ -39,11 +39,15 @@ func benchLarge(ctx context.Context, o options) error {
 }
 
 func largeTree(f *fleet.Fleet, size int64) (name string, err error) {
-	tree, err := fileTree(f, "here")
+	tree := filepath.Join(f.Dir, "tree")
+	err = writeTree(tree, map[string]string{
+		"site.yaml":                "targets:\n  - on: \"*\"\n    components: [c]\n",
+		"components/c/states.yaml": "states:\n  f:\n    file.managed: {path: /var/large, source: large}\n",
+	})
 	if err != nil {
 		return "", err
 	}
-	name = filepath.Join(tree, "large")
+	name = filepath.Join(tree, "components/c/large")
 	return name, overwrite(name, 0, size, 1)
 }
 
@@ -85,7 +89,7 @@ func pushLarge(ctx context.Context, f *fleet.Fleet, what string, moved int64, ve
 	if err != nil {
 		return err
 	}
-	row(what, ms(committed), fmt.Sprintf("all three have it after %s; %.0f MB/s to each", ms(time.Since(started)), float64(moved)/1e6/time.Since(started).Seconds()))
+	row(what, ms(committed), fmt.Sprintf("all three have applied it after %s; %.0f MB/s to each", ms(time.Since(started)), float64(moved)/1e6/time.Since(started).Seconds()))
 	row("  memory of the command, at most", fmt.Sprintf("%.0f MiB", float64(res.MaxRSS)/(1<<20)), "resident, the binary included")
 	for i, n := range f.Nodes {
 		row("  memory of "+n.Name+" above idle, at most", fmt.Sprintf("%.0f MiB", float64(peak[i]-idle[i])/(1<<20)), "anonymous; aim: 64 MiB")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,6 +55,15 @@ func cacheSalt(in states.Input, dir string) ([]byte, error) {
 type lazyContents struct {
 	sources executor.Contents
 	open    func(hash string) ([]byte, error) // nil: the plan has it
+}
+
+// Open implements executor.Opener.
+func (l *lazyContents) Open(ctx context.Context, c states.Content) (io.ReadCloser, error) {
+	if c.Source != "" || l.open == nil {
+		return executor.OpenContents(ctx, l.sources, c)
+	}
+	data, err := l.Bytes(ctx, c)
+	return io.NopCloser(bytes.NewReader(data)), err
 }
 
 func (l *lazyContents) Bytes(ctx context.Context, c states.Content) ([]byte, error) {

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -56,6 +57,29 @@ func (f *Files) Stage(name string, data []byte, meta executor.Meta) (string, err
 		return "", errors.Join(pathError("stage", name, err), f.Remove(staged))
 	}
 	return staged, nil
+}
+
+// StageFrom implements executor.Stager.
+func (f *Files) StageFrom(name string, in io.Reader, meta executor.Meta) (string, error) {
+	staged, err := f.stageFrom("stage", in, name)
+	if err == nil {
+		err = f.SetMeta(staged, meta)
+	}
+	if err != nil && staged != "" {
+		return "", errors.Join(err, f.Remove(staged))
+	}
+	return staged, err
+}
+
+// stageFrom fills a temporary file. A name beside an error is that of a file that is there.
+func (f *Files) stageFrom(op string, body io.Reader, name string) (staged string, err error) {
+	fd, staged, err := f.temporary(op, name)
+	if err != nil {
+		return "", err
+	}
+	file := os.NewFile(uintptr(fd), staged)
+	_, err = io.Copy(file, body)
+	return staged, pathError(op, name, errors.Join(err, file.Close()))
 }
 
 // temporary makes a file that nobody else may read, where Stage puts one.

@@ -28,9 +28,21 @@ func (f *Files) stageName() string {
 
 // Stage writes a temporary file beside name, or in the nearest folder above it that is there.
 func (f *Files) Stage(name string, data []byte, meta executor.Meta) (string, error) {
+	if len(data) == 0 {
+		return f.stageWith(name, nil, meta)
+	}
+	return f.stageWith(name, bytes.NewReader(data), meta)
+}
+
+// StageFrom implements executor.Stager.
+func (f *Files) StageFrom(name string, in io.Reader, meta executor.Meta) (string, error) {
+	return f.stageWith(name, in, meta)
+}
+
+func (f *Files) stageWith(name string, in io.Reader, meta executor.Meta) (string, error) {
 	staged, err := f.stageFrom(name, func(real string) error {
-		if len(data) > 0 {
-			if err := f.write(real, bytes.NewReader(data)); err != nil {
+		if in != nil {
+			if err := f.write(real, in); err != nil {
 				return err
 			}
 		}

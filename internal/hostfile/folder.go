@@ -3,6 +3,7 @@ package hostfile
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"shoal/executor"
@@ -38,6 +39,7 @@ func Sources(p executor.Params, name string) ([]Source, error) {
 func (t *Target) HoldContent(c executor.Contents, content states.Content) {
 	t.Hash, t.Size, t.Secret = content.Hash, content.Size, content.Secret
 	t.Load = func(ctx context.Context) ([]byte, error) { return c.Bytes(ctx, content) }
+	t.Open = func(ctx context.Context) (io.ReadCloser, error) { return executor.OpenContents(ctx, c, content) }
 }
 
 // Folder is one folder as it is to be.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
@@ -21,6 +22,8 @@ type Target struct {
 	Size int64
 	// Load opens the contents; it is called only where they are written or shown.
 	Load func(ctx context.Context) ([]byte, error)
+	// Open is used in the place of Load for contents that are too large to be held in memory; nil: Load is.
+	Open func(ctx context.Context) (io.ReadCloser, error)
 	// Fetch, in place of Load, has the host download the contents. Their Size is then UnknownSize.
 	Fetch *executor.Request
 	// Validate is a shell command that is run on the staged file, {path} its name; empty: none.
@@ -33,6 +36,12 @@ type Target struct {
 
 // UnknownSize is the Size of contents that are known by their hash alone.
 const UnknownSize = -1
+
+// maxHeld is the most bytes of contents that are read into memory; nothing larger is shown in a diff.
+const maxHeld = executor.MaxDiffInput
+
+// streams says that the contents go to their place piece by piece.
+func (t *Target) streams() bool { return t.Open != nil && t.Size > maxHeld }
 
 // validateOutput is how much of what a validation says is kept, in bytes.
 const validateOutput = 4 << 10
@@ -177,6 +186,9 @@ func (t *Target) describe(ctx context.Context, h executor.Host, st *executor.Sta
 	if t.Fetch != nil {
 		return t.describeFetch(st), nil
 	}
+	if t.streams() {
+		return t.describeLarge(st), nil
+	}
 	data, err := t.load(ctx)
 	if err != nil {
 		return "", err
@@ -187,8 +199,8 @@ func (t *Target) describe(ctx context.Context, h executor.Host, st *executor.Sta
 	if !st.Mode.IsRegular() {
 		return "it is " + KindName(st.Mode) + "\n" + executor.TextDiff(t.Path, nil, data), nil
 	}
-	if st.Size > MaxKept {
-		return fmt.Sprintf("%s: %d -> %d bytes, too long to show\n", t.Path, st.Size, len(data)), nil
+	if st.Size > maxHeld {
+		return fmt.Sprintf("%s: %d -> %d bytes, too long to show\n", t.Path, st.Size, len(data)) + t.Diff(*st), nil
 	}
 	old, err := h.ReadFile(t.Path)
 	if err != nil {
@@ -202,6 +214,16 @@ func (t *Target) describeSecret(st *executor.Stat) string {
 		return "contents: secret\n" + t.Created("file", t.newMode())
 	}
 	return "contents: secret\n" + t.Diff(*st)
+}
+
+func (t *Target) describeLarge(st *executor.Stat) string {
+	switch {
+	case st == nil:
+		return fmt.Sprintf("%s: 0 -> %d bytes, too long to show\n", t.Path, t.Size) + t.Created("file", t.newMode())
+	case !st.Mode.IsRegular():
+		return "it is " + KindName(st.Mode) + fmt.Sprintf("\n%s: 0 -> %d bytes, too long to show\n", t.Path, t.Size)
+	}
+	return fmt.Sprintf("%s: %d -> %d bytes, too long to show\n", t.Path, st.Size, t.Size) + t.Diff(*st)
 }
 
 func (t *Target) describeFetch(st *executor.Stat) string {
@@ -251,7 +273,7 @@ func (t *Target) stage(ctx context.Context, h executor.Host, st *executor.Stat) 
 		return "", t.Missing
 	}
 	var data []byte
-	if t.Fetch == nil {
+	if t.Fetch == nil && !t.streams() {
 		if data, err = t.load(ctx); err != nil {
 			return "", err
 		}
@@ -268,7 +290,19 @@ func (t *Target) stage(ctx context.Context, h executor.Host, st *executor.Stat) 
 	if t.Fetch != nil {
 		return h.Fetch(ctx, *t.Fetch, t.Path, meta)
 	}
+	if t.streams() {
+		return t.stageOpen(ctx, h, meta)
+	}
 	return h.Stage(t.Path, data, meta)
+}
+
+func (t *Target) stageOpen(ctx context.Context, h executor.Host, meta executor.Meta) (string, error) {
+	in, err := t.Open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close() // it was only read
+	return executor.StageFrom(h, t.Path, in, meta)
 }
 
 // Apply writes the file, or changes what only its owner and mode lack.

@@ -36,7 +36,7 @@ func (n *fakeNode) Members() []mesh.MemberInfo {
 }
 func (n *fakeNode) Roster() []membership.Signed { return nil }
 func (n *fakeNode) Ring(context.Context) (mesh.RingInfo, error) {
-	return mesh.RingInfo{Placement: "token/1"}, nil
+	return mesh.RingInfo{Placement: "token/2"}, nil
 }
 func (n *fakeNode) Status(context.Context) (mesh.StatusInfo, error) {
 	return mesh.StatusInfo{Envs: map[string]mesh.EnvHead{"production": {Version: 3}}}, nil

@@ -25,17 +25,20 @@ import (
 // Sizes in bytes.
 const (
 	// memTable bounds what one transaction may hold (15 % of it, which is more than store.MaxBatch) and what is read back
-	// at start. The library keeps two on the heap, so that a larger one also makes the garbage collector lazier: after a
-	// push of 20 MB there are 80, 95 and 123 MB resident with 4, 8 and 16 MiB.
-	memTable = 4 << 20
+	// at start. The library keeps three on the heap while one is written out, and its content again in the buffer of the table.
+	memTable = 2 << 20
 	// inline is the size from which values would go to the library's value log, whose collection and sync errors can lose
 	// data. No value is that large, so the value log stays empty.
 	inline   = store.MaxBatch
 	valueLog = 1 << 20 // the smallest that the library takes
-	// tableSize is that of all levels. A compaction of the library builds up to 18 tables at a time, each in a buffer of twice
-	// its size, and two compactions may run: with 2 MiB, doubled from level to level as the library does it by itself, a push of
-	// 192 MiB took 320 MiB of memory.
-	tableSize = 1 << 20
+	// tableSize is that of all levels. The library builds each table in a buffer of twice its size; one that outgrows it is
+	// doubled, and then kept for the tables that follow: eight lie ready. So no table may outgrow its own, the one of a memTable
+	// neither: each block of that has room for the largest object, and is half empty as likely as not.
+	tableSize = 2 << 20
+	// A compaction builds up to 13 tables at a time, and two run. These make each of them so small that it has about half a dozen:
+	// few tables wait on the first level, one that moves down meets few on the next, and writers wait while it is behind.
+	levelZero, levelZeroStall = 2, 4
+	baseLevel, levelGrowth    = 4 << 20, 5
 	// blockSize has room for the largest object: the library's builder allocates a block that outgrows its size three times over.
 	blockSize  = store.MaxObject + 4<<10
 	memTables  = 2
@@ -214,6 +217,30 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 			return nil, err
 		}
 	}
+	if err := emptyLargeLogs(dir, readOnly, log); err != nil {
+		return nil, err
+	}
+	return openWith(dir, readOnly, memTable, log)
+}
+
+// emptyLargeLogs has what is in logs that were made with larger tables in memory written out: the library dies of one that does
+// not fit into a table of the size that it is given.
+func emptyLargeLogs(dir string, readOnly bool, log *slog.Logger) error {
+	if readOnly {
+		return nil // there are none, see needsWriting
+	}
+	size, err := largestLog(dir)
+	if err != nil || size <= memTable {
+		return err
+	}
+	db, err := openWith(dir, false, size, log)
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+func openWith(dir string, readOnly bool, memTable int64, log *slog.Logger) (*badger.DB, error) {
 	defaults := badger.DefaultOptions(dir)
 	defaults.TableSizeMultiplier = 1
 	db, err := badger.Open(defaults.
@@ -234,6 +261,10 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithNumGoroutines(1).
 		WithMetricsEnabled(false).
+		WithNumLevelZeroTables(levelZero).
+		WithNumLevelZeroTablesStall(levelZeroStall).
+		WithBaseLevelSize(baseLevel).
+		WithLevelSizeMultiplier(levelGrowth).
 		WithLogger(logger{log}))
 	if err != nil && isChecksum(err) {
 		err = fmt.Errorf("%w: %w", store.ErrCorrupt, err)

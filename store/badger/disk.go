@@ -18,7 +18,7 @@ import (
 const (
 	minReserve     = 256 << 20 // bytes
 	reserveShare   = 20        // one in so many bytes of the file system
-	openNeed       = 4 * memTable
+	openNeed       = 8 * memTable
 	defaultBallast = 64 << 20
 	ballastName    = "ballast"
 	// freshNames is how long ago names in the folder must have changed to be sure to see a later change in its time: the

@@ -130,3 +130,26 @@ func checkLogs(dir string) error {
 	}
 	return nil
 }
+
+// perNode is what the library's table in memory takes beside a key and its value, rounded up.
+const perNode = 128
+
+// largestLog is how many bytes of a table in memory what is in one of the logs takes.
+func largestLog(dir string) (most int64, err error) {
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range logs {
+		size := int64(0)
+		_, err := readLog(name, func(r record) error {
+			size += int64(len(r.key)+len(r.value)) + perNode
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, size)
+	}
+	return most, nil
+}
