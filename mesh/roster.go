@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +41,10 @@ type people struct {
 	addrs   map[membership.NodeID]string
 	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
 	saved   map[string]bool              // ids of the records that are on disk
-	changes uint64                       // counts what a snapshot would show
+	tip     [32]byte                     // of the line of a trust chain that forks, as it is on disk
+	// followed are the statements of that line, as they were loaded.
+	followed []membership.Signed
+	changes  uint64 // counts what a snapshot would show
 }
 
 func newPeople(roster *membership.Roster) people {
@@ -295,16 +299,37 @@ func (c *Core) onRosterTell(from membership.NodeID, m *RosterTell) {
 
 // addRecords keeps what is good of records and saves what is new.
 func (c *Core) addRecords(records []membership.Signed) error {
+	forks := forksOf(c.people.roster)
 	added, err := c.people.roster.Add(c.now, records...)
 	if added > 0 {
 		c.saveRoster()
 		c.refreshMembers()
+		c.noteForks(forks)
 	}
 	return err
 }
 
-// saveRoster saves the records that are not on disk yet.
+func forksOf(r *membership.Roster) int {
+	if r.Chain() == nil {
+		return 0
+	}
+	return len(r.Chain().Forks())
+}
+
+// noteForks tells of forks of the trust chain that are new: a key is in wrong hands, or operators did not talk.
+func (c *Core) noteForks(before int) {
+	if n := forksOf(c.people.roster); n > before {
+		c.event(fmt.Sprintf("the trust chain forks, in %d places; see shoal trust show", n), membership.ErrFork)
+	}
+}
+
+// saveRoster saves the records that are not on disk yet. Where the trust chain forks, it saves which side this node follows: that
+// depends on what it saw first when each side has removed the other's operators, and a restart must not choose anew.
 func (c *Core) saveRoster() {
+	if chain := c.people.roster.Chain(); chain != nil && len(chain.Forks()) > 0 && c.people.tip != chain.Tip() {
+		c.people.tip = chain.Tip()
+		c.save(keyChain+"line", chain.Statements())
+	}
 	records := c.people.roster.Records()
 	for i, id := range recordIDs(records) {
 		if !c.people.saved[string(id)] {
@@ -315,7 +340,7 @@ func (c *Core) saveRoster() {
 }
 
 func (c *Core) admit(ev Admit) {
-	digest := c.people.roster.Digest()
+	digest, forks := c.people.roster.Digest(), forksOf(c.people.roster)
 	m, err := c.letIn(ev)
 	if err == nil && m.ID != ev.Peer {
 		err = errors.New("admit: the credential is that of another node")
@@ -323,6 +348,7 @@ func (c *Core) admit(ev Admit) {
 	if digest != c.people.roster.Digest() {
 		c.saveRoster()
 		c.refreshMembers()
+		c.noteForks(forks)
 	}
 	c.emit(Answer{ID: ev.ID, Value: m, Err: err})
 }
@@ -367,7 +393,7 @@ func (c *Core) adoptChain(ev AdoptChain) {
 	default:
 		chain, err = chain.Extended(ev.Statements)
 	}
-	if err == nil && c.people.roster.Chain() == nil && (c.people.adopted == nil || chain.Height() != c.people.adopted.Height()) {
+	if err == nil && c.people.roster.Chain() == nil && chain != c.people.adopted {
 		c.people.adopted = chain
 		c.people.changes++
 		c.save(keyChain+"solo", chain.Statements())
