@@ -73,7 +73,7 @@ func (c *Chain) begin(s Signed) error {
 	if err != nil {
 		return err
 	}
-	if err := st.checkGenesis(); err != nil {
+	if err := st.CheckGenesis(); err != nil {
 		return err
 	}
 	// Each proves that it holds its key: a threshold of keys that nobody has would be a mesh that nobody can change.
@@ -232,6 +232,38 @@ func (c *Chain) tip() *link { return c.line[len(c.line)-1] }
 func (c *Chain) Propose(st Statement) Statement {
 	st.Mesh, st.Height, st.Prev = c.mesh, c.Height()+1, c.tip().hash
 	return st
+}
+
+// Fits tells whether st could be the next statement, were it signed: ErrFork, when the chain has gone on without it; ErrGap, when
+// this chain is the older one.
+func (c *Chain) Fits(st Statement) error {
+	err := st.checkLink()
+	switch {
+	case st.Mesh != c.mesh:
+		err = ErrForeignMesh
+	case err != nil:
+	case st.Height > c.Height()+1:
+		err = ErrGap
+	case st.Height <= c.Height() || st.Prev != c.tip().hash:
+		err = ErrFork
+	default:
+		_, err = c.tip().after.with(st, c.threshold)
+	}
+	return err
+}
+
+// RestoreChain opens what All returned.
+func RestoreChain(all []Signed) (*Chain, error) {
+	c, err := OpenChain(all[:min(1, len(all))])
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all[1:] { // one by one: those that hold are first, and go on holding
+		if c, err = c.Extended([]Signed{s}); err != nil {
+			return nil, fmt.Errorf("open trust chain: %w", err)
+		}
+	}
+	return c, nil
 }
 
 // Mesh is the id of the mesh.
