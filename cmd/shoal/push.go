@@ -42,7 +42,7 @@ With --wait it waits for the nodes' reports, and its exit status is that of the 
   shoal push --retry`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	connect := nodeFlag(cmd)
+	connect, key := nodeFlag(cmd), keyFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment to publish to")
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what changed, for the log")
 	cmd.Flags().BoolVar(&retry, "retry", false, "try again what is staged, instead of pushing a tree")
@@ -59,7 +59,7 @@ With --wait it waits for the nodes' reports, and its exit status is that of the 
 		if err != nil {
 			return badInput("%v", err)
 		}
-		p, err := newPublisher(connect())
+		p, err := newPublisher(connect(), key())
 		if err != nil {
 			return err
 		}
