@@ -128,6 +128,12 @@ type Joiner interface {
 	Join(first, later []byte) ([]byte, error)
 }
 
+// Keeper is a Module that looks after more paths than the one that it provides. Those of a part are watched as that one is; one
+// that ends in a slash is a folder in which nothing else is to appear.
+type Keeper interface {
+	Keeps(p Params) []string
+}
+
 // RevertDiffer is a Module that can say, for a plan, what a Revert would change.
 type RevertDiffer interface {
 	RevertDiff(ctx context.Context, h Host, p Params, u Undo) string

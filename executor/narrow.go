@@ -91,8 +91,11 @@ func (x *targets) take(i int, inv *states.StateInvocation, tasks []*task) {
 		}
 		x.keyed[t.key] = append(x.keyed[t.key], i)
 		x.keys[i] = append(x.keys[i], t.key)
-		if t.kind == states.ResourcePath || t.kind == states.ResourceService {
+		if t.kind == states.ResourceService {
 			x.named[t.made] = append(x.named[t.made], i)
+		}
+		for _, name := range t.keeps() {
+			x.named[name] = append(x.named[name], i)
 		}
 	}
 	if !isolated && !inv.Lazy && inv.Skip == "" {

@@ -108,7 +108,7 @@ func (r *run) remember() {
 			switch {
 			case t.inv.Skip != "":
 			case t.kind == states.ResourcePath:
-				managed = append(managed, t.made)
+				managed = append(managed, t.keeps()...)
 			case t.kind == states.ResourceService && !t.inv.Lazy && !t.reaction:
 				services = append(services, t.made)
 			}

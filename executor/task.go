@@ -45,6 +45,17 @@ type thing struct {
 	made string
 }
 
+// keeps lists all paths that it looks after. Those of an extension module are what it provides.
+func (t *task) keeps() []string {
+	if t.kind != states.ResourcePath {
+		return nil
+	}
+	if k, ok := t.module.(Keeper); ok {
+		return append(k.Keeps(t.params), t.made)
+	}
+	return []string{t.made}
+}
+
 // finding is what the survey learnt of a task.
 type finding struct {
 	early        *answer

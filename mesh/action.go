@@ -52,8 +52,12 @@ type (
 		Staged    []store.Hash // revisions alone
 		Here      []store.Hash // manifests whose files are needed on this node, whoever owns them
 	}
-	// DropObjects deletes objects; it is answered with Dropped.
-	DropObjects struct{ Hashes []store.Hash }
+	// DropObjects deletes objects; it is answered with Dropped. Moved: they are needed, and all their owners have signed that
+	// they have them; else nothing refers to them.
+	DropObjects struct {
+		Hashes []store.Hash
+		Moved  bool
+	}
 	// CheckTree asks what is missing of a tree; it is answered with TreeChecked.
 	CheckTree struct{ Manifest store.Hash }
 	// Converge makes the machine match a revision whose objects are all here.

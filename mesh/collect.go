@@ -274,7 +274,7 @@ func (c *Core) reached(ev Reached) {
 		}
 	}
 	k.doomed = doomed
-	c.drop(garbage, "collected")
+	c.drop(garbage, false)
 	for _, h := range garbage {
 		if len(k.gone) < maxGone {
 			k.gone[h] = true
@@ -348,7 +348,7 @@ func (c *Core) onKeepTell(from membership.NodeID, m *KeepTell) {
 			delete(r.signed, h)
 		}
 	}
-	c.drop(drop, "dropped what moved")
+	c.drop(drop, true)
 }
 
 func (c *Core) signedByAll(h store.Hash, signed map[membership.NodeID]bool) bool {
@@ -373,7 +373,7 @@ func openReceipt(from, self membership.NodeID, s membership.Signed) (receipt Kep
 
 // drop deletes objects. From now on they are not here; until the disk has deleted them nothing of that name is taken in, or it
 // might be deleted with them.
-func (c *Core) drop(hashes []store.Hash, what string) {
+func (c *Core) drop(hashes []store.Hash, moved bool) {
 	if len(hashes) == 0 {
 		return
 	}
@@ -382,8 +382,12 @@ func (c *Core) drop(hashes []store.Hash, what string) {
 		c.objects.collecting.dropping[h] = true
 		delete(c.objects.scrub.asked, h)
 	}
+	what := "collected"
+	if moved {
+		what = "dropped what moved"
+	}
 	c.note(fmt.Sprintf("%s: %d objects", what, len(hashes)), "", "", nil)
-	c.emit(DropObjects{Hashes: hashes})
+	c.emit(DropObjects{Hashes: hashes, Moved: moved})
 }
 
 // dropped hears that the disk has deleted them. Where it could not they may be there still: then they are not asked for, and

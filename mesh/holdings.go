@@ -17,6 +17,8 @@ type holdings struct {
 	count int
 	bytes int64
 	added uint64 // objects that ever came
+
+	changes uint64 // objects that ever came or went
 }
 
 func (h *holdings) add(k Kept) {
@@ -47,6 +49,7 @@ func (h *holdings) remove(hash store.Hash) {
 }
 
 func (h *holdings) flip(p ring.Partition, hash store.Hash) {
+	h.changes++
 	for i := range h.xor[p] {
 		h.xor[p][i] ^= hash[i]
 	}

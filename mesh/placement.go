@@ -15,7 +15,7 @@ type placement struct {
 	nodes    []ring.Node // what now is made from
 	now, old ring.Ring
 	digest   [32]byte
-	shared   map[membership.NodeID][]ring.Partition // with a peer; made when first asked for
+	shared   map[membership.NodeID]*inCommon // with a peer; nil: made when first asked for
 	swept    map[membership.NodeID]sweep
 	behind   map[membership.NodeID]int // partitions that differed from a peer's when they were last compared
 }
@@ -37,8 +37,7 @@ func (c *Core) place() {
 	made := c.cfg.Place(nodes)
 	c.placement = placement{
 		nodes: nodes, now: made, old: c.placement.now, digest: placementDigest(made),
-		shared: map[membership.NodeID][]ring.Partition{}, swept: map[membership.NodeID]sweep{},
-		behind: map[membership.NodeID]int{},
+		swept: map[membership.NodeID]sweep{}, behind: map[membership.NodeID]int{},
 	}
 	c.people.changes++
 	if c.placement.old != nil {

@@ -138,7 +138,7 @@ func TestALiarThatDoesNotSignLosesItsSeat(t *testing.T) {
 
 // TestNobodyIsAccusedForNothing: in courses with losses, kills and partitions all keep their promises.
 func TestNobodyIsAccusedForNothing(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(seeds(20)) {
 		c := course(t, seed+500)
 		for _, n := range c.w.Nodes() {
 			if n.Up && len(n.Core.Convicted()) > 0 {

@@ -124,22 +124,46 @@ func (c *Core) differs(peer membership.NodeID, partitions int) {
 	}
 }
 
-// common are the partitions that both this node and a peer own, in order.
-func (c *Core) common(peer membership.NodeID) []ring.Partition {
-	if out, ok := c.placement.shared[peer]; ok {
-		return out
-	}
-	var out []ring.Partition
-	for p := range ring.Partition(ring.Partitions) {
-		owners := c.placement.now.Owners(p, c.cfg.Replicas)
-		if slices.Contains(owners, peer) && slices.Contains(owners, c.self) {
-			out = append(out, p)
+// inCommon is what this node owns along with a peer.
+type inCommon struct {
+	parts []ring.Partition // in order
+	root  [32]byte         // of what is held of them
+	at    uint64           // holdings.changes when root was made; 0: never
+}
+
+// common are the partitions that both this node and a peer own. Those of all peers are found in one pass.
+func (c *Core) common(peer membership.NodeID) *inCommon {
+	if c.placement.shared == nil {
+		c.placement.shared = map[membership.NodeID]*inCommon{}
+		var owners []membership.NodeID
+		for p := range ring.Partition(ring.Partitions) {
+			owners = c.placement.now.AppendOwners(owners[:0], p, c.cfg.Replicas)
+			if !slices.Contains(owners, c.self) {
+				continue
+			}
+			for _, owner := range owners {
+				shared := c.placement.shared[owner]
+				if shared == nil {
+					shared = &inCommon{}
+					c.placement.shared[owner] = shared
+				}
+				shared.parts = append(shared.parts, p)
+			}
 		}
 	}
-	if c.isMember(peer) { // a table of members, not of whatever asks
-		c.placement.shared[peer] = out
+	if shared := c.placement.shared[peer]; shared != nil {
+		return shared
 	}
-	return out
+	return &inCommon{}
+}
+
+// commonRoot sums up what is held of the partitions that a peer owns too.
+func (c *Core) commonRoot(peer membership.NodeID) [32]byte {
+	shared, changes := c.common(peer), c.objects.held.changes+1
+	if shared.at != changes {
+		shared.root, shared.at = c.objects.held.root(shared.parts), changes
+	}
+	return shared.root
 }
 
 func (c *Core) compareWith(peer membership.NodeID) {
@@ -148,7 +172,7 @@ func (c *Core) compareWith(peer membership.NodeID) {
 		return
 	}
 	if c.alive(peer) {
-		c.send(peer, &Compare{Placed: wordOf(c.placementVersion()), Placement: c.placement.digest, Root: c.objects.held.root(c.common(peer)), Groups: true})
+		c.send(peer, &Compare{Placed: wordOf(c.placementVersion()), Placement: c.placement.digest, Root: c.commonRoot(peer), Groups: true})
 	}
 }
 
@@ -160,8 +184,8 @@ func (c *Core) onCompare(from membership.NodeID, m *Compare) {
 		}
 		return
 	}
-	parts := c.common(from)
-	if m.Root == c.objects.held.root(parts) {
+	parts := c.common(from).parts
+	if m.Root == c.commonRoot(from) {
 		c.differs(from, 0)
 		if m.Groups {
 			c.send(from, &Groups{Placement: c.placement.digest}) // nothing differs
@@ -188,7 +212,7 @@ func (c *Core) onGroups(from membership.NodeID, m *Groups) {
 	for _, g := range m.Groups {
 		theirs[g.Group] = g.Sum
 	}
-	parts := c.common(from)
+	parts := c.common(from).parts
 	answer := &Digests{Placement: c.placement.digest}
 	for _, g := range c.objects.held.groups(parts) {
 		if theirs[g.Group] != g.Sum {
@@ -224,7 +248,7 @@ func (c *Core) onDigests(from membership.NodeID, m *Digests) {
 		theirs[d.Partition] = d
 	}
 	var differ []ring.Partition
-	for _, p := range c.common(from) {
+	for _, p := range c.common(from).parts {
 		if len(m.Groups) > 0 && !slices.Contains(m.Groups, groupOf(p)) {
 			continue
 		}

@@ -69,7 +69,7 @@ func TestAnAcceptorDiesAndPushesGoOn(t *testing.T) {
 	worst := map[string]time.Duration{}
 	for _, c := range []struct{ nodes, writers, seeds int }{{3, 1, 6}, {3, 3, 6}, {5, 1, 5}, {5, 5, 5}} {
 		name := fmt.Sprintf("%d nodes, %d writers", c.nodes, c.writers)
-		for seed := range c.seeds {
+		for seed := range seeds(c.seeds) {
 			w := meshtest.New(uint64(seed) + 1)
 			for i := range c.nodes {
 				w.Add(fmt.Sprintf("n%d", i+1), w.Node(fmt.Sprintf("n%d", i)))

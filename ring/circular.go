@@ -40,10 +40,15 @@ func (c *circular) Version() string { return CircularVersion }
 
 // Owners implements Ring.
 func (c *circular) Owners(p Partition, n int) []membership.NodeID {
+	return c.AppendOwners(nil, p, n)
+}
+
+// AppendOwners implements Ring.
+func (c *circular) AppendOwners(to []membership.NodeID, p Partition, n int) []membership.NodeID {
 	n = max(0, min(n, len(c.circle)))
-	places := make([]int, n)
-	for i := range places {
-		places[i] = c.circle[(int(p)+i)%len(c.circle)]
+	to = slices.Grow(to, n)
+	for i := range n {
+		to = append(to, c.nodes[c.circle[(int(p)+i)%len(c.circle)]].ID)
 	}
-	return c.ids(places)
+	return to
 }

@@ -23,6 +23,8 @@ type Ring interface {
 	PartitionOf(key []byte) Partition
 	// Owners returns at most n distinct nodes, the first owner first; fewer when the mesh has fewer.
 	Owners(p Partition, n int) []membership.NodeID
+	// AppendOwners appends what Owners returns to a slice: for those who go over all partitions.
+	AppendOwners(to []membership.NodeID, p Partition, n int) []membership.NodeID
 	// Nodes returns all members, sorted by id.
 	Nodes() []Node
 }

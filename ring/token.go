@@ -76,19 +76,24 @@ func (t *token) Version() string { return TokenVersion }
 
 // Owners implements Ring.
 func (t *token) Owners(p Partition, n int) []membership.NodeID {
+	return t.AppendOwners(nil, p, n)
+}
+
+// AppendOwners implements Ring.
+func (t *token) AppendOwners(to []membership.NodeID, p Partition, n int) []membership.NodeID {
 	n = max(0, min(n, len(t.nodes)))
 	if n == 0 || p >= Partitions {
-		return nil
+		return to
 	}
 	row := t.table[int(p)*t.depth : (int(p)+1)*t.depth]
 	if n > t.depth {
-		return t.ids(t.rank(p, int(row[0]), n))
+		return append(to, t.ids(t.rank(p, int(row[0]), n))...)
 	}
-	out := make([]membership.NodeID, n)
-	for i := range out {
-		out[i] = t.nodes[row[i]].ID
+	to = slices.Grow(to, n)
+	for _, at := range row[:n] {
+		to = append(to, t.nodes[at].ID)
 	}
-	return out
+	return to
 }
 
 // mix is the finalizer of SplitMix64 (Steele, Lea and Flood, 2014): every bit of the input moves half of the output.

@@ -25,6 +25,10 @@ func (j *judge) sends(n *Node, m mesh.Message) {
 			}
 			j.votes(n, m.Register)
 		}
+	case *mesh.Accept:
+		j.proposes(n, m)
+	case *mesh.KeepTell:
+		j.signs(n, m)
 	case *mesh.Have:
 		for _, h := range m.Have {
 			if _, ok := n.disk.Synced(store.ObjectKey(h)); !ok {
@@ -46,6 +50,7 @@ func (j *judge) backed(n *Node, m mesh.Message, register string, bears func(stor
 // hears notes in which epoch an acceptor says something: that of the newest record that the Core has saved by then.
 func (j *judge) hears(n *Node, actions []mesh.Action) {
 	for _, action := range actions {
+		j.collects(n, action)
 		switch action := action.(type) {
 		case mesh.Save:
 			if register, ok := strings.CutPrefix(action.Key, acceptorPrefix); ok {

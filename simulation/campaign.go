@@ -22,7 +22,8 @@ type Totals struct {
 	Broken                            []Result
 }
 
-// twiceEvery is which of the seeds are run a second time, with all signatures verified, to see that they take the same course.
+// twiceEvery is which of the seeds are run again, to see that they take the same course: once as before, to the last bit, and
+// once with all signatures made and verified.
 const twiceEvery = 100
 
 // Run runs the campaign.
@@ -30,6 +31,7 @@ func (c Campaign) Run() (Totals, error) {
 	var (
 		totals Totals
 		mu     sync.Mutex
+		real   sync.RWMutex // whether signatures are real is so for all workers: held to read it, and to change it
 		group  sync.WaitGroup
 		next   = c.From
 		failed error
@@ -50,7 +52,7 @@ func (c Campaign) Run() (Totals, error) {
 		}
 		group.Go(func() {
 			for seed, ok := take(); ok; seed, ok = take() {
-				r, err := runOne(seed, shared)
+				r, err := runOne(seed, shared, &real)
 				mu.Lock()
 				totals.count(r)
 				if err != nil {
@@ -68,18 +70,34 @@ func (c Campaign) Run() (Totals, error) {
 }
 
 // runOne runs a seed, and some twice. Two courses of one seed are a bug of the simulation, or of a Core.
-func runOne(seed uint64, shared *Shared) (Result, error) {
+func runOne(seed uint64, shared *Shared, real *sync.RWMutex) (Result, error) {
+	real.RLock()
+	defer real.RUnlock()
 	r := Run(NewPlan(seed), shared, false)
 	if seed%twiceEvery != 0 {
 		return r, nil
 	}
-	useRealSignatures(true)
 	again := Run(NewPlan(seed), shared, false)
-	useRealSignatures(false)
 	if again.Hash != r.Hash || again.Steps != r.Steps {
 		return r, fmt.Errorf("seed %d took two courses: %016x in %d steps, then %016x in %d", seed, r.Hash, r.Steps, again.Hash, again.Steps)
 	}
+	again = runReal(seed, shared, real)
+	if again.Sized != r.Sized || again.Steps != r.Steps {
+		return r, fmt.Errorf("seed %d took another course with real signatures: %016x in %d steps, then %016x in %d",
+			seed, r.Sized, r.Steps, again.Sized, again.Steps)
+	}
 	return r, nil
+}
+
+// runReal runs a seed with real signatures, alone. The caller holds the lock to read, and has it again afterwards.
+func runReal(seed uint64, shared *Shared, real *sync.RWMutex) Result {
+	real.RUnlock()
+	defer real.RLock()
+	real.Lock()
+	defer real.Unlock()
+	useRealSignatures(true)
+	defer useRealSignatures(false)
+	return Run(NewPlan(seed), shared, false)
 }
 
 func (t *Totals) count(r Result) {

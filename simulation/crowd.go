@@ -104,6 +104,16 @@ func (c *crowd) rush(a, b *Node) {
 	}
 }
 
+// pushAt has one client push at a node.
+func (c *crowd) pushAt(n *Node) {
+	if c.over || !n.up || n.halted || n.gone {
+		return
+	}
+	client := c.clients[0]
+	env := c.w.plan.envs()[client.dice.IntN(c.w.plan.Envs)]
+	client.push(n, client.make(env, client.parent(n, env)), tries, func() {})
+}
+
 // choose picks any node that would take a connection.
 func (c *client) choose() *Node {
 	running := c.w.running()
@@ -116,6 +126,13 @@ func (c *client) choose() *Node {
 // parent is what a new revision is to be put on: mostly the newest head that the node or the client knows.
 func (c *client) parent(n *Node, env string) store.Head {
 	head := n.core.Heads()[env]
+	if c.dice.IntN(6) == 0 {
+		for _, r := range n.core.Staged() {
+			if r.Env == env && r.Version > head.Version {
+				head = store.Head{Env: env, Version: r.Version, Revision: r.Revision} // on what waits itself
+			}
+		}
+	}
 	if mine := c.known[env]; mine.Version > head.Version || c.dice.IntN(10) == 0 {
 		return mine
 	}
@@ -191,7 +208,10 @@ func (c *crowd) readAll() {
 
 // take is the node's side of a push: the objects are kept here, then the Core is asked.
 func (n *Node) take(made *made, finish func(mesh.Answer, error)) {
-	if !n.up || n.halted {
+	// Whoever signs the first revision of an environment sees who is there. Begun on an island as well it would be begun twice:
+	// docs/decisions/register-creation.md, "Its limits".
+	first := made.Version == 1 && n.w.away>>n.num&1 == 1
+	if !n.up || n.halted || first {
 		finish(mesh.Answer{}, errLost)
 		return
 	}

@@ -42,12 +42,16 @@ func kinds() []kindOf {
 		{kind: "wipe", weight: 4, short: second, long: 20 * second, begin: wipe, finish: restart},
 		{kind: "rewind", weight: 5, low: 1, high: 8, short: 100 * time.Millisecond, long: 10 * second, begin: rewind, finish: restart},
 
-		{kind: "ambush", weight: 14, high: 9*9*4 - 1, short: 5 * second, long: ambushTime, begin: lay},
+		{kind: "ambush", weight: 14, high: 1<<16 - 1, short: 5 * second, long: ambushTime, begin: lay},
+		{kind: "reseat", weight: 6, high: 1<<16 - 1, short: 5 * second, long: ambushTime, begin: layReseat},
 		{kind: "forge", weight: 8, high: 100, begin: forge},
 
 		{kind: "join", weight: 4, high: maxNodes, begin: join},
 		{kind: "leave", weight: 3, begin: leave},
 		{kind: "evict", weight: 3, high: maxNodes, short: second, long: 20 * second, begin: evict, finish: remove},
+
+		{kind: "alone", weight: 4, short: second, long: 40 * second, begin: alone, finish: unalone},
+		{kind: "island", weight: 3, low: 1, high: 3, short: second, long: 20 * second, begin: island, finish: unisland},
 	}
 }
 
@@ -173,6 +177,47 @@ func oneWay(w *World, f Fault) {
 func unOneWay(w *World, f Fault) {
 	in := w.sides(f)
 	w.cuts(-1, func(a, b *Node) bool { return in(a) && !in(b) })
+}
+
+// alone cuts one node off; when it is back, all push, some of them there.
+func alone(w *World, f Fault) {
+	n := w.victim(f)
+	w.cuts(1, func(a, b *Node) bool { return a == n || b == n })
+	w.crowd.rush(n, nil)
+}
+
+func unalone(w *World, f Fault) {
+	n := w.victim(f)
+	w.crowd.rush(n, nil)
+	w.cuts(-1, func(a, b *Node) bool { return a == n || b == n })
+	w.after(w.millis(0, 3000), func() { w.crowd.rush(n, nil) })
+}
+
+// island: N nodes join each other, and meet the mesh only later. One of them was in the mesh, and has a new disk.
+func island(w *World, f Fault) {
+	first := w.victim(f)
+	if w.away != 0 || len(w.nodes)+f.N > mostEver || !w.judge.allCreated() || !w.judge.maySpoil(first) {
+		return
+	}
+	w.wipe(first)
+	w.away = 1 << first.num
+	for range f.N {
+		w.away |= 1 << len(w.nodes)
+		w.add(first)
+	}
+	w.cuts(1, w.ashore)
+	first.restart()
+	for range 3 {
+		w.after(w.millis(500, 4000), func() { w.crowd.rush(first, w.nodes[len(w.nodes)-1]) })
+	}
+}
+
+// ashore tells of two nodes of which one is on the island.
+func (w *World) ashore(a, b *Node) bool { return w.away>>a.num&1 != w.away>>b.num&1 }
+
+func unisland(w *World, _ Fault) {
+	w.cuts(-1, w.ashore)
+	w.away = 0
 }
 
 func acrossBridge(w *World, f Fault) func(a, b *Node) bool {
@@ -353,7 +398,7 @@ const (
 
 func (w *World) imaging() {
 	for _, f := range w.plan.Faults {
-		if f.Kind == "rewind" || f.Kind == "ambush" {
+		if f.Kind == "rewind" || f.Kind == "ambush" || f.Kind == "reseat" {
 			w.image()
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +33,13 @@ type judge struct {
 	doubtful  map[*Node]map[string]bool   // rewound, and has not voted since
 	votedAs   map[start]store.Incarnation // newest start of a disk that ever voted
 	saidIn    map[mesh.Message]uint64     // epoch of an acceptor's answer that is on its way
+	proposed  map[ballotOf]store.Hash     // what stands under a ballot
 	load      load
+
+	since   map[store.Hash]time.Duration // a revision is known to be certified
+	applies map[*Node]store.Hash
+	reading map[*Node]time.Duration // when the node began to read what is to be kept
+	signed  map[copyFor]map[membership.NodeID]time.Duration
 }
 
 // Violation is an invariant that does not hold.
@@ -84,7 +89,8 @@ func newJudge(w *World) *judge {
 		w: w, made: map[store.Hash]*made{}, heads: map[place]store.Hash{}, newest: map[string]uint64{},
 		versions: map[store.Hash]uint64{}, creations: map[string][]byte{}, seals: map[place]store.Vote{},
 		watermark: map[lineage]uint64{}, staged: map[*Node]map[store.Hash]bool{}, spoiltAt: -time.Hour,
-		doubtful: map[*Node]map[string]bool{}, votedAs: map[start]store.Incarnation{}, saidIn: map[mesh.Message]uint64{},
+		proposed: map[ballotOf]store.Hash{}, since: map[store.Hash]time.Duration{}, applies: map[*Node]store.Hash{}, reading: map[*Node]time.Duration{},
+		signed: map[copyFor]map[membership.NodeID]time.Duration{}, doubtful: map[*Node]map[string]bool{}, votedAs: map[start]store.Incarnation{}, saidIn: map[mesh.Message]uint64{},
 	}
 }
 
@@ -124,7 +130,7 @@ func (j *judge) started(n *Node) {
 	}
 	for _, h := range j.order {
 		if j.staged[n][h] && !have[h] {
-			if j.decided(h) {
+			if j.decidedAt(n, h) {
 				delete(j.staged[n], h)
 				continue
 			}
@@ -225,37 +231,9 @@ func (j *judge) certified(n *Node, env string, version uint64, h store.Hash) {
 	case version > 1 && j.heads[place{env, version - 1}] != (store.Hash{}) && j.heads[place{env, version - 1}] != m.Parent:
 		j.fail(n, "invariant 2: %s %d does not stand on version %d", env, version, version-1)
 	}
-	j.heads[at] = h
+	j.heads[at], j.since[h] = h, j.w.now
+	j.w.knowsFirst(n, newHead)
 	j.newest[env] = max(j.newest[env], version)
-}
-
-func (j *judge) savedSeal(n *Node, name string, value []byte) {
-	var signed membership.Signed
-	var vote store.Vote
-	if err := codec.Unmarshal(value, &signed); err == nil {
-		_ = codec.Unmarshal(signed.Body, &vote)
-	}
-	env := name[:max(0, strings.LastIndexByte(name, '-'))]
-	at := place{env, vote.Epoch}
-	if old, ok := j.seals[at]; ok && (old.Value != vote.Value || !slices.Equal(old.Next, vote.Next)) {
-		j.fail(n, "invariant 6: epoch %d of %s was sealed twice, with other successors", vote.Epoch, env)
-	}
-	j.seals[at] = vote
-	j.checkEpoch(n, env, vote.Epoch)
-}
-
-// checkEpoch: nothing is chosen in an epoch beyond the value that its seal carried on.
-func (j *judge) checkEpoch(n *Node, env string, epoch uint64) {
-	seal, sealed := j.seals[place{env, epoch}]
-	last, known := j.versions[seal.Value]
-	if !sealed || !known && seal.Value != store.HashOf(nil) {
-		return
-	}
-	for _, c := range j.chosen {
-		if c.env == env && c.epoch == epoch && c.version > last {
-			j.fail(n, "invariant 6: version %d of %s was chosen in epoch %d, which was sealed with version %d", c.version, env, epoch, last)
-		}
-	}
 }
 
 func (j *judge) savedStaged(n *Node, name string, value []byte) {
@@ -267,7 +245,7 @@ func (j *judge) savedStaged(n *Node, name string, value []byte) {
 			j.stage(n, h)
 			return
 		}
-		if j.staged[n][h] && !j.decided(h) {
+		if j.staged[n][h] && !j.decidedAt(n, h) {
 			j.fail(n, "invariant 8: dropped %s, which was staged and is not decided", h.Short())
 		}
 		delete(j.staged[n], h)
@@ -282,6 +260,13 @@ func (j *judge) decided(h store.Hash) bool {
 		j.newest[m.Env] == 0 && m.Version > 1
 }
 
+// decidedAt tells whether a node may say that what it has staged is decided: also what stands on a revision that is neither in the
+// history nor staged there has no place.
+func (j *judge) decidedAt(n *Node, h store.Hash) bool {
+	m := j.made[h]
+	return j.decided(h) || m.Version > j.newest[m.Env]+1 && !j.staged[n][m.Parent]
+}
+
 // converges: what a node applies is certified, and it never goes back.
 func (j *judge) converges(n *Node, a mesh.Converge) {
 	h := a.Head
@@ -292,7 +277,7 @@ func (j *judge) converges(n *Node, a mesh.Converge) {
 	if h.Version < j.watermark[l] {
 		j.fail(n, "invariant 3: went back from %s %d to %d", h.Env, j.watermark[l], h.Version)
 	}
-	j.watermark[l] = h.Version
+	j.watermark[l], j.applies[n] = h.Version, h.Revision
 	if m := j.made[h.Revision]; m != nil && n.life > 0 {
 		for _, object := range m.objects[:len(m.objects)-1] { // the revision itself came with the head
 			if _, err := n.objects.Get(context.Background(), store.HashOf(object)); err != nil && !j.wasDamaged(n, object) {
@@ -344,33 +329,6 @@ func (j *judge) acknowledged(o *op) {
 func (j *judge) needs(h store.Hash) bool {
 	m := j.made[h]
 	return (m.acked || j.heads[place{m.Env, m.Version}] == h) && j.newest[m.Env] < m.Version+uint64(j.w.plan.Keep)
-}
-
-// drops: collection removes nothing that can be reached, and a copy that moved only when the others are there.
-func (j *judge) drops(n *Node, hashes []store.Hash) {
-	dropped := map[store.Hash]bool{}
-	for _, h := range hashes {
-		dropped[h] = true
-	}
-	for _, h := range j.order {
-		if !j.needs(h) && !j.anyStaged(h) {
-			continue
-		}
-		for _, object := range j.made[h].objects {
-			if name := store.HashOf(object); dropped[name] && j.present(name, n) < j.least() {
-				j.fail(n, "invariant 9: deletes object %s of %s, of which there are %d other copies", name.Short(), h.Short(), j.present(name, n))
-			}
-		}
-	}
-}
-
-func (j *judge) anyStaged(h store.Hash) bool {
-	for _, n := range j.w.nodes {
-		if j.staged[n][h] && !j.decided(h) {
-			return true
-		}
-	}
-	return false
 }
 
 // least is how many copies there must be of what is kept.

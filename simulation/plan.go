@@ -13,7 +13,8 @@ import (
 // Plan is what happens in a world: a function of its seed, which can then be made smaller.
 type Plan struct {
 	Seed    uint64
-	Nodes   int // to begin with
+	Profile string `json:",omitempty"` // that it was drawn with
+	Nodes   int    // to begin with
 	Clients int
 	Zones   int
 	Envs    int
@@ -23,6 +24,7 @@ type Plan struct {
 	Most    time.Duration // mesh.Config.PushMost
 	Collect time.Duration
 	Scrub   time.Duration
+	Read    time.Duration `json:",omitempty"` // most that it takes to read all that a node keeps
 	Faults  []Fault
 }
 
@@ -75,8 +77,15 @@ func NewPlan(seed uint64) Plan {
 	if dice.IntN(4) == 0 {
 		p.Envs = 2
 	}
-	chosen := swarm(dice)
-	for range dice.IntN(14) {
+	profile := drawProfile(dice)
+	p.Profile = profile.name
+	profile.shape(&p, dice)
+	chosen := profile.chosen(dice)
+	faults := dice.IntN(14)
+	if len(profile.kinds) > 0 {
+		faults += 4
+	}
+	for range faults {
 		p.Faults = append(p.Faults, drawFault(dice, chosen, p.Length))
 	}
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return int(a.At - b.At) })

@@ -10,6 +10,7 @@ import (
 type Result struct {
 	Plan      Plan
 	Hash      uint64 // of all that happened
+	Sized     uint64 // of all that happened but for the bytes of frames
 	Steps     int
 	Lasted    time.Duration // of the world's time
 	Committed int
@@ -28,7 +29,7 @@ func Run(plan Plan, shared *Shared, told bool) (r Result) {
 			w.judge.fail(nil, "panic: %v\n%s", p, debug.Stack())
 		}
 		r = Result{
-			Plan: plan, Hash: w.trace.hash, Steps: w.steps, Lasted: w.now, Committed: len(w.judge.acked), Load: w.judge.load.most,
+			Plan: plan, Hash: w.trace.hash, Sized: w.trace.sized, Steps: w.steps, Lasted: w.now, Committed: len(w.judge.acked), Load: w.judge.load.most,
 			Violation: w.judge.first, Timeline: w.trace.timeline(), Lanes: w.trace.lanes(25),
 		}
 	}()

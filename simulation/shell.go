@@ -32,7 +32,7 @@ func (n *Node) do(a mesh.Action) {
 	case mesh.VerifyObjects:
 		n.later(w.millis(5, 20), func() { n.step(n.verify(a.Hashes)) })
 	case mesh.ReachObjects:
-		n.later(w.millis(5, 20), func() { n.reach(a, maxReads) })
+		n.later(w.millis(5, 20+int(w.plan.Read.Milliseconds())), func() { n.reach(a, maxReads) })
 	case mesh.DropObjects:
 		n.later(w.millis(1, 10), func() { n.drop(a.Hashes) })
 	case mesh.CheckTree:

@@ -94,6 +94,7 @@ func (j *judge) mayLose(n *Node, key []byte) bool {
 func (j *judge) spoilt(n *Node) {
 	j.spoiltAt = j.w.now
 	delete(j.staged, n)
+	delete(j.applies, n)
 	for _, env := range j.w.plan.envs() {
 		delete(j.watermark, lineage{n, env})
 	}

@@ -13,7 +13,8 @@ import (
 // trace is what tells whether two runs took the same course, and what a person reads of one.
 type trace struct {
 	hash  uint64
-	told  bool // lines are kept
+	sized uint64 // as hash, but of the sizes of frames alone: it does not know one signature from another
+	told  bool   // lines are kept
 	lines []line
 }
 
@@ -25,7 +26,10 @@ type line struct {
 
 const fnvPrime = 1099511628211
 
-func (t *trace) mix(x uint64) { t.hash = (t.hash ^ x) * fnvPrime }
+func (t *trace) mix(x uint64) {
+	t.hash = (t.hash ^ x) * fnvPrime
+	t.sized = (t.sized ^ x) * fnvPrime
+}
 
 func (t *trace) event(now time.Duration, node int, ev mesh.Event) {
 	t.mix(uint64(now))
@@ -33,8 +37,8 @@ func (t *trace) event(now time.Duration, node int, ev mesh.Event) {
 }
 
 func (t *trace) frame(node int, frame []byte) {
-	t.mix(uint64(node))
-	t.mix(xxhash.Sum64(frame))
+	t.mix(uint64(node)<<32 | uint64(len(frame)))
+	t.hash = (t.hash ^ xxhash.Sum64(frame)) * fnvPrime
 }
 
 func eventKind(ev mesh.Event) int {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"shoal/membership"
@@ -31,7 +32,8 @@ type World struct {
 	steps  int
 
 	ambushes []*ambush
-	calmed   bool // all faults are over
+	away     uint64 // nodes on an island, one bit for each
+	calmed   bool   // all faults are over
 }
 
 // Shared is what worlds may use one after the other, since it is the same in all: keys, grants and rings. It belongs to one
@@ -84,15 +86,25 @@ func (s *Shared) grant(name, env, zone string) (membership.Signed, error) {
 	return g, err
 }
 
-// maxRings bounds the rings that are remembered.
-const maxRings = 512
+// maxRings bounds the rings that are remembered: 100 KiB each.
+const maxRings = 2048
 
 // place makes the ring of some nodes: a function of them, so it is made once.
 func (s *Shared) place(nodes []ring.Node) ring.Ring {
-	key := fmt.Sprint(nodes)
+	var b strings.Builder
+	for _, n := range nodes {
+		b.WriteString(string(n.ID))
+		b.WriteByte(' ')
+		b.WriteString(n.Zone)
+		b.WriteByte('\n')
+	}
+	key := b.String()
 	if s.rings[key] == nil {
-		if len(s.rings) >= maxRings {
-			s.rings = map[string]ring.Ring{}
+		for old := range s.rings {
+			if len(s.rings) < maxRings {
+				break
+			}
+			delete(s.rings, old) // any of them: what is remembered changes no course
 		}
 		s.rings[key] = ring.NewPlacement().Update(nodes)
 	}

@@ -51,7 +51,7 @@ func NewWatcher(h *Host, warn func(error)) *Watcher {
 	return w
 }
 
-// Watch replaces the list of watched paths. A change from before it returned may not be told: check after it.
+// Watch replaces the list of watched paths; of one that ends in a slash it tells too when anything appears in it or goes. A change from before it returned may not be told: check after it.
 func (w *Watcher) Watch(paths []string) {
 	if paths == nil {
 		paths = []string{}
@@ -83,7 +83,8 @@ func (w *Watcher) Close() error {
 // watched is what the loop knows: it alone.
 type watched struct {
 	paths   map[string]executor.Stat // managed, as last polled
-	above   map[string]bool          // folders above them
+	whole   map[string]bool          // folders of which all entries count
+	above   map[string]bool          // folders above them, and the whole ones
 	folders map[string][]string      // by the kernel's name: the host's names
 	polled  bool                     // some folder is not watched
 	warned  bool
@@ -146,8 +147,12 @@ func (w *Watcher) loop() {
 }
 
 func (w *Watcher) replace(s *watched, paths []string) {
-	s.paths, s.above = make(map[string]executor.Stat, len(paths)), map[string]bool{}
+	s.paths, s.whole, s.above = make(map[string]executor.Stat, len(paths)), map[string]bool{}, map[string]bool{}
 	for _, name := range paths {
+		if folder := strings.TrimSuffix(name, "/"); folder != name && folder != "" {
+			s.whole[folder], s.above[folder] = true, true
+			name = folder
+		}
 		st, _ := w.files.Lstat(name) // what is not there is zero
 		s.paths[name] = st
 		for dir := path.Dir(name); !s.above[dir]; dir = path.Dir(dir) {
@@ -214,6 +219,9 @@ func (w *Watcher) event(s *watched, e fsnotify.Event) {
 		name := path.Join(dir, path.Base(real))
 		if _, ok := s.paths[name]; ok {
 			s.touch(name)
+		}
+		if s.whole[dir] && e.Has(fsnotify.Create|fsnotify.Remove|fsnotify.Rename) {
+			s.touch(dir)
 		}
 		if s.above[name] && e.Has(fsnotify.Create|fsnotify.Remove|fsnotify.Rename) {
 			w.rewatch(s, name)

@@ -52,7 +52,8 @@ func TestWatcherSeesWhatHappens(t *testing.T) {
 	must(t, os.WriteFile(file, []byte("x"), 0o644))
 	w := NewWatcher(h, func(err error) { t.Log(err) })
 	defer w.Close()
-	w.Watch([]string{"/etc/app/conf", "/srv/later/file", "/etc/app"})
+	must(t, os.MkdirAll(filepath.Join(root, "srv/whole"), 0o755))
+	w.Watch([]string{"/etc/app/conf", "/srv/later/file", "/etc/app", "/srv/whole/"})
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -63,6 +64,8 @@ func TestWatcherSeesWhatHappens(t *testing.T) {
 		{"remove", func() error { return os.Remove(file) }, "/etc/app/conf"},
 		{"create", func() error { return os.WriteFile(file, []byte("z"), 0o644) }, "/etc/app/conf"},
 		{"chmod of the folder", func() error { return os.Chmod(filepath.Join(root, "etc/app"), 0o700) }, "/etc/app"},
+		{"a new file in a whole folder", func() error { return os.WriteFile(filepath.Join(root, "srv/whole/x"), nil, 0o644) }, "/srv/whole"},
+		{"which goes again", func() error { return os.Remove(filepath.Join(root, "srv/whole/x")) }, "/srv/whole"},
 		{"folder moved away", func() error { return os.Rename(filepath.Join(root, "etc"), filepath.Join(root, "gone")) }, "/etc/app/conf"},
 		{"folder made anew", func() error { return os.MkdirAll(filepath.Join(root, "etc/app"), 0o755) }, "/etc/app/conf"},
 		{"a folder that was not there", func() error { return os.MkdirAll(filepath.Join(root, "srv/later"), 0o755) }, "/srv/later/file"},

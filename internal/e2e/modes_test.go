@@ -46,6 +46,44 @@ func TestSolo(t *testing.T) {
 	w.holds("etc/motd", "more\n", n)
 }
 
+// What is inside a folder that a state looks after is watched as a file of its own would be: put back at once, and not at the
+// next full check, which is minutes away.
+func TestFolderDrift(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.Add("solo")
+	n.Args = []string{"--tag", "role=web"}
+	w.start(n)
+	w.answers(n)
+	site := w.tree("folders", "site.yaml", everywhere, "components/c/files/site/a", "a\n", "components/c/files/site/deep/b", "b\n",
+		"components/c/states.yaml", "states:\n  site:\n    file.tree: {path: /srv/www, source: files/site, purge: true, exclude: [log]}\n")
+	w.ok("push", site, "--wait", "--node", n.Socket())
+	if err := os.WriteFile(n.Path("srv/www/log"), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, harm := range map[string]func() error{
+		"written over": func() error { return os.WriteFile(n.Path("srv/www/deep/b"), []byte("x"), 0o644) },
+		"removed":      func() error { return os.Remove(n.Path("srv/www/a")) },
+		"folder gone":  func() error { return os.RemoveAll(n.Path("srv/www/deep")) },
+		"a stranger":   func() error { return os.WriteFile(n.Path("srv/www/deep/stranger"), nil, 0o644) },
+	} {
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		w.eventually(name+" is put back", func() error {
+			if _, err := os.Lstat(n.Path("srv/www/deep/stranger")); err == nil {
+				return errors.New("what does not belong there is there")
+			}
+			for file, want := range map[string]string{"srv/www/a": "a\n", "srv/www/deep/b": "b\n", "srv/www/log": "mine"} {
+				if data, err := os.ReadFile(n.Path(file)); err != nil || string(data) != want {
+					return fmt.Errorf("%s: %q, %w", file, data, err)
+				}
+			}
+			return nil
+		})
+	}
+}
+
 // A node of a mesh with a volatile store says so, and fetches everything again after a restart.
 func TestMemoryStore(t *testing.T) {
 	t.Parallel()

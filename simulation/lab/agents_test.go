@@ -150,7 +150,7 @@ func TestAgents(t *testing.T) {
 
 	e.Cut()
 	write(t, a, "/root/tree", hello("two"))
-	must(t, a, "shoal push /root/tree")
+	pushed(t, a)
 	for _, h := range hosts[:4] {
 		eventually(t, h, "grep -x two /run/hello")
 	}
@@ -164,7 +164,7 @@ func TestAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, a, "/root/tree", hello("three"))
-	must(t, a, "shoal push /root/tree")
+	pushed(t, a)
 	eventually(t, hosts[2], "grep -x three /run/hello")
 	must(t, d, "grep -x two /run/hello; rm /etc/hello")
 	eventually(t, d, "grep -x two /etc/hello") // it enforces what it has, with or without a network
@@ -176,6 +176,21 @@ func TestAgents(t *testing.T) {
 	}
 	for _, h := range hosts {
 		reported(t, h, "converged")
+	}
+}
+
+// pushed pushes to a mesh of which a part cannot be reached. Who keeps the objects may be among those who are not yet known to be
+// gone; then it is staged, which is no failure, and committed when they are.
+func pushed(t *testing.T, h *lab.Host) {
+	t.Helper()
+	out, err := h.Command(t.Context(), "shoal", "push", "/root/tree").CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 3 && strings.Contains(string(out), "staged") {
+		t.Logf("%s: %s", h.Name, strings.TrimSpace(string(out)))
+		return
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 

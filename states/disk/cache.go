@@ -40,7 +40,7 @@ func (c Cache) Plan(dir string, compile func() (*states.Plan, error)) (plan *sta
 		return nil, nil, err
 	}
 	if plan, ok := c.load(key); ok {
-		return plan, c.rendered(key).open, nil
+		return plan, c.rendered(key, compile).open, nil
 	}
 	plan, err = compile()
 	if err != nil {
@@ -49,7 +49,7 @@ func (c Cache) Plan(dir string, compile func() (*states.Plan, error)) (plan *sta
 	if fresh || c.keep(key, plan) != nil {
 		return plan, nil, nil
 	}
-	r := c.rendered(key)
+	r := c.rendered(key, compile)
 	if r.ready() != nil { // somebody else's plan may be there by now
 		return plan, nil, nil
 	}

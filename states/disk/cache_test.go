@@ -2,6 +2,7 @@ package disk_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,18 +75,16 @@ func TestCache(t *testing.T) {
 
 func damage(t *testing.T, path string) {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := read(t, path)
 	data[len(data)-1] ^= 1
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestDamagedRenderedIsAnError: whatever byte of the file is another, or wherever it ends, each content comes whole or not at all.
-func TestDamagedRenderedIsAnError(t *testing.T) {
+// TestDamagedRenderedIsCompiledAgain: whatever byte of the file is another, or wherever it ends, each content comes whole; and what
+// is in no plan does not come.
+func TestDamagedRenderedIsCompiledAgain(t *testing.T) {
 	tree, folder := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(tree, "site.yaml"), "targets: []\n")
 	texts, contents := []string{"", "one", "another one\n"}, map[string][]byte{}
@@ -93,43 +92,38 @@ func TestDamagedRenderedIsAnError(t *testing.T) {
 	for _, text := range texts {
 		contents[hashOf(text)] = []byte(text)
 	}
-	c := disk.Cache{Dir: folder, Now: later}
+	c, compiled := disk.Cache{Dir: folder, Now: later}, 0
 	opened := func() func(string) ([]byte, error) {
 		t.Helper()
-		_, open, err := c.Plan(tree, func() (*states.Plan, error) { return &states.Plan{Rendered: contents}, nil })
+		_, open, err := c.Plan(tree, func() (*states.Plan, error) {
+			compiled++
+			return &states.Plan{Rendered: contents}, nil
+		})
 		if err != nil || open == nil {
 			t.Fatalf("not kept: %v", err)
 		}
 		return open
 	}
 	opened()
-	name := filepath.Join(folder, "rendered.cache")
-	whole, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := 0
+	name, planName := filepath.Join(folder, "rendered.cache"), filepath.Join(folder, "plan.cache")
+	whole, plan := read(t, name), read(t, planName)
 	try := func(what string, data []byte) {
 		t.Helper()
-		if err := os.WriteFile(name, data, 0o600); err != nil {
+		if err := errors.Join(os.WriteFile(name, data, 0o600), os.WriteFile(planName, plan, 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		open := opened()
+		open, before := opened(), compiled
 		for _, text := range texts {
-			switch got, err := open(hashOf(text)); {
-			case err != nil:
-				refused++
-			case string(got) != text:
-				t.Errorf("%s: %q in the place of %q", what, got, text)
+			if got, err := open(hashOf(text)); err != nil || string(got) != text {
+				t.Errorf("%s: %q in the place of %q: %v", what, got, text, err)
 			}
+		}
+		if compiled != before+1 {
+			t.Errorf("%s: compiled %d times for it", what, compiled-before)
 		}
 		if _, err := open(hashOf("nothing")); err == nil {
 			t.Errorf("%s: it has what is not in it", what)
 		}
-	}
-	try("whole", whole)
-	if refused > 0 {
-		t.Fatalf("%d refused of a whole one", refused)
 	}
 	for n := range whole {
 		data := slices.Clone(whole)
@@ -137,7 +131,45 @@ func TestDamagedRenderedIsAnError(t *testing.T) {
 		try(fmt.Sprintf("byte %d", n), data)
 		try(fmt.Sprintf("cut at %d", n), whole[:n])
 	}
-	if refused < 2*len(whole) {
-		t.Errorf("%d refused", refused)
+	compiled = 0
+	try("of another plan", append(make([]byte, len(whole)), whole...))
+	opened()
+	if compiled != 2 {
+		t.Errorf("a file that was of no use is still there: compiled %d times", compiled)
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestKilledBetweenTheFiles: what is left of a command that died when it had kept what its templates rendered, and not the plan.
+func TestKilledBetweenTheFiles(t *testing.T) {
+	first, second, folder := t.TempDir(), t.TempDir(), t.TempDir()
+	write(t, filepath.Join(first, "site.yaml"), "targets: []\n")
+	write(t, filepath.Join(second, "site.yaml"), "targets: [ ]\n")
+	c := disk.Cache{Dir: folder, Now: later}
+	hash := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("text")))
+	plan := func(tree, text string) func(string) ([]byte, error) {
+		t.Helper()
+		_, open, err := c.Plan(tree, func() (*states.Plan, error) {
+			return &states.Plan{Rendered: map[string][]byte{fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))): []byte(text)}}, nil
+		})
+		if err != nil || open == nil {
+			t.Fatalf("not kept: %v", err)
+		}
+		return open
+	}
+	plan(first, "text")
+	kept := read(t, filepath.Join(folder, "plan.cache"))
+	plan(second, "other")
+	write(t, filepath.Join(folder, "plan.cache"), string(kept))
+	if got, err := plan(first, "text")(hash); err != nil || string(got) != "text" {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"shoal/states"
 )
 
 // The file of rendered contents: the key, their count, an index of hash, offset and size of each, the checksum of all that, and the
@@ -67,6 +69,9 @@ type place struct{ at, size int64 }
 type rendered struct {
 	path string
 	key  []byte
+	// again compiles the plan, once. The two files may not belong together: who wrote them died between them, or another command
+	// has kept another plan since this one was read.
+	again func() (map[string][]byte, error)
 
 	once  sync.Once
 	file  *os.File
@@ -74,25 +79,44 @@ type rendered struct {
 	index map[string]place
 }
 
-func (c Cache) rendered(key []byte) *rendered {
-	return &rendered{path: filepath.Join(c.Dir, renderedFile), key: key}
+func (c Cache) rendered(key []byte, compile func() (*states.Plan, error)) *rendered {
+	return &rendered{path: filepath.Join(c.Dir, renderedFile), key: key, again: sync.OnceValues(func() (map[string][]byte, error) {
+		_ = os.Remove(filepath.Join(c.Dir, planFile)) // it would be found, and this with it, each time
+		plan, err := compile()
+		if err != nil {
+			return nil, err
+		}
+		return plan.Rendered, nil
+	})}
 }
 
-// open reads one content by its hash, "sha256:…". Several may be asked for at a time.
+// open returns one content by its hash, "sha256:…". Several may be asked for at a time.
 func (r *rendered) open(hash string) ([]byte, error) {
+	data, err := r.read(hash)
+	if err == nil {
+		return data, nil
+	}
+	contents, compileErr := r.again()
+	if data, ok := contents[hash]; ok {
+		return data, nil
+	}
+	return nil, errors.Join(fmt.Errorf("the plan's cache: %w", err), compileErr)
+}
+
+func (r *rendered) read(hash string) ([]byte, error) {
 	if err := r.ready(); err != nil {
-		return nil, fmt.Errorf("the plan's cache: %w", err)
+		return nil, err
 	}
 	p, ok := r.index[hash]
 	if !ok {
-		return nil, fmt.Errorf("the plan's cache has no contents %s", hash)
+		return nil, fmt.Errorf("no contents %s", hash)
 	}
 	data := make([]byte, p.size)
 	if _, err := r.file.ReadAt(data, p.at); err != nil {
-		return nil, fmt.Errorf("the plan's cache: %w", err)
+		return nil, err
 	}
 	if sum := sha256.Sum256(data); hash != "sha256:"+hex.EncodeToString(sum[:]) {
-		return nil, fmt.Errorf("the plan's cache: %s is damaged", hash)
+		return nil, fmt.Errorf("%s is damaged", hash)
 	}
 	return data, nil
 }

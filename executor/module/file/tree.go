@@ -148,6 +148,35 @@ func (a *treeAim) addFolder(name string, wanted hostfile.Wanted) {
 	a.folders = append(a.folders, &hostfile.Folder{Path: name, Wanted: wanted})
 }
 
+// Keeps implements executor.Keeper.
+func (Tree) Keeps(p executor.Params) []string {
+	sources, err := hostfile.Sources(p, "source")
+	if err != nil {
+		return nil // the check says so
+	}
+	exclude, _ := p.Strings("exclude")
+	purge, _ := p.Bool("purge")
+	folders := map[string]bool{p.String("path"): true}
+	var out []string
+	for _, s := range sources {
+		if excluded(exclude, s.Path) {
+			continue
+		}
+		name := path.Join(p.String("path"), s.Path)
+		out = append(out, name)
+		for dir := path.Dir(name); !folders[dir]; dir = path.Dir(dir) {
+			folders[dir] = true
+			out = append(out, dir)
+		}
+	}
+	if purge {
+		for dir := range folders {
+			out = append(out, dir+"/")
+		}
+	}
+	return out
+}
+
 // treeChange is what has to be done, in this order.
 type treeChange struct {
 	blockers []string // what stands where something of another kind is to be

@@ -61,6 +61,19 @@ func TestTree(t *testing.T) {
 	suite(t, file.Tree{}, cases)
 }
 
+func TestTreeKeeps(t *testing.T) {
+	p := executor.Params{"path": "/srv", "source": source(moduletest.Texts{}, "a 0644 a", "bin/sub/x 0644 x", "log/y 0644 y"), "exclude": []any{"log"}}
+	want := []string{"/srv/a", "/srv/bin", "/srv/bin/sub", "/srv/bin/sub/x"}
+	if got := slices.Sorted(slices.Values(file.Tree{}.Keeps(p))); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	p["purge"] = true
+	want = []string{"/srv/", "/srv/a", "/srv/bin", "/srv/bin/", "/srv/bin/sub", "/srv/bin/sub/", "/srv/bin/sub/x"}
+	if got := slices.Sorted(slices.Values(file.Tree{}.Keeps(p))); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestTreePurges(t *testing.T) {
 	h, texts := fake.New(), moduletest.Texts{}
 	for _, name := range []string{"/srv/a", "/srv/up/1", "/srv/up/2.bak", "/srv/d/x", "/srv/d/e.bak", "/srv/d/f/y"} {
