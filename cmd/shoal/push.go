@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"runtime/debug"
 	"strings"
@@ -182,6 +183,9 @@ func (p publisher) unchanged(ctx context.Context, head store.Head, manifest stor
 		return false, err
 	}
 	revision, err := store.OpenRevision(object, p.chain)
+	if errors.Is(err, store.ErrUnpublished) {
+		return false, nil // of a publisher who is none any more, or whom our copy of the trust chain does not know yet: sign it anew
+	}
 	return err == nil && revision.Manifest == manifest, err
 }
 
