@@ -29,10 +29,10 @@ type people struct {
 	roster  *membership.Roster
 	adopted *membership.Chain // of a node without a mesh
 	// publishers are those of the chain as it was at a height.
-	publishers   *store.Remembering
-	publishersAt uint64
-	own          membership.Member // what this node was granted last, also when it was evicted since
-	evicted      bool              // this node knows of its own eviction
+	publishers, ever *store.Remembering
+	publishersAt     uint64
+	own              membership.Member // what this node was granted last, also when it was evicted since
+	evicted          bool              // this node knows of its own eviction
 	// members are those of the roster whose grants hold, by id; derived at each change and each minute.
 	members map[membership.NodeID]membership.Member
 	ids     []membership.NodeID // of members, sorted
@@ -65,17 +65,40 @@ func (c *Core) Chain() *membership.Chain {
 	return c.people.adopted
 }
 
-// publishers is the trust chain, or nobody.
+// publishers is the trust chain, or nobody: who may begin something new.
 func (c *Core) publishers() store.Publishers {
-	chain := c.Chain()
-	if chain == nil {
+	if !c.rememberPublishers() {
 		return nobody{}
-	}
-	if p := &c.people; p.publishers == nil || p.publishersAt != chain.Height() || p.publishers.Publishers != store.Publishers(chain) {
-		p.publishers, p.publishersAt = store.Remember(chain), chain.Height()
 	}
 	return c.people.publishers
 }
+
+// everPublishers are those who could publish at some time: the question of who looks at a head that a majority has certified, or at
+// what this node has accepted itself. The acceptors asked then whether the publisher might; if they had to be able to still, revoking
+// one would take their last revision from all who come later, and leave the environment without a head.
+func (c *Core) everPublishers() store.Publishers {
+	if !c.rememberPublishers() {
+		return nobody{}
+	}
+	return c.people.ever
+}
+
+func (c *Core) rememberPublishers() bool {
+	chain := c.Chain()
+	if chain == nil {
+		return false
+	}
+	if p := &c.people; p.publishers == nil || p.publishersAt != chain.Height() || p.publishers.Publishers != store.Publishers(chain) {
+		p.publishers, p.ever, p.publishersAt = store.Remember(chain), store.Remember(formerly{chain}), chain.Height()
+	}
+	return true
+}
+
+// formerly counts those who were publishers once.
+type formerly struct{ *membership.Chain }
+
+// Publishes implements store.Publishers.
+func (f formerly) Publishes(key ed25519.PublicKey, env string) bool { return f.EverPublished(key, env) }
 
 // Changes counts what has changed of that which a Core shows: roster, members, heads, ring. Equal counts, nothing changed.
 func (c *Core) Changes() uint64 { return c.people.changes }
