@@ -3,16 +3,17 @@
 #   $1 the cgroup that is to be the host's root
 #   $2 the folder with the host's disk (upper, work) and its mount point (root)
 #   $3 the host's name
+#   $4 the layer between its disk and the machine
 set -e
-if [ "$4" != inside ]; then
+if [ "$5" != inside ]; then
 	for h in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
 		if [ -d "$h/$1" ]; then echo 0 >"$h/$1/cgroup.procs"; fi
 	done
-	exec unshare --cgroup /bin/sh -c "$(cat /proc/self/fd/3)" boot "$1" "$2" "$3" inside
+	exec unshare --cgroup /bin/sh -c "$(cat /proc/self/fd/3)" boot "$1" "$2" "$3" "$4" inside
 fi
 mount --make-rprivate /
 root="$2/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$2/upper,workdir=$2/work" "$root"
+mount -t overlay overlay -o "lowerdir=$4:/,upperdir=$2/upper,workdir=$2/work" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
 

@@ -119,7 +119,7 @@ func (h *Host) powerOn() error {
 	}
 	write.Close()
 	h.output.Reset()
-	h.init = exec.Command("sh", "-c", bootScript, "boot", h.cgroup(), h.dir, h.Name)
+	h.init = exec.Command("sh", "-c", bootScript, "boot", h.cgroup(), h.dir, h.Name, h.lab.below)
 	h.init.ExtraFiles = []*os.File{script}
 	h.init.Stdout, h.init.Stderr = &h.output, &h.output
 	h.init.SysProcAttr = &syscall.SysProcAttr{

@@ -1,4 +1,4 @@
-# Waits until the process that made the lab is gone, then removes the lab's folder $1 and its cgroups $2-*.
+# Waits until the process that made the lab is gone, then removes the lab's folders $1 and $3 and its cgroups $2-*.
 trap '' INT TERM HUP
 cat >/dev/null
 tries=0
@@ -13,5 +13,5 @@ while [ $tries -lt 100 ]; do
 	tries=$((tries + 1))
 	sleep 0.1
 done
-rm -rf --one-file-system "$1"
+rm -rf --one-file-system "$1" "$3"
 [ -z "$left" ] || { echo "lab: still there:$left" >&2; exit 1; }

@@ -21,6 +21,7 @@ const MaxHosts = 10
 type Lab struct {
 	dir     string
 	group   string // cgroup
+	below   string // the layer between the hosts' disks and the machine
 	keeper  *exec.Cmd
 	janitor *exec.Cmd
 	lifes   io.Closer // the janitor waits for its end
@@ -52,7 +53,7 @@ func New() (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{dir: dir, group: filepath.Base(dir)}
+	l := &Lab{dir: dir, group: filepath.Base(dir), below: filepath.Join(belowRoot, filepath.Base(dir)+"-below")}
 	if err := l.start(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -61,6 +62,9 @@ func New() (*Lab, error) {
 
 func (l *Lab) start() error {
 	if err := l.startJanitor(); err != nil {
+		return err
+	}
+	if err := l.freeze(); err != nil {
 		return err
 	}
 	l.keeper = exec.Command("sleep", "infinity")
@@ -95,7 +99,7 @@ func (l *Lab) Close() error {
 		_ = l.keeper.Wait()
 	}
 	if l.janitor == nil {
-		return os.RemoveAll(l.dir)
+		return errors.Join(os.RemoveAll(l.dir), os.RemoveAll(l.below))
 	}
 	l.lifes.Close()
 	if err := l.janitor.Wait(); err != nil {
@@ -114,7 +118,7 @@ func (l *Lab) startJanitor() error {
 		return err
 	}
 	defer read.Close()
-	l.janitor = exec.Command("sh", "-c", janitorScript, "janitor", l.dir, l.group)
+	l.janitor = exec.Command("sh", "-c", janitorScript, "janitor", l.dir, l.group, l.below)
 	l.janitor.Stdin, l.janitor.Stderr = read, os.Stderr
 	l.janitor.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	l.lifes = write

@@ -201,7 +201,7 @@ func TestChildHelper(t *testing.T) {
 func left(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
-	for _, pattern := range []string{dir, "/sys/fs/cgroup/*/" + filepath.Base(dir) + "-*", "/sys/fs/cgroup/" + filepath.Base(dir) + "-*"} {
+	for _, pattern := range []string{dir, "/dev/shm/" + filepath.Base(dir) + "-*", "/sys/fs/cgroup/*/" + filepath.Base(dir) + "-*", "/sys/fs/cgroup/" + filepath.Base(dir) + "-*"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
