@@ -183,10 +183,16 @@ func (p publisher) unchanged(ctx context.Context, head store.Head, manifest stor
 		return false, err
 	}
 	revision, err := store.OpenRevision(object, p.chain)
-	if errors.Is(err, store.ErrUnpublished) {
+	if errors.Is(err, store.ErrUnpublished) && p.sameMesh(ctx) {
 		return false, nil // of a publisher who is none any more, or whom our copy of the trust chain does not know yet: sign it anew
 	}
 	return err == nil && revision.Manifest == manifest, err
+}
+
+// sameMesh tells whether the node is of the mesh that our keys are for.
+func (p publisher) sameMesh(ctx context.Context) bool {
+	self, err := p.client.Self(ctx)
+	return err == nil && self.Mesh == p.chain.Mesh().String()
 }
 
 // maxBatchBytes keeps one upload well below api.MaxBody.
