@@ -14,6 +14,7 @@ const (
 	MaxTagBytes   = 128 // of a key, a value and a zone
 	MaxOperators  = 16
 	MaxStatements = 256
+	MaxForked     = 64 // statements beside the line of the trust chain that holds
 	MaxEnvs       = 16
 	MaxEnvBytes   = 64
 	MaxNonce      = 64

@@ -24,8 +24,7 @@ var (
 
 // Roster is who belongs to the mesh: the trust chain, grants, redemptions of tickets, and revocations.
 //
-// Adding is set union: idempotent, commutative and associative (as long as MaxRoster is not reached and the operators
-// do not fork the chain), so nodes that have seen the same records have the same roster, whatever the order. Therefore
+// Adding is set union: idempotent, commutative and associative (as long as neither MaxRoster nor MaxForked is reached), so nodes that have seen the same records have the same roster, whatever the order. Therefore
 // a record is kept when its signers had the right at any time, and what it is worth is judged when the roster is read:
 // a grant and a ticket need the operators of now, so that the word of a removed operator lapses (the others sign anew
 // what is to stay); a revocation stays. Of the redemptions of a ticket the smallest ids are kept, as many as it has
@@ -73,7 +72,7 @@ func (r *Roster) Add(_ time.Time, records ...Signed) (added int, err error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
-	added = len(chain.statements) - len(r.chain.statements)
+	added = chain.told() - r.chain.told()
 	r.chain = chain
 	for _, s := range others {
 		changed, err := r.insert(s)
@@ -194,8 +193,11 @@ func (r *Roster) holds(rec *record) bool { return r.chain.authorises(rec.signers
 func (r *Roster) sum() [32]byte {
 	h := sha256.New()
 	if r.chain != nil {
-		for _, hash := range r.chain.hashes {
-			h.Write(hash[:])
+		for _, l := range r.chain.sorted() {
+			h.Write(l.hash[:])
+			for _, key := range l.signers {
+				h.Write(key)
+			}
 		}
 	}
 	for _, rec := range r.sorted() {
@@ -218,12 +220,12 @@ func (r *Roster) sorted() []*record {
 	})
 }
 
-// Records are the chain's statements, then grants, redemptions and revocations, in an order that equal rosters share.
+// Records are the chain's statements, those that hold before those that lost, then grants, redemptions and revocations, in an order that equal rosters share.
 func (r *Roster) Records() []Signed {
 	if r.chain == nil {
 		return nil
 	}
-	records := r.chain.Statements()
+	records := r.chain.All()
 	for _, rec := range r.sorted() {
 		records = append(records, rec.signed)
 	}

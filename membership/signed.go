@@ -2,9 +2,11 @@ package membership
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 
 	"shoal/internal/codec"
 )
@@ -63,6 +65,39 @@ func Sign(domain Domain, record any, keys ...ed25519.PrivateKey) (Signed, error)
 		})
 	}
 	return s, nil
+}
+
+// Unsigned encodes a record for others to sign.
+func Unsigned(domain Domain, record any) (Signed, error) { return Sign(domain, record) }
+
+// Endorsed is s with the signature of one key more, an Ed25519 key. The key may be far away, such as in an agent.
+func (s Signed) Endorsed(signer crypto.Signer) (Signed, error) {
+	key, ok := signer.Public().(ed25519.PublicKey)
+	if !ok {
+		return s, fmt.Errorf("sign: a key of type %T, an Ed25519 key is needed", signer.Public())
+	}
+	var sig []byte
+	var err error
+	if private, here := signer.(ed25519.PrivateKey); here {
+		sig = sign(private, s.message())
+	} else if sig, err = signer.Sign(nil, s.message(), crypto.Hash(0)); err != nil {
+		return s, fmt.Errorf("sign: %w", err)
+	}
+	return s.Merged(Signed{Domain: s.Domain, Body: s.Body, Signatures: []Signature{{Key: key, Sig: sig}}}), nil
+}
+
+// Merged is s with those signatures of other that it lacks, when that is the same record.
+func (s Signed) Merged(other Signed) Signed {
+	if s.Domain != other.Domain || !bytes.Equal(s.Body, other.Body) {
+		return s
+	}
+	s.Signatures = slices.Clone(s.Signatures)
+	for _, sig := range other.Signatures {
+		if !slices.ContainsFunc(s.Signatures, func(have Signature) bool { return have.Key.Equal(sig.Key) }) {
+			s.Signatures = append(s.Signatures, sig)
+		}
+	}
+	return s
 }
 
 // Open checks the domain and every signature, decodes the body into record, and returns the distinct keys that signed.

@@ -44,17 +44,30 @@ type Statement struct {
 // NewGenesis begins a mesh: of operators, threshold must sign whatever comes after. The operators of the genesis may
 // publish every environment. nonce (16 bytes or more of randomness) keeps apart two meshes of the same operators.
 func NewGenesis(nonce []byte, threshold int, operators ...ed25519.PrivateKey) (Signed, error) {
-	st := Statement{Kind: Genesis, Nonce: nonce, Threshold: threshold}
+	var keys []ed25519.PublicKey
 	for _, key := range operators {
-		st.Operators = append(st.Operators, key.Public().(ed25519.PublicKey))
+		keys = append(keys, key.Public().(ed25519.PublicKey))
 	}
-	if err := st.checkGenesis(); err != nil {
-		return Signed{}, err
+	s, err := ProposeGenesis(nonce, threshold, keys...)
+	for _, key := range operators {
+		if err == nil {
+			s, err = s.Endorsed(key)
+		}
 	}
-	return Sign(DomainStatement, st, operators...)
+	return s, err
 }
 
-func (st Statement) checkGenesis() error {
+// ProposeGenesis is a genesis that each of the operators has yet to sign.
+func ProposeGenesis(nonce []byte, threshold int, operators ...ed25519.PublicKey) (Signed, error) {
+	st := Statement{Kind: Genesis, Nonce: nonce, Threshold: threshold, Operators: operators}
+	if err := st.CheckGenesis(); err != nil {
+		return Signed{}, err
+	}
+	return Unsigned(DomainStatement, st)
+}
+
+// CheckGenesis checks the form of a first statement.
+func (st Statement) CheckGenesis() error {
 	switch {
 	case st.Kind != Genesis || st.Height != 0 || st.Prev != [32]byte{} || st.Mesh != MeshID{}:
 		return fmt.Errorf("genesis: %w: not the first statement", ErrLimit)

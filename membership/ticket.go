@@ -61,23 +61,57 @@ type ticketID [32]byte
 
 // NewTicket makes a ticket, with the seed of its key read from random.
 func NewTicket(random io.Reader, chain *Chain, gossipKey []byte, spec TicketSpec, operators ...ed25519.PrivateKey) (Ticket, error) {
-	seed := make([]byte, ed25519.SeedSize)
-	if _, err := io.ReadFull(random, seed); err != nil {
+	signed, seed, err := ProposeTicket(random, chain, spec)
+	for _, key := range operators {
+		if err == nil {
+			signed, err = signed.Endorsed(key)
+		}
+	}
+	if err != nil {
 		return Ticket{}, fmt.Errorf("make ticket: %w", err)
+	}
+	return FinishTicket(chain, gossipKey, signed, seed)
+}
+
+// ProposeTicket is a ticket for operators to sign, and the seed of its key, which is a secret and stays with whoever asks for it.
+func ProposeTicket(random io.Reader, chain *Chain, spec TicketSpec) (unsigned Signed, seed []byte, err error) {
+	seed = make([]byte, ed25519.SeedSize)
+	if _, err := io.ReadFull(random, seed); err != nil {
+		return Signed{}, nil, err
 	}
 	body := ticketBody{
 		Mesh: chain.Mesh(), Key: publicOf(seed), Tags: maps.Clone(spec.Tags), Zone: spec.Zone,
 		Expires: spec.Expires.Unix(), Uses: max(spec.Uses, 1),
 	}
-	signed, err := Sign(DomainTicket, body, operators...)
-	if err != nil {
-		return Ticket{}, fmt.Errorf("make ticket: %w", err)
+	if err := body.check(); err != nil {
+		return Signed{}, nil, err
 	}
+	unsigned, err = Unsigned(DomainTicket, body)
+	return unsigned, seed, err
+}
+
+// FinishTicket makes the ticket of one that enough operators have signed.
+func FinishTicket(chain *Chain, gossipKey []byte, signed Signed, seed []byte) (Ticket, error) {
 	t, err := openTicket(ticketEnvelope{Chain: chain.Statements(), Gossip: bytes.Clone(gossipKey), Ticket: signed, Seed: seed})
 	if err != nil {
 		return Ticket{}, fmt.Errorf("make ticket: %w", err)
 	}
 	return t, nil
+}
+
+// ProposedTicket reads what a ticket that operators are to sign would give, and the mesh that it is for.
+func ProposedTicket(s Signed) (TicketSpec, MeshID, error) {
+	var body ticketBody
+	if s.Domain != DomainTicket || len(s.Body) > MaxRecord {
+		return TicketSpec{}, MeshID{}, ErrTicket
+	}
+	if err := codec.Unmarshal(s.Body, &body); err != nil {
+		return TicketSpec{}, MeshID{}, fmt.Errorf("%w: %w", ErrTicket, err)
+	}
+	if err := body.check(); err != nil {
+		return TicketSpec{}, MeshID{}, fmt.Errorf("%w: %w", ErrTicket, err)
+	}
+	return Ticket{body: body}.Spec(), body.Mesh, nil
 }
 
 // ParseTicket reads and verifies the text of a ticket. Whether its time is over is asked when it is used.

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"slices"
 	"strings"
@@ -188,7 +189,11 @@ func (c *Core) mayHold(m *Accept) (value store.HeadValue, ok bool) {
 	if len(m.Next) > 0 && len(m.Value) == 0 {
 		return value, true
 	}
-	value, _, err := store.OpenHeadValue(env, m.Value, c.publishers())
+	who := c.publishers()
+	if hasHead && bytes.Equal(known.record.Certificate.Value, m.Value) || bytes.Equal(c.registers.acceptors[m.Register].Value, m.Value) {
+		who = c.everPublishers() // it is carried on: what was accepted stays so when its publisher goes
+	}
+	value, _, err := store.OpenHeadValue(env, m.Value, who)
 	if err != nil {
 		return value, false
 	}

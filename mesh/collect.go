@@ -135,9 +135,9 @@ func (c *Core) acceptedVersion(env string) uint64 {
 	if !ok || len(a.Value) == 0 {
 		return 0
 	}
-	value, _, err := store.OpenHeadValue(env, a.Value, c.publishers())
+	value, _, err := store.OpenHeadValue(env, a.Value, c.everPublishers())
 	if err != nil {
-		return 0 // its publisher has lost the right: it will be no head
+		return 0
 	}
 	return value.Version
 }

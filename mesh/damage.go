@@ -111,6 +111,8 @@ func (c *Core) saveEach(kind string) {
 		c.people.saved = map[string]bool{}
 		c.saveRoster()
 	case keyChain:
+		c.people.tip = [32]byte{}
+		c.saveRoster()
 		if c.people.adopted != nil {
 			c.save(keyChain+"solo", c.people.adopted.Statements())
 		}

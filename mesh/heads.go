@@ -145,13 +145,13 @@ func (c *Core) openHead(record store.HeadRecord) (head, error) {
 	if record.Certificate.Votes.Domain == membership.DomainRecovery {
 		return c.recoveredHead(created, record)
 	}
-	value, revision, err := record.Open(created.members, c.publishers())
+	value, revision, err := record.Open(created.members, c.everPublishers())
 	return head{record, created.era, value, revision}, err
 }
 
 // ownHead is a head that this node has got chosen: it has verified each vote as it came.
 func (c *Core) ownHead(env string, cert store.Certificate) (head, error) {
-	value, revision, err := store.OpenHeadValue(env, cert.Value, c.publishers())
+	value, revision, err := store.OpenHeadValue(env, cert.Value, c.everPublishers())
 	return head{store.HeadRecord{Env: env, Certificate: cert}, c.heads.creations[env].era, value, revision}, err
 }
 

@@ -121,7 +121,7 @@ func (c *Core) lastAccepted(a *asking, created creation, known head) (best store
 		if !t.Votes || t.At != created.epoch() || len(t.Accepted) == 0 || found && t.Ballot.Compare(at) <= 0 {
 			continue
 		}
-		v, _, err := store.OpenHeadValue(a.env, t.Accepted, c.publishers())
+		v, _, err := store.OpenHeadValue(a.env, t.Accepted, c.everPublishers())
 		if err == nil && v.Version > known.value.Version && (known.value.Version == 0 || v.Succeeds(known.value)) {
 			best, raw, at, found = v, t.Accepted, t.Ballot, true
 		}
@@ -225,7 +225,7 @@ func (c *Core) recoveredHead(created creation, record store.HeadRecord) (head, e
 		!bytes.Equal(record.Certificate.Value, created.began.Value) {
 		return head{}, fmt.Errorf("head of %s: %w: of another recovery", record.Env, store.ErrCertificate)
 	}
-	value, revision, err := store.OpenHeadValue(record.Env, created.began.Value, c.publishers())
+	value, revision, err := store.OpenHeadValue(record.Env, created.began.Value, c.everPublishers())
 	return head{record, created.era, value, revision}, err
 }
 

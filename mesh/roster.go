@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -28,10 +29,10 @@ type people struct {
 	roster  *membership.Roster
 	adopted *membership.Chain // of a node without a mesh
 	// publishers are those of the chain as it was at a height.
-	publishers   *store.Remembering
-	publishersAt uint64
-	own          membership.Member // what this node was granted last, also when it was evicted since
-	evicted      bool              // this node knows of its own eviction
+	publishers, ever *store.Remembering
+	publishersAt     uint64
+	own              membership.Member // what this node was granted last, also when it was evicted since
+	evicted          bool              // this node knows of its own eviction
 	// members are those of the roster whose grants hold, by id; derived at each change and each minute.
 	members map[membership.NodeID]membership.Member
 	ids     []membership.NodeID // of members, sorted
@@ -40,7 +41,10 @@ type people struct {
 	addrs   map[membership.NodeID]string
 	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
 	saved   map[string]bool              // ids of the records that are on disk
-	changes uint64                       // counts what a snapshot would show
+	tip     [32]byte                     // of the line of a trust chain that forks, as it is on disk
+	// followed are the statements of that line, as they were loaded.
+	followed []membership.Signed
+	changes  uint64 // counts what a snapshot would show
 }
 
 func newPeople(roster *membership.Roster) people {
@@ -61,17 +65,40 @@ func (c *Core) Chain() *membership.Chain {
 	return c.people.adopted
 }
 
-// publishers is the trust chain, or nobody.
+// publishers is the trust chain, or nobody: who may begin something new.
 func (c *Core) publishers() store.Publishers {
-	chain := c.Chain()
-	if chain == nil {
+	if !c.rememberPublishers() {
 		return nobody{}
-	}
-	if p := &c.people; p.publishers == nil || p.publishersAt != chain.Height() || p.publishers.Publishers != store.Publishers(chain) {
-		p.publishers, p.publishersAt = store.Remember(chain), chain.Height()
 	}
 	return c.people.publishers
 }
+
+// everPublishers are those who could publish at some time: the question of who looks at a head that a majority has certified, or at
+// what this node has accepted itself. The acceptors asked then whether the publisher might; if they had to be able to still, revoking
+// one would take their last revision from all who come later, and leave the environment without a head.
+func (c *Core) everPublishers() store.Publishers {
+	if !c.rememberPublishers() {
+		return nobody{}
+	}
+	return c.people.ever
+}
+
+func (c *Core) rememberPublishers() bool {
+	chain := c.Chain()
+	if chain == nil {
+		return false
+	}
+	if p := &c.people; p.publishers == nil || p.publishersAt != chain.Height() || p.publishers.Publishers != store.Publishers(chain) {
+		p.publishers, p.ever, p.publishersAt = store.Remember(chain), store.Remember(formerly{chain}), chain.Height()
+	}
+	return true
+}
+
+// formerly counts those who were publishers once.
+type formerly struct{ *membership.Chain }
+
+// Publishes implements store.Publishers.
+func (f formerly) Publishes(key ed25519.PublicKey, env string) bool { return f.EverPublished(key, env) }
 
 // Changes counts what has changed of that which a Core shows: roster, members, heads, ring. Equal counts, nothing changed.
 func (c *Core) Changes() uint64 { return c.people.changes }
@@ -295,16 +322,37 @@ func (c *Core) onRosterTell(from membership.NodeID, m *RosterTell) {
 
 // addRecords keeps what is good of records and saves what is new.
 func (c *Core) addRecords(records []membership.Signed) error {
+	forks := forksOf(c.people.roster)
 	added, err := c.people.roster.Add(c.now, records...)
 	if added > 0 {
 		c.saveRoster()
 		c.refreshMembers()
+		c.noteForks(forks)
 	}
 	return err
 }
 
-// saveRoster saves the records that are not on disk yet.
+func forksOf(r *membership.Roster) int {
+	if r.Chain() == nil {
+		return 0
+	}
+	return len(r.Chain().Forks())
+}
+
+// noteForks tells of forks of the trust chain that are new: a key is in wrong hands, or operators did not talk.
+func (c *Core) noteForks(before int) {
+	if n := forksOf(c.people.roster); n > before {
+		c.event(fmt.Sprintf("the trust chain forks, in %d places; see shoal trust show", n), membership.ErrFork)
+	}
+}
+
+// saveRoster saves the records that are not on disk yet. Where the trust chain forks, it saves which side this node follows: that
+// depends on what it saw first when each side has removed the other's operators, and a restart must not choose anew.
 func (c *Core) saveRoster() {
+	if chain := c.people.roster.Chain(); chain != nil && len(chain.Forks()) > 0 && c.people.tip != chain.Tip() {
+		c.people.tip = chain.Tip()
+		c.save(keyChain+"line", chain.Statements())
+	}
 	records := c.people.roster.Records()
 	for i, id := range recordIDs(records) {
 		if !c.people.saved[string(id)] {
@@ -315,7 +363,7 @@ func (c *Core) saveRoster() {
 }
 
 func (c *Core) admit(ev Admit) {
-	digest := c.people.roster.Digest()
+	digest, forks := c.people.roster.Digest(), forksOf(c.people.roster)
 	m, err := c.letIn(ev)
 	if err == nil && m.ID != ev.Peer {
 		err = errors.New("admit: the credential is that of another node")
@@ -323,6 +371,7 @@ func (c *Core) admit(ev Admit) {
 	if digest != c.people.roster.Digest() {
 		c.saveRoster()
 		c.refreshMembers()
+		c.noteForks(forks)
 	}
 	c.emit(Answer{ID: ev.ID, Value: m, Err: err})
 }
@@ -367,7 +416,7 @@ func (c *Core) adoptChain(ev AdoptChain) {
 	default:
 		chain, err = chain.Extended(ev.Statements)
 	}
-	if err == nil && c.people.roster.Chain() == nil && (c.people.adopted == nil || chain.Height() != c.people.adopted.Height()) {
+	if err == nil && c.people.roster.Chain() == nil && chain != c.people.adopted {
 		c.people.adopted = chain
 		c.people.changes++
 		c.save(keyChain+"solo", chain.Statements())

@@ -17,7 +17,7 @@ const SavePrefix = "mesh/"
 // The kinds of saved records; their keys are SavePrefix, the kind and a name.
 const (
 	keyRoster   = SavePrefix + "roster/"   // record id -> Signed
-	keyChain    = SavePrefix + "chain/"    // "solo" -> []Signed, of a node without a mesh
+	keyChain    = SavePrefix + "chain/"    // "solo" -> []Signed, of a node without a mesh; "line" -> []Signed, what is followed of a chain that forks
 	keyAddr     = SavePrefix + "addr/"     // node id -> IP:port
 	keyCreation = SavePrefix + "creation/" // env -> store.Creation
 	keyHead     = SavePrefix + "head/"     // env -> store.HeadRecord
@@ -109,6 +109,8 @@ func (c *Core) load(saved []store.Pair) error {
 		c.people.saved[string(id)] = true
 	}
 	if len(roster) > 0 {
+		// The line first: what it was before is what a chain follows where no rule decides. Those that came after it are with the others.
+		_, _ = c.people.roster.Add(c.now, c.people.followed...)
 		if _, err := c.people.roster.Add(c.now, roster...); errors.Is(err, membership.ErrNoMesh) {
 			return fmt.Errorf("saved roster: %w", err)
 		}
@@ -130,6 +132,10 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		var statements []membership.Signed
 		if err := codec.Unmarshal(value, &statements); err != nil {
 			return err
+		}
+		if name == "line" {
+			c.people.followed = statements
+			return nil
 		}
 		chain, err := membership.OpenChain(statements)
 		if err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -44,8 +45,11 @@ type Publishers interface {
 }
 
 // SealRevision signs r and returns the bytes of the object that it is on the ring; their hash is the revision's id.
-func SealRevision(r Revision, key ed25519.PrivateKey) ([]byte, error) {
-	signed, err := membership.Sign(membership.DomainRevision, r, key)
+func SealRevision(r Revision, key crypto.Signer) ([]byte, error) {
+	signed, err := membership.Unsigned(membership.DomainRevision, r)
+	if err == nil {
+		signed, err = signed.Endorsed(key)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -38,41 +37,8 @@ func openHome(dir string) (home, error) {
 	return home{dir}, nil
 }
 
-// create makes a new cluster with one operator.
-func (h home) create() (*membership.Chain, error) {
-	if _, err := os.Lstat(filepath.Join(h.dir, chainFile)); err == nil {
-		return nil, badInput("%s holds a cluster already; name another folder with --dir", h.dir)
-	}
-	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return nil, err
-	}
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	secrets := make([]byte, 64) // a nonce for the genesis, the gossip key
-	if _, err := rand.Read(secrets); err != nil {
-		return nil, err
-	}
-	genesis, err := membership.NewGenesis(secrets[:32], 1, key)
-	if err != nil {
-		return nil, err
-	}
-	chain, err := membership.OpenChain([]membership.Signed{genesis})
-	if err != nil {
-		return nil, err
-	}
-	if err := writeKey(filepath.Join(h.dir, operatorKeyFile), key); err != nil {
-		return nil, err
-	}
-	if err := writeFile(filepath.Join(h.dir, gossipKeyFile), secrets[32:], 0o600); err != nil {
-		return nil, err
-	}
-	return chain, h.saveChain(chain) // last: its presence says that the rest is there
-}
-
 func (h home) saveChain(chain *membership.Chain) error {
-	data, err := codec.Marshal(chain.Statements())
+	data, err := codec.Marshal(chain.All())
 	if err != nil {
 		return err
 	}
@@ -91,11 +57,11 @@ func (h home) chain() (*membership.Chain, error) {
 	if err := codec.Unmarshal(data, &statements); err != nil {
 		return nil, fmt.Errorf("trust chain in %s: %w", h.dir, err)
 	}
-	return membership.OpenChain(statements)
-}
-
-func (h home) operatorKey() (ed25519.PrivateKey, error) {
-	return readKey(filepath.Join(h.dir, operatorKeyFile))
+	chain, err := membership.RestoreChain(statements)
+	if err != nil {
+		return nil, fmt.Errorf("trust chain in %s: %w", h.dir, err)
+	}
+	return chain, nil
 }
 
 func (h home) gossipKey() ([]byte, error) {

@@ -34,10 +34,13 @@ func newEvict(t *terminal) *cobra.Command {
 		Short: "Revoke a node's grant: the mesh drops it, for good",
 		Long: `Revoke a node's grant: the mesh drops it, for good. It needs the operator's key, and cannot be taken back.
 
-The node goes on keeping its machine as it is; stop its agent as well. To take a node out for a while, use shoal leave.`,
+The node goes on keeping its machine as it is; stop its agent as well. To take a node out for a while, use shoal leave. Where several
+operators must sign, -o writes a proposal for the others (shoal trust sign, shoal trust publish).`,
 		Args: cobra.ExactArgs(1),
 	}
-	connect := nodeFlag(cmd)
+	var file string
+	connect, key := nodeFlag(cmd), keyFlag(cmd)
+	cmd.Flags().StringVarP(&file, "output", "o", "", "the `FILE` to write a proposal to, where several operators must sign")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		client := connect()
 		members, err := client.Members(cmd.Context())
@@ -48,11 +51,19 @@ The node goes on keeping its machine as it is; stop its agent as well. To take a
 			if m.Name != args[0] && string(m.ID) != args[0] {
 				continue
 			}
-			revocation, err := revoke(m.ID)
+			a, err := openAuthority()
 			if err != nil {
 				return err
 			}
-			if err := client.Submit(cmd.Context(), []membership.Signed{revocation}); err != nil {
+			signer, err := a.home.operatorKey(key())
+			if err != nil {
+				return err
+			}
+			unsigned, err := membership.Unsigned(membership.DomainRevocation, membership.Revocation{Mesh: a.chain.Mesh(), Node: m.ID})
+			if err != nil {
+				return err
+			}
+			if err := t.propose(cmd.Context(), client, a, signer, file, unsigned); err != nil || file != "" {
 				return err
 			}
 			t.note("%s (%s) is evicted", m.Name, m.ID.Short())
@@ -61,20 +72,4 @@ The node goes on keeping its machine as it is; stop its agent as well. To take a
 		return badInput("no member %q; shoal members lists them", args[0])
 	}
 	return cmd
-}
-
-func revoke(id membership.NodeID) (membership.Signed, error) {
-	h, err := openHome("")
-	if err != nil {
-		return membership.Signed{}, err
-	}
-	chain, err := h.chain()
-	if err != nil {
-		return membership.Signed{}, err
-	}
-	key, err := h.operatorKey()
-	if err != nil {
-		return membership.Signed{}, err
-	}
-	return membership.SignRevocation(membership.Revocation{Mesh: chain.Mesh(), Node: id}, key)
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto"
 	"errors"
 	"fmt"
 	"os/user"
@@ -19,10 +19,10 @@ import (
 type publisher struct {
 	client *api.Client
 	chain  *membership.Chain
-	key    ed25519.PrivateKey
+	key    crypto.Signer
 }
 
-func newPublisher(client *api.Client) (publisher, error) {
+func newPublisher(client *api.Client, named string) (publisher, error) {
 	h, err := openHome("")
 	if err != nil {
 		return publisher{}, err
@@ -31,7 +31,7 @@ func newPublisher(client *api.Client) (publisher, error) {
 	if err != nil {
 		return publisher{}, err
 	}
-	key, err := h.operatorKey()
+	key, err := h.operatorKey(named)
 	return publisher{client, chain, key}, err
 }
 

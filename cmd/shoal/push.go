@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"runtime/debug"
 	"strings"
@@ -42,7 +43,7 @@ With --wait it waits for the nodes' reports, and its exit status is that of the 
   shoal push --retry`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	connect := nodeFlag(cmd)
+	connect, key := nodeFlag(cmd), keyFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment to publish to")
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what changed, for the log")
 	cmd.Flags().BoolVar(&retry, "retry", false, "try again what is staged, instead of pushing a tree")
@@ -59,7 +60,7 @@ With --wait it waits for the nodes' reports, and its exit status is that of the 
 		if err != nil {
 			return badInput("%v", err)
 		}
-		p, err := newPublisher(connect())
+		p, err := newPublisher(connect(), key())
 		if err != nil {
 			return err
 		}
@@ -182,7 +183,16 @@ func (p publisher) unchanged(ctx context.Context, head store.Head, manifest stor
 		return false, err
 	}
 	revision, err := store.OpenRevision(object, p.chain)
+	if errors.Is(err, store.ErrUnpublished) && p.sameMesh(ctx) {
+		return false, nil // of a publisher who is none any more, or whom our copy of the trust chain does not know yet: sign it anew
+	}
 	return err == nil && revision.Manifest == manifest, err
+}
+
+// sameMesh tells whether the node is of the mesh that our keys are for.
+func (p publisher) sameMesh(ctx context.Context) bool {
+	self, err := p.client.Self(ctx)
+	return err == nil && self.Mesh == p.chain.Mesh().String()
 }
 
 // maxBatchBytes keeps one upload well below api.MaxBody.

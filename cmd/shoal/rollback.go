@@ -22,11 +22,11 @@ func newRollback(t *terminal) *cobra.Command {
   shoal rollback --to 41`,
 		Args: cobra.NoArgs,
 	}
-	connect := nodeFlag(cmd)
+	connect, key := nodeFlag(cmd), keyFlag(cmd)
 	cmd.Flags().StringVar(&env, "env", "production", "the environment")
 	cmd.Flags().Uint64Var(&to, "to", 0, "the version to go back to (default: the one before the head)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		p, err := newPublisher(connect())
+		p, err := newPublisher(connect(), key())
 		if err != nil {
 			return err
 		}

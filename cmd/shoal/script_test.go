@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	sshagent "golang.org/x/crypto/ssh/agent"
 
 	"shoal/mesh/api"
 )
@@ -27,6 +31,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SHOAL_HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("SHOAL_NODE", filepath.Join(env.WorkDir, "no-agent.sock"))
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("SSH_AUTH_SOCK", serveAgent(env, "alice@laptop", "bob@laptop"))
 			examples, err := filepath.Abs("../../examples")
 			env.Setenv("EXAMPLES", examples)
 			if err != nil {
@@ -48,6 +53,39 @@ func TestScripts(t *testing.T) {
 			"hides":    hidesSecrets,
 		},
 	})
+}
+
+// serveAgent is an SSH agent that holds new keys.
+func serveAgent(env *testscript.Env, comments ...string) string {
+	path := filepath.Join(env.WorkDir, "agent.sock")
+	ring := sshagent.NewKeyring()
+	for _, comment := range comments {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err == nil {
+			err = ring.Add(sshagent.AddedKey{PrivateKey: key, Comment: comment})
+		}
+		if err != nil {
+			env.T().Fatal(err)
+		}
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		env.T().Fatal(err)
+	}
+	env.Defer(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_ = sshagent.ServeAgent(ring, conn)
+			}()
+		}
+	}()
+	return path
 }
 
 // expectStatus runs a command that must end with a given exit status: status N shoal …

@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/api"
@@ -18,8 +16,8 @@ import (
 )
 
 func newTrust(t *terminal) *cobra.Command {
-	cmd := &cobra.Command{Use: "trust", Short: "Decide what only the operators can", Args: cobra.NoArgs}
-	cmd.AddCommand(newRecoverHead(t))
+	cmd := &cobra.Command{Use: "trust", Short: "Who may sign, and what only the operators can decide", Args: cobra.NoArgs}
+	cmd.AddCommand(newTrustShow(t), newTrustKey(t), newTrustPropose(t), newTrustSign(t), newTrustPublish(t), newTrustUpdate(t), newRecoverHead(t))
 	for _, c := range cmd.Commands() {
 		c.Args = inputArgs(c.Args)
 	}
@@ -29,7 +27,7 @@ func newTrust(t *terminal) *cobra.Command {
 func newRecoverHead(t *terminal) *cobra.Command {
 	var (
 		yes, force bool
-		signatures string
+		file       string
 	)
 	cmd := &cobra.Command{
 		Use:   "recover-head ENV",
@@ -41,19 +39,22 @@ would decide from then on. With --yes you sign it with the operator's key and th
 
 Whatever the lost acceptors committed that no node who answers knows of is given up. Should they come back, they follow the
 others. So do this only when they are gone for good, and evict them first. Where several operators must sign, name a file with
---signatures: each adds a signature, and the last one hands it in.`,
+-o: the others sign it with shoal trust sign, and shoal trust publish hands it in.`,
 		Example: `  shoal trust recover-head production
   shoal trust recover-head production --yes`,
 		Args: cobra.ExactArgs(1),
 	}
-	connect := nodeFlag(cmd)
+	connect, key := nodeFlag(cmd), keyFlag(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "sign it and hand it in")
 	cmd.Flags().BoolVar(&force, "force", false, "also while a majority of the acceptors is there")
-	cmd.Flags().StringVar(&signatures, "signatures", "", "the `FILE` in which several operators gather their signatures")
+	cmd.Flags().StringVarP(&file, "output", "o", "", "the `FILE` to write a proposal to, where several operators must sign")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, err := newSigner(signatures)
+		a, err := openAuthority()
 		if err != nil {
 			return err
+		}
+		if file == "" && a.chain.Threshold() > 1 {
+			return badInput("%d operators must sign; name a file for the proposal with -o FILE", a.chain.Threshold())
 		}
 		standing, err := connect().Standing(cmd.Context(), args[0])
 		if err != nil {
@@ -69,7 +70,11 @@ others. So do this only when they are gone for good, and evict them first. Where
 			t.note("nothing was done; with --yes it is signed and done")
 			return nil
 		}
-		return s.recover(cmd.Context(), t, connect(), standing)
+		signer, err := a.home.operatorKey(key())
+		if err != nil {
+			return err
+		}
+		return a.recover(cmd.Context(), t, connect(), signer, file, standing)
 	}
 	return cmd
 }
@@ -95,103 +100,28 @@ func (t *terminal) printStanding(s mesh.StandingInfo) error {
 	return nil
 }
 
-// signer signs a recovery, alone or as one of several.
-type signer struct {
-	home  home
-	chain *membership.Chain
-	file  string // of the signatures so far; empty: one is enough
-}
-
-func newSigner(file string) (signer, error) {
-	h, err := openHome("")
-	if err != nil {
-		return signer{}, err
-	}
-	chain, err := h.chain()
-	if err == nil && file == "" && chain.Threshold() > 1 {
-		err = badInput("%d operators must sign; name a file for the signatures with --signatures", chain.Threshold())
-	}
-	return signer{h, chain, file}, err
-}
-
-func (s signer) recover(ctx context.Context, t *terminal, client *api.Client, standing mesh.StandingInfo) error {
+// recover signs what was shown, and hands it in or writes it down for the others.
+func (a authority) recover(ctx context.Context, t *terminal, client *api.Client, key crypto.Signer, file string, standing mesh.StandingInfo) error {
 	recovery, err := standing.Recovery()
 	if err != nil {
 		return err
 	}
-	if recovery.Mesh != s.chain.Mesh() {
-		return &exitError{exitRefused, fmt.Errorf("%s is of mesh %s, your keys are for %s", standing.Env, recovery.Mesh, s.chain.Mesh())}
+	if recovery.Mesh != a.chain.Mesh() {
+		return refused("%s is of mesh %s, your keys are for %s", standing.Env, recovery.Mesh, a.chain.Mesh())
 	}
 	if len(recovery.Value) > 0 { // what is signed here is what was shown
-		v, _, err := store.OpenHeadValue(standing.Env, recovery.Value, s.chain)
+		v, _, err := store.OpenHeadValue(standing.Env, recovery.Value, a.chain)
 		if err != nil || v.Version != standing.Version || v.Hash() != standing.Revision {
-			return &exitError{exitRefused, fmt.Errorf("the node proposes another version than it shows: %w", errors.Join(err, store.ErrCertificate))}
+			return refused("the node proposes another version than it shows: %w", errors.Join(err, store.ErrCertificate))
 		}
 	}
-	signed, err := s.sign(recovery)
+	unsigned, err := membership.Unsigned(membership.DomainRecovery, recovery)
 	if err != nil {
 		return err
 	}
-	if n := len(signed.Signatures); n < s.chain.Threshold() {
-		t.note("signed; %d of %d signatures are in %s", n, s.chain.Threshold(), s.file)
-		return nil
-	}
-	if err := client.Recover(ctx, signed); err != nil {
+	if err := t.propose(ctx, client, a, key, file, unsigned); err != nil || file != "" {
 		return err
 	}
 	t.note("%s goes on from version %d; era %d has begun", standing.Env, standing.Version, recovery.Era)
 	return nil
-}
-
-// sign adds a signature to those that are in the file: to what the first operator signed, whatever the mesh shows by now.
-func (s signer) sign(r store.Recovery) (membership.Signed, error) {
-	key, err := s.home.operatorKey()
-	if err != nil {
-		return membership.Signed{}, err
-	}
-	if s.file == "" {
-		return membership.Sign(membership.DomainRecovery, r, key)
-	}
-	before, err := readRecovery(s.file)
-	if err != nil {
-		return before, err
-	}
-	if len(before.Signatures) > 0 {
-		var first store.Recovery
-		if _, err := before.Open(membership.DomainRecovery, &first); err != nil {
-			return before, badInput("%s: %v", s.file, err)
-		}
-		if first.Env != r.Env || first.Era != r.Era || string(first.Value) != string(r.Value) {
-			return before, badInput("%s is for something else than what is shown; remove it, and let all sign anew", s.file)
-		}
-		r = first
-	}
-	signed, err := membership.Sign(membership.DomainRecovery, r, key)
-	if err != nil {
-		return signed, err
-	}
-	for _, sig := range before.Signatures {
-		if !sig.Key.Equal(signed.Signatures[0].Key) {
-			signed.Signatures = append(signed.Signatures, sig)
-		}
-	}
-	data, err := codec.Marshal(signed)
-	if err != nil {
-		return signed, err
-	}
-	return signed, writeFile(s.file, data, 0o600)
-}
-
-func readRecovery(file string) (signed membership.Signed, err error) {
-	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return signed, nil
-	}
-	if err == nil {
-		err = codec.Unmarshal(data, &signed)
-	}
-	if err != nil {
-		return signed, badInput("%s: %v", file, err)
-	}
-	return signed, nil
 }
