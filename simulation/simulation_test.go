@@ -71,6 +71,21 @@ func TestSameSeedSameCourse(t *testing.T) {
 	}
 }
 
+// TestStretched: in slow motion the same faults happen, and last for longer.
+func TestStretched(t *testing.T) {
+	plan := NewPlan(2)
+	slow := plan.Stretched(10)
+	for i, f := range plan.Faults {
+		if slow.Faults[i].For != 10*f.For || slow.Faults[i].Kind != f.Kind {
+			t.Errorf("%s became %s", f, slow.Faults[i])
+		}
+	}
+	r := Run(slow, newShared(t), false)
+	if r.Violation != nil || r.Lasted < slow.Length || r.Committed == 0 {
+		t.Errorf("it lasted %s of %s: %s", r.Lasted, slow.Length, r)
+	}
+}
+
 // TestCorpus runs what once broke something.
 func TestCorpus(t *testing.T) {
 	files, err := filepath.Glob("testdata/corpus/*.json")
