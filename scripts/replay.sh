@@ -10,7 +10,7 @@ GOEXPERIMENT=norandomizedheapbase64 $go build -tags fastverify -overlay "$file" 
 
 trace() { bin/shoal-simulate-exact --exact "$@" | sed -n 's/^trace: *//p'; }
 
-for scenario in minority-stages two-pushes-at-once flapping-link; do
+for scenario in minority-stages two-pushes-at-once zone-outage; do
 	at="simulation/bubble/testdata/$scenario.scenario"
 	one="$(trace - "$at")"
 	two="$(trace - "$at")"

@@ -26,13 +26,14 @@ const (
 
 // Fabric is a network. One goroutine delivers all that is under way, in the order in which it is due.
 type Fabric struct {
-	mu    sync.Mutex
-	dice  *rand.Rand
-	due   schedule
-	count uint64
-	wake  chan struct{}
-	done  chan struct{}
-	work  sync.WaitGroup
+	mu      sync.Mutex
+	dice    *rand.Rand
+	due     schedule
+	count   uint64 // of events
+	streams uint64
+	wake    chan struct{}
+	done    chan struct{}
+	work    sync.WaitGroup
 
 	ports  map[membership.NodeID]*Port
 	byAddr map[string]*Port

@@ -168,7 +168,7 @@ func (p *Port) Drop(id membership.NodeID) {
 		r.small.Clear()
 		r.bulk.Clear()
 	}
-	for _, s := range broken {
+	for _, s := range inOrder(broken) {
 		_ = s.Reset()
 	}
 }
@@ -223,7 +223,7 @@ func (p *Port) Close() error {
 	for _, l := range listening {
 		_ = l.Close()
 	}
-	for _, s := range open {
+	for _, s := range inOrder(open) {
 		_ = s.Reset()
 	}
 	p.work.Wait()

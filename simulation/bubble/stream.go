@@ -1,10 +1,12 @@
 package bubble
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,14 +25,25 @@ var (
 type stream struct {
 	local, remote membership.NodeID
 	in, out       *flow
+	order         uint64 // of all streams of the fabric
+}
+
+// inOrder sorts streams: what is done to several at once is done in one order, whatever their addresses in memory are.
+func inOrder(streams []*stream) []*stream {
+	slices.SortFunc(streams, func(a, b *stream) int { return cmp.Compare(a.order, b.order) })
+	return streams
 }
 
 // newStreams connects two ports.
 func newStreams(f *Fabric, from, to *Port) (here, there *stream) {
 	forth, back := newFlow(f, from.name, to.name), newFlow(f, to.name, from.name)
 	forth.other, back.other = back, forth
-	here = &stream{from.id, to.id, back, forth}
-	there = &stream{to.id, from.id, forth, back}
+	f.mu.Lock()
+	f.streams += 2
+	order := f.streams
+	f.mu.Unlock()
+	here = &stream{from.id, to.id, back, forth, order}
+	there = &stream{to.id, from.id, forth, back, order + 1}
 	from.own(here)
 	to.own(there)
 	return here, there
