@@ -57,16 +57,16 @@ const oftenCollected = time.Second
 
 // growWhenBusy lets the heap of an agent grow further for as long as it fills fast: a quarter of what is alive is filled in no
 // time by a thousand pushes a second, and the collector would take more than the pushes. It looks at each collection, by an
-// object that nobody holds and that is made anew.
+// object that nobody holds and that is made anew; when none has come for a while the heap may shrink again.
 func growWhenBusy() {
+	calm := time.AfterFunc(2*oftenCollected, func() { debug.SetGCPercent(idleGrowth) })
 	var watch func(before time.Time)
 	watch = func(before time.Time) {
 		now := time.Now()
-		growth := idleGrowth
 		if now.Sub(before) < oftenCollected {
-			growth = busyGrowth
+			debug.SetGCPercent(busyGrowth)
+			calm.Reset(2 * oftenCollected)
 		}
-		debug.SetGCPercent(growth)
 		runtime.AddCleanup(new([64]byte), watch, now)
 	}
 	runtime.AddCleanup(new([64]byte), watch, time.Time{})
