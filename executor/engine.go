@@ -24,6 +24,9 @@ type Engine struct {
 	Vault   Vault
 	Lock    Lock
 	Clock   Clock
+	// Outlived waits until what an earlier run had started, and what has outlived it, is over; nil: nothing does. It is asked before
+	// such a run is rolled back.
+	Outlived func(ctx context.Context) error
 	// Workers is how many invocations may run at a time where the order lets them; 0 and 1: one.
 	Workers int
 

@@ -1,6 +1,7 @@
 package executor_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -137,5 +138,39 @@ func TestKilledInEveryMode(t *testing.T) {
 	t.Logf("%d kills: %d runs rolled back, %d were over", kills, rolled, done)
 	if !testing.Short() && kills < 500 || rolled < 100 || done < 3 {
 		t.Errorf("%d kills, %d rolled back, %d over: the test does not see what it is for", kills, rolled, done)
+	}
+}
+
+// TestRecoveryWaits: nothing is undone before what the killed run had started is over.
+func TestRecoveryWaits(t *testing.T) {
+	m := newMachine(t)
+	m.grown(t, grow(1, states.Genius, false, true))
+	exact := m.look(t, true)
+	p := tree(2, states.Genius, false)
+	e := m.engine(workers)
+	through(e, dieAfter(40))
+	e.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{})
+	half := m.look(t, true)
+	if half == exact {
+		t.Fatal("the run changed nothing before it died")
+	}
+	atWork := errors.New("apt-get is at work")
+	e = m.engine(workers)
+	e.Outlived = func(context.Context) error { return atWork }
+	if _, _, err := e.Recover(t.Context()); !errors.Is(err, atWork) {
+		t.Errorf("recover: %v", err)
+	}
+	if r := e.Apply(t.Context(), &p.Plan, nil, executor.RunMeta{}); r.Result != executor.RunFailed {
+		t.Errorf("apply: %s %s", r.Result, r.Error)
+	}
+	if now := m.look(t, true); now != half {
+		t.Errorf("something was undone beside it\n%s", difference(half, now))
+	}
+	e.Outlived = func(context.Context) error { return nil }
+	if r, found, err := e.Recover(t.Context()); !found || err != nil || len(r.Left) > 0 {
+		t.Errorf("recover: %t, %v, left %v", found, err, r.Left)
+	}
+	if now := m.look(t, true); now != exact {
+		t.Errorf("neither as before\n%s", difference(exact, now))
 	}
 }

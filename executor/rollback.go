@@ -179,6 +179,11 @@ func (e *Engine) recover(ctx context.Context) (Report, bool, error) {
 		e.prune(led, func(string) bool { return true })
 		return Report{}, false, e.Journal.Clear()
 	}
+	if e.Outlived != nil {
+		if err := e.Outlived(ctx); err != nil {
+			return Report{}, false, fmt.Errorf("roll back the run that was cut short: %w", err)
+		}
+	}
 	all := e.unwind(context.WithoutCancel(ctx), log, first.Stages, true)
 	report := Report{Env: first.Env, Version: first.Version, Revision: first.Revision, Result: RolledBackRun, Error: "the run was cut short"}
 	for _, u := range all {

@@ -357,7 +357,7 @@ func (c *Core) question(to membership.NodeID, m Message) {
 	c.emit(Send{To: to, Message: m, Early: true})
 }
 
-func (c *Core) after(d time.Duration, run func()) { c.timers.add(c.now.Add(d), run) }
+func (c *Core) after(d time.Duration, run func()) *timer { return c.timers.add(c.now.Add(d), run) }
 
 // every runs again and again, with jitter so that nodes do not act in step.
 func (c *Core) every(low, high time.Duration, run func()) {

@@ -185,6 +185,7 @@ func (c *Core) askHeads(peer membership.NodeID) {
 
 // onHeadAsk tells what the asker lacks, and asks in return where the asker is ahead.
 func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
+	followed := false
 	forked := map[string]bool{} // another revision of the same version: somebody has lied
 	theirs, epochs, ahead := make(map[string]EnvVersion, len(m.Heads)), map[string]uint64{}, false
 	for i, h := range m.Heads {
@@ -197,7 +198,9 @@ func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
 			forked[h.Env] = m.Marks[i] != at.mark() && store.EraOf(epochs[h.Env]) == created.era
 		}
 		behind := store.EraOf(epochs[h.Env]) < created.era // its versions do not count any more
-		ahead = ahead || !known || h.Version > c.heads.current[h.Env].value.Version && !behind || epochs[h.Env] > created.epoch()
+		if !known || h.Version > c.heads.current[h.Env].value.Version && !behind || epochs[h.Env] > created.epoch() {
+			ahead, followed = true, followed || h.Env == c.Env()
+		}
 	}
 	for _, env := range slices.Sorted(maps.Keys(c.heads.creations)) {
 		at, known := theirs[env]
@@ -214,7 +217,7 @@ func (c *Core) onHeadAsk(from membership.NodeID, m *HeadAsk) {
 		}
 	}
 	if ahead {
-		c.askHeads(from)
+		c.askSpaced(from, followed)
 	}
 }
 
@@ -322,17 +325,25 @@ type hint struct {
 }
 
 // hintEvery is how far apart the hints of one environment are, and the questions to one peer that hints lead to: of many heads
-// in a row only the newest is worth asking for.
-const hintEvery = 30 * time.Millisecond
+// in a row only the newest is worth asking for. As long as they go on coming it is doubled, up to hintMost where this node follows
+// the environment and up to hintRest where it does not: to ask for each of a thousand heads a second, and to verify its
+// certificate, takes more than to have it chosen.
+const (
+	hintEvery = 30 * time.Millisecond
+	hintMost  = 240 * time.Millisecond
+	hintRest  = 2 * time.Second
+	hintOver  = time.Second // without one, or twice the gap: the next is the first of a row
+)
 
-// spacing is when something was done last, and whether it will be done again.
+// spacing is when something was done last, how long the next waits for, and whether it does.
 type spacing struct {
 	at  time.Time
+	gap time.Duration
 	set bool
 }
 
-// spaced runs now or, when hintEvery is not over since it ran last under this name, then: once for all who wanted it.
-func (c *Core) spaced(name string, run func()) {
+// spaced runs now or, when it ran under this name a short while ago, later: once for all who wanted it.
+func (c *Core) spaced(name string, most time.Duration, run func()) {
 	s := c.heads.spacings[name]
 	if s == nil {
 		s = &spacing{}
@@ -341,22 +352,25 @@ func (c *Core) spaced(name string, run func()) {
 	if s.set {
 		return
 	}
-	wait := s.at.Add(hintEvery).Sub(c.now)
-	if wait <= 0 {
-		s.at = c.now
+	again := func() {
+		s.set, s.at, s.gap = false, c.now, min(2*s.gap, most)
 		run()
-		return
 	}
-	s.set = true
-	c.after(wait, func() {
-		s.set, s.at = false, c.now
-		run()
-	})
+	switch quiet := c.now.Sub(s.at); {
+	case quiet >= max(2*s.gap, hintOver):
+		s.gap = hintEvery / 2
+		again()
+	case quiet >= s.gap:
+		again()
+	default:
+		s.set = true
+		c.after(s.gap-quiet, again)
+	}
 }
 
 // tellHead tells all members that there is something to ask for.
 func (c *Core) tellHead(env string) {
-	c.spaced("env/"+env, func() { c.sendHint(c.heads.current[env].head()) })
+	c.spaced("env/"+env, hintMost, func() { c.sendHint(c.heads.current[env].head()) })
 }
 
 func (c *Core) sendHint(h store.Head) {
@@ -404,10 +418,19 @@ func (c *Core) hintedAgain(h hint, wait time.Duration, tries int) {
 // askHinted asks whoever has the news, or anybody when that one cannot be reached.
 func (c *Core) askHinted(h hint) {
 	if c.alive(h.From) {
-		c.spaced("peer/"+string(h.From), func() { c.askHeads(h.From) })
+		c.askSpaced(h.From, h.Env == c.Env())
 	} else if peers := c.alivePeers(); len(peers) > 0 {
 		c.askHeads(peers[c.dice.below(len(peers))])
 	}
+}
+
+// askSpaced asks a peer for newer heads, soon; sooner where the one that this node follows is among them.
+func (c *Core) askSpaced(peer membership.NodeID, followed bool) {
+	name, most := "rest/", hintRest
+	if followed {
+		name, most = "peer/", hintMost
+	}
+	c.spaced(name+string(peer), most, func() { c.askHeads(peer) })
 }
 
 // follow pursues the head of the environment of this node: all objects first, then apply. A newer head takes the place of

@@ -55,6 +55,14 @@ func (h *holdings) flip(p ring.Partition, hash store.Hash) {
 	}
 }
 
+// size of an object; one that is not held counts as a large one.
+func (h *holdings) size(hash store.Hash) int {
+	if size, ok := h.parts[ring.PartitionOf(hash[:])][hash]; ok {
+		return size
+	}
+	return store.MaxObject
+}
+
 func (h *holdings) has(hash store.Hash) bool {
 	_, ok := h.parts[ring.PartitionOf(hash[:])][hash]
 	return ok

@@ -12,8 +12,11 @@ import (
 
 // Limits of what is under way with one peer.
 const (
-	maxOffer      = 512                    // hashes in one Offer
-	maxSending    = 16                     // objects sent and not yet acknowledged: 4 MiB at most
+	maxOffer      = 512     // hashes in one Offer
+	maxSending    = 512     // objects sent and not yet acknowledged
+	maxSendBytes  = 4 << 20 // the same; beyond half of either nothing is added
+	maxDirect     = 4 << 10 // bytes of an object that is sent without being offered
+	maxFresh      = 4096
 	maxStoring    = 24 << 20               // bytes received and not yet durable
 	offerLow      = 400 * time.Millisecond // until an Offer or a Put is taken for lost; doubled each time that one is
 	offerHigh     = 3 * time.Second
@@ -33,7 +36,8 @@ type objects struct {
 	storing map[store.Hash]storing // received, not yet durable
 	pending int                    // bytes of storing
 	outbox  map[membership.NodeID]*outbox
-	jobs    []*job
+	needing map[store.Hash][]*job // in the order in which they began
+	fresh   map[store.Hash]bool   // see brought
 	soon    soon
 	fetches fetches
 	scrub   scrub
@@ -50,7 +54,7 @@ type storing struct {
 
 func newObjects() objects {
 	return objects{
-		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, fetches: newFetches(), soon: newSoon(),
+		held: &holdings{}, storing: map[store.Hash]storing{}, outbox: map[membership.NodeID]*outbox{}, needing: map[store.Hash][]*job{}, fresh: map[store.Hash]bool{}, fetches: newFetches(), soon: newSoon(),
 		collecting: newCollecting(),
 	}
 }
@@ -62,6 +66,7 @@ type outbox struct {
 	lacks   []store.Hash // the peer wants these
 	offered int
 	sending int
+	bytes   int    // of sending
 	round   uint64 // tells a timeout whether its round is still on
 	wait    time.Duration
 }
@@ -69,6 +74,7 @@ type outbox struct {
 type entry struct {
 	state entryState
 	tries int
+	size  int // while it is sent
 }
 
 type entryState uint8
@@ -87,6 +93,8 @@ type job struct {
 	done   func(error) // nil: nobody waits
 	closed bool
 	moved  time.Time // when an object last got its quorum
+	again  *timer    // assigns it anew
+	limit  *timer
 }
 
 // need is an object that does not have its quorum yet.
@@ -110,11 +118,13 @@ func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(err
 		done(nil)
 		return j
 	}
-	c.objects.jobs = append(c.objects.jobs, j)
+	for _, h := range j.order {
+		c.objects.needing[h] = append(c.objects.needing[h], j)
+	}
 	c.assign(j)
 	c.pumpOutboxes()
-	if limit > 0 {
-		c.after(limit, func() {
+	if limit > 0 && !j.closed {
+		j.limit = c.after(limit, func() {
 			c.finish(j, fmt.Errorf("%w: %d objects have too few copies%s", ErrUnavailable, len(j.needs), c.misplacedOwners(sortedHashes(j.needs))))
 		})
 	}
@@ -131,18 +141,25 @@ func (c *Core) assign(j *job) {
 	for _, h := range slices.Clone(j.order) {
 		n := j.needs[h]
 		n.owners = c.holders(h)
+		direct := c.objects.fresh[h] && c.objects.held.size(h) <= maxDirect
+		delete(c.objects.fresh, h)
 		if slices.Contains(n.owners, c.self) && c.objects.held.has(h) {
 			c.ack(j, h, c.self)
 		}
 		for _, to := range n.owners {
 			if to != c.self && c.mayOwn(to) && !slices.Contains(n.acked, to) {
-				c.enqueue(to, h)
+				if direct && c.placesAlike(to) {
+					c.enqueueDirect(to, h)
+				} else {
+					c.enqueue(to, h)
+				}
 			}
 		}
 		c.ack(j, h, "") // the owners may have become fewer
 	}
 	if !j.closed {
-		c.after(2*time.Second, func() { c.assign(j); c.pumpOutboxes() })
+		c.timers.stop(j.again)
+		j.again = c.after(2*time.Second, func() { c.assign(j); c.pumpOutboxes() })
 	}
 }
 
@@ -163,6 +180,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 	}
 	if have >= c.quorum(len(n.owners)) {
 		delete(j.needs, h)
+		c.needsNoMore(j, h)
 		j.moved = c.now
 	}
 	if len(j.needs) == 0 {
@@ -190,18 +208,55 @@ func (c *Core) finish(j *job, err error) {
 	if j.closed {
 		return
 	}
-	j.closed = true
-	c.objects.jobs = slices.DeleteFunc(c.objects.jobs, func(o *job) bool { return o == j })
+	c.closeJob(j)
 	j.done(err)
 }
 
-// enqueue puts hashes into a peer's outbox, unless they are there.
-func (c *Core) enqueue(to membership.NodeID, hashes ...store.Hash) {
+func (c *Core) closeJob(j *job) {
+	j.closed = true
+	c.timers.stop(j.again)
+	c.timers.stop(j.limit)
+	for _, h := range j.order {
+		c.needsNoMore(j, h)
+	}
+}
+
+func (c *Core) needsNoMore(j *job, h store.Hash) {
+	left := slices.DeleteFunc(c.objects.needing[h], func(o *job) bool { return o == j })
+	if c.objects.needing[h] = left; len(left) == 0 {
+		delete(c.objects.needing, h)
+	}
+}
+
+func (c *Core) outboxOf(to membership.NodeID) *outbox {
 	o := c.objects.outbox[to]
 	if o == nil {
 		o = &outbox{entries: map[store.Hash]*entry{}, wait: offerLow}
 		c.objects.outbox[to] = o
 	}
+	return o
+}
+
+// brought remembers an object that a client has just brought: the other owners will hardly have it, and a small one is sent to them in
+// less than it takes to ask. What comes of it when it is lost on the way is as with all others: it is offered.
+func (c *Core) brought(h store.Hash) {
+	if len(c.objects.fresh) >= maxFresh {
+		clear(c.objects.fresh)
+	}
+	c.objects.fresh[h] = true
+}
+
+// enqueueDirect is enqueue for what a peer is taken to lack.
+func (c *Core) enqueueDirect(to membership.NodeID, h store.Hash) {
+	if o := c.outboxOf(to); o.entries[h] == nil {
+		o.entries[h] = &entry{state: lacking}
+		o.lacks = append(o.lacks, h)
+	}
+}
+
+// enqueue puts hashes into a peer's outbox, unless they are there.
+func (c *Core) enqueue(to membership.NodeID, hashes ...store.Hash) {
+	o := c.outboxOf(to)
 	for _, h := range hashes {
 		if o.entries[h] == nil {
 			o.entries[h] = &entry{}
@@ -232,12 +287,8 @@ func (c *Core) pumpOutbox(to membership.NodeID) {
 		}
 		c.send(to, &Offer{Hashes: batch, Placed: wordOf(c.placementVersion())})
 	}
-	if n := min(maxSending-o.sending, len(o.lacks)); n > 0 && o.sending <= maxSending/2 {
-		batch := slices.Clone(o.lacks[:n])
-		o.lacks, o.sending, moved = o.lacks[n:], o.sending+n, true
-		for _, h := range batch {
-			o.entries[h].state = sending
-		}
+	if batch := c.sendNext(o); len(batch) > 0 {
+		moved = true
 		c.emit(SendObjects{To: to, Hashes: batch})
 	}
 	if moved {
@@ -246,6 +297,27 @@ func (c *Core) pumpOutbox(to membership.NodeID) {
 	if len(o.entries) == 0 {
 		delete(c.objects.outbox, to)
 	}
+}
+
+// sendNext takes what is to be sent now of what a peer lacks.
+func (c *Core) sendNext(o *outbox) []store.Hash {
+	if o.sending > maxSending/2 || o.bytes > maxSendBytes/2 {
+		return nil
+	}
+	n := 0
+	for _, h := range o.lacks {
+		e := o.entries[h]
+		e.size = c.objects.held.size(h)
+		if o.sending == maxSending || o.bytes+e.size > maxSendBytes {
+			break
+		}
+		e.state = sending
+		o.count(e, 1)
+		n++
+	}
+	batch := slices.Clone(o.lacks[:n])
+	o.lacks = o.lacks[n:]
+	return batch
 }
 
 // watch gives a peer some time to answer anything; then all that is under way is offered again, or given up when nobody
@@ -271,15 +343,13 @@ func (c *Core) watch(to membership.NodeID, o *outbox) {
 			e.state = queued
 			o.queue = append(o.queue, h)
 		}
-		o.offered, o.sending, o.lacks = 0, 0, nil
+		o.offered, o.sending, o.bytes, o.lacks = 0, 0, 0, nil
 		c.pumpOutbox(to)
 	})
 }
 
 // wanted tells whether a job waits for copies of an object.
-func (c *Core) wanted(h store.Hash) bool {
-	return slices.ContainsFunc(c.objects.jobs, func(j *job) bool { return j.needs[h] != nil })
-}
+func (c *Core) wanted(h store.Hash) bool { return len(c.objects.needing[h]) > 0 }
 
 func (c *Core) onOffer(from membership.NodeID, m *Offer) {
 	if !c.samePlacement(from, versionOf(m.Placed)) {
@@ -317,7 +387,7 @@ func (c *Core) onHave(from membership.NodeID, m *Have) {
 			o.lacks = slices.DeleteFunc(o.lacks, func(q store.Hash) bool { return q == h })
 		}
 		delete(o.entries, h)
-		for _, j := range slices.Clone(c.objects.jobs) {
+		for _, j := range slices.Clone(c.objects.needing[h]) {
 			c.ack(j, h, from)
 		}
 	}
@@ -341,6 +411,7 @@ func (o *outbox) count(e *entry, by int) {
 		o.offered += by
 	case sending:
 		o.sending += by
+		o.bytes += by * e.size
 	}
 }
 
@@ -413,6 +484,9 @@ func (c *Core) stored(ev Stored) {
 				c.objects.fetches.queue = append(c.objects.fetches.queue, k.Hash)
 			}
 			continue
+		}
+		if !under && !c.objects.held.has(k.Hash) {
+			c.brought(k.Hash)
 		}
 		c.objects.held.add(k)
 		c.keptSoon(k.Hash)

@@ -68,6 +68,12 @@ func (c *Core) misplaced(id membership.NodeID) bool {
 	return known && id != c.self && version != c.placementVersion()
 }
 
+// placesAlike tells whether a node has said that it places as this one does; mayOwn takes that for granted until it says otherwise.
+func (c *Core) placesAlike(id membership.NodeID) bool {
+	version, known := c.people.placed[id]
+	return known && version == c.placementVersion()
+}
+
 // mayOwn tells whether a node is here and means the same by owner.
 func (c *Core) mayOwn(id membership.NodeID) bool { return c.alive(id) && !c.misplaced(id) }
 

@@ -24,7 +24,7 @@ type proposal struct {
 	run    uint64    // of its ballots
 	rounds int       // begun
 	lost   int       // of them: to another proposer
-	waits  int       // ends the timer of an older round
+	timer  *timer    // begins the next
 	began  time.Time // this round
 	closed bool
 	// chosen is called once with the certificate; declined, when the transition had nothing to write.
@@ -44,7 +44,7 @@ type proposal struct {
 // propose runs p until it is chosen, declined or cancelled. There is one proposal of a register at a time.
 func (c *Core) propose(p *proposal) {
 	if old := c.registers.proposals[p.Register]; old != nil {
-		old.closed = true
+		c.cancelProposal(old)
 	}
 	c.registers.proposals[p.Register] = p
 	c.run++
@@ -57,6 +57,7 @@ func (c *Core) cancelProposal(p *proposal) {
 		return
 	}
 	p.closed = true
+	c.timers.stop(p.timer)
 	if c.registers.proposals[p.Register] == p {
 		delete(c.registers.proposals, p.Register)
 	}
@@ -67,8 +68,7 @@ func (c *Core) beginRound(p *proposal) {
 		return
 	}
 	p.rounds++
-	p.waits++
-	waits := p.waits
+	c.timers.stop(p.timer)
 	p.began = c.now
 	p.toldNow, p.differ = nil, nil
 	if p.rounds > 1 || !c.resumeRound(p) {
@@ -78,10 +78,8 @@ func (c *Core) beginRound(p *proposal) {
 			c.sendPrepare(p, to, m)
 		}
 	}
-	c.after(min(max(roundLow, 4*c.registers.usual)<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
-		if p.waits == waits && !p.closed {
-			c.beginRound(p) // who does not answer is not in anybody's way
-		}
+	p.timer = c.after(min(max(roundLow, 4*c.registers.usual)<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
+		c.beginRound(p) // who does not answer is not in anybody's way
 	})
 }
 
@@ -126,15 +124,10 @@ func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 
 // backOff waits for a random time, so that one of several proposers gets through.
 func (c *Core) backOff(p *proposal) {
-	p.waits++
+	c.timers.stop(p.timer)
 	p.lost++
-	waits := p.waits
 	most := min(backoff<<min(p.lost-1, 10), maxBackoff)
-	c.after(c.dice.between(most/4, most), func() {
-		if p.waits == waits {
-			c.beginRound(p)
-		}
-	})
+	p.timer = c.after(c.dice.between(most/4, most), func() { c.beginRound(p) })
 }
 
 func (c *Core) onPromise(from membership.NodeID, m *Promise) {

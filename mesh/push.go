@@ -57,6 +57,7 @@ type push struct {
 	staged   bool
 
 	attempt  uint64 // of now; 0: idle
+	watch    *timer // of the attempt
 	attempts uint64
 	stage    string // what is being waited for, for people
 	trees    int
@@ -172,7 +173,7 @@ func (c *Core) isHeadsTree(manifest store.Hash) bool {
 // watchPush stages a push that has not come forward for pushTime. One that still moves objects is not stuck: a large tree takes
 // as long as it takes.
 func (c *Core) watchPush(p *push, attempt uint64, since, most time.Time) {
-	c.after(since.Add(pushTime).Sub(c.now), func() {
+	p.watch = c.after(since.Add(pushTime).Sub(c.now), func() {
 		if p.attempt != attempt {
 			return
 		}
@@ -296,6 +297,9 @@ func (c *Core) headProposal(env string, change store.Transition) *proposal {
 	if vote, err := c.heads.current[env].record.Certificate.Vote(); err == nil && vote.Epoch == p.Epoch {
 		p.After = vote.Ballot.Number + 1 // which its proposer was promised along with it
 	}
+	if a := c.registers.acceptors[p.Register]; a.Epoch == p.Epoch {
+		p.After = max(p.After, a.Promised.Number) // this node may have heard of a ballot that came to nothing, or not yet of its head
+	}
 	p.After = max(p.After, c.registers.leases[p.Register].Number(p.Epoch))
 	p.told = func() Message { return c.headTold(env) }
 	return p
@@ -351,11 +355,11 @@ func (c *Core) nextProposal(env string) {
 // stop ends the attempt; what its messages still bring about is found by the next.
 func (c *Core) stop(p *push) {
 	p.attempt = 0
+	c.timers.stop(p.watch)
 	p.want.cancel()
 	p.want = nil
 	if p.job != nil && !p.job.closed {
-		p.job.closed = true
-		c.objects.jobs = slices.DeleteFunc(c.objects.jobs, func(o *job) bool { return o == p.job })
+		c.closeJob(p.job)
 	}
 	p.job = nil
 	c.cancelProposal(p.proposal)

@@ -60,7 +60,9 @@ func measureHeads(ctx context.Context, o options, size int) error {
 		if err := h.create(ctx, c.what, c.envs); err != nil {
 			return err
 		}
-		got, err := loadFor(ctx, c.clients, headsTime, func(i int) (bool, error) { return h.advance(ctx, c.what, i, c.envs) })
+		got, err := costly(pids(f), func() (load, error) {
+			return loadFor(ctx, c.clients, headsTime, func(i int) (bool, error) { return h.advance(ctx, c.what, i, c.envs) })
+		})
 		if err != nil {
 			return err
 		}
@@ -70,7 +72,9 @@ func measureHeads(ctx context.Context, o options, size int) error {
 	for _, c := range []struct {
 		clients, batch int
 	}{{1, 1}, {manyPeople, 1}, {8, api.MaxBatch}} {
-		got, err := loadFor(ctx, c.clients, headsTime, func(i int) (bool, error) { return true, h.put(ctx, i, c.batch) })
+		got, err := costly(pids(f), func() (load, error) {
+			return loadFor(ctx, c.clients, headsTime, func(i int) (bool, error) { return true, h.put(ctx, i, c.batch) })
+		})
 		if err != nil {
 			return err
 		}
@@ -189,7 +193,8 @@ type load struct {
 	took   []time.Duration // of each that succeeded
 	failed int             // in vain, such as what diverged
 	wall   time.Duration
-	each   int // things in one
+	each   int           // things in one
+	cpu    time.Duration // of all the processes that did it: others on the machine do not show in it
 }
 
 func (l load) times(n int) load { l.each = n; return l }
@@ -199,11 +204,45 @@ func (l load) row(what string) {
 		row(what, "none", fmt.Sprintf("%d in vain", l.failed))
 		return
 	}
-	note := fmt.Sprintf("p50 %s, p99 %s", ms(quantile(l.took, 0.5)), ms(quantile(l.took, 0.99)))
+	done := len(l.took) * max(l.each, 1)
+	note := fmt.Sprintf("p50 %s, p99 %s, %s of processor each", ms(quantile(l.took, 0.5)), ms(quantile(l.took, 0.99)), ms(l.cpu/time.Duration(done)))
 	if l.failed > 0 {
 		note += fmt.Sprintf("; %d more in vain", l.failed)
 	}
-	row(what, fmt.Sprintf("%.0f /s", float64(len(l.took)*max(l.each, 1))/l.wall.Seconds()), note)
+	row(what, fmt.Sprintf("%.0f /s", float64(done)/l.wall.Seconds()), note)
+}
+
+// costly adds what the processes that are under a load took for it.
+func costly(pids []int, run func() (load, error)) (load, error) {
+	before, err := cpuOf(pids)
+	if err != nil {
+		return load{}, err
+	}
+	out, err := run()
+	if err != nil {
+		return out, err
+	}
+	after, err := cpuOf(pids)
+	out.cpu = after - before
+	return out, err
+}
+
+func cpuOf(pids []int) (total time.Duration, err error) {
+	for _, pid := range pids {
+		u, err := usageOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		total += time.Duration(u.cpu * float64(time.Second))
+	}
+	return total, nil
+}
+
+func pids(f *fleet.Fleet) (out []int) {
+	for _, n := range f.Nodes {
+		out = append(out, n.PID())
+	}
+	return out
 }
 
 // loadFor has clients do something again and again, one beside the other, for a time.

@@ -11,6 +11,7 @@ import (
 	"shoal/executor/local"
 	"shoal/executor/packages"
 	"shoal/executor/wasm"
+	"shoal/internal/datafile"
 )
 
 // machine is this host, or the folder that stands for it, with what a run keeps on its disk.
@@ -32,14 +33,15 @@ func openMachineFor(root, dataDir string, tell packages.Waiting) (*machine, erro
 	if err != nil {
 		return nil, err
 	}
-	host.Packages = packageManager(host, root, tell)
-	host.Services = serviceManager(root)
+	tools := local.Tools{Lock: filepath.Join(dataDir, datafile.Tools)}
+	host.Packages = packageManager(host, root, tools, tell)
+	host.Services = serviceManager(root, tools)
 	host.Accounts = local.NewAccounts(root)
 	data := local.OpenData(dataDir)
 	loader := &wasm.Loader{CacheDir: compiledDir(dataDir)}
 	return &machine{host: host, data: data, loader: loader, engine: &executor.Engine{
 		Host: host, Modules: executor.Catalogue(modules()...), Loader: loader,
-		Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{}, Workers: 2 * runtime.NumCPU(),
+		Journal: data, Ledger: data, Vault: data, Lock: data, Clock: local.Clock{}, Outlived: tools.Outlived, Workers: 2 * runtime.NumCPU(),
 	}}, nil
 }
 

@@ -15,11 +15,11 @@ import (
 
 // packageManager is the one that the machine has: the first of these whose command is there, and where none is, PackageKit on
 // the bus. Below a root folder it is that of Debian, which can read there.
-func packageManager(host *local.Host, root string, tell packages.Waiting) executor.Packages {
+func packageManager(host *local.Host, root string, run local.Tools, tell packages.Waiting) executor.Packages {
 	if root != "" && root != "/" {
 		return packages.NewAptBelow(host.Files)
 	}
-	run, clock := local.Tools{}, local.Clock{}
+	clock := local.Clock{}
 	if p := commandPackages(has, host.Files, run, clock, tell); p != nil {
 		return p
 	}
@@ -57,15 +57,15 @@ func tellWait(w packages.Wait) { fmt.Fprintf(os.Stderr, "shoal: %s\n", w) }
 
 // serviceManager is systemd wherever that is installed, also where it does not run now: to go round it would leave it out of
 // step.
-func serviceManager(root string) executor.Services {
+func serviceManager(root string, run local.Tools) executor.Services {
 	systemd := local.NewSystemd(root)
 	switch {
 	case root != "" && root != "/", exists("/run/systemd/system"), exists("/lib/systemd/systemd"), exists("/usr/lib/systemd/systemd"):
 		return systemd
 	case has("rc-service"):
-		return services.NewOpenRC(local.Tools{})
+		return services.NewOpenRC(run)
 	case has("update-rc.d") && exists("/etc/init.d"):
-		return services.NewSysV(local.Tools{})
+		return services.NewSysV(run)
 	}
 	return systemd
 }

@@ -20,6 +20,7 @@ const (
 	Ledger  = "ledger"  // one frame, replaced as a whole
 	Undo    = "undo"    // a folder of old contents, each named by the hex of its sha256
 	Lock    = "lock"    // held with flock(2) by who works on the machine
+	Tools   = "tools"   // the same, by each tool of a package manager that was started for that
 )
 
 // A frame is length, CRC-32C and payload. One that is short or wrong ends a journal: a crash cut it off before its append

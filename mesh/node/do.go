@@ -161,7 +161,7 @@ func (n *Node) sendObjects(ctx context.Context, a mesh.SendObjects) {
 		objects, size = nil, 0
 	}
 	for _, h := range a.Hashes {
-		data, err := n.local(ctx, h)
+		data, err := n.toSend(ctx, h)
 		if err != nil {
 			lacks.Hashes = append(lacks.Hashes, h)
 			continue
@@ -234,6 +234,13 @@ func (n *Node) verify(ctx context.Context, hashes []store.Hash) (ev mesh.Verifie
 		}
 	}
 	return ev
+}
+
+func (n *Node) toSend(ctx context.Context, h store.Hash) ([]byte, error) {
+	if data, ok := n.recent.get(h); ok {
+		return data, nil
+	}
+	return n.local(ctx, h)
 }
 
 // local reads an object of this node. A damaged one counts as lost, and is fetched again.

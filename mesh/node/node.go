@@ -112,6 +112,7 @@ type Node struct {
 	core    *mesh.Core
 	self    membership.NodeID
 	objects *store.Objects
+	recent  recent
 
 	asks    chan ask
 	done    chan any // of work that actions began: a mesh.Event or a mesh.Answer

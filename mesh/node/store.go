@@ -34,6 +34,7 @@ func (n *Node) keep(ctx context.Context, objects [][]byte) ([]store.Hash, error)
 	if err != nil {
 		return nil, err
 	}
+	n.recent.add(names, objects)
 	var ev mesh.Stored
 	for i, h := range names {
 		ev.Objects = append(ev.Objects, mesh.Kept{Hash: h, Size: len(objects[i])})

@@ -76,8 +76,9 @@ type KV struct {
 	known  known
 	forgot []store.Change
 	guard  *os.File // locked for as long as the store is open
-	// sync commits one transaction; a test puts a failing one here.
-	sync func(*badger.Txn) error
+	// apply gives one transaction to the library, and logs make it durable; a test puts failing ones here.
+	apply func(*badger.Txn) error
+	logs  *logSync
 }
 
 var (
@@ -92,7 +93,7 @@ var (
 // they are written again. Where something else is damaged the store is made anew, see salvage.go; on a full disk, and without
 // Options.Forgot, that cannot be, and Open fails with store.ErrCorrupt.
 func Open(opt Options) (*KV, error) {
-	kv := &KV{disk: newDisk(opt), log: opt.Logger, sync: (*badger.Txn).Commit, forgot: opt.Forgot}
+	kv := &KV{disk: newDisk(opt), log: opt.Logger, apply: (*badger.Txn).Commit, logs: newLogSync(opt.Dir), forgot: opt.Forgot}
 	if kv.log == nil {
 		kv.log = slog.New(slog.DiscardHandler)
 	}
@@ -217,7 +218,7 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 	defaults.TableSizeMultiplier = 1
 	db, err := badger.Open(defaults.
 		WithReadOnly(readOnly).
-		WithSyncWrites(true).
+		WithSyncWrites(false).      // logSync does it
 		WithDetectConflicts(false). // one goroutine writes
 		WithMemTableSize(memTable).
 		WithNumMemtables(memTables).
@@ -360,9 +361,11 @@ func (kv *KV) commit(changes []store.Change) error {
 		}
 	}
 	kv.known.willWrite(changes)
-	err := kv.sync(txn)
+	err := kv.apply(txn)
 	if err == nil {
-		err = kv.disk.syncNames()
+		var changed bool
+		changed, err = kv.disk.syncNames()
+		err = errors.Join(err, kv.logs.sync(changed))
 	}
 	if err != nil {
 		kv.broken.Store(true)
@@ -387,7 +390,7 @@ func (kv *KV) becomeWritable() error {
 	}
 	kv.mu.Lock()
 	defer kv.mu.Unlock()
-	if err := kv.db.Close(); err != nil {
+	if err := errors.Join(kv.logs.close(), kv.db.Close()); err != nil {
 		return err
 	}
 	if err := kv.open(); err != nil {
@@ -422,7 +425,7 @@ func (kv *KV) Close() error {
 		return nil
 	}
 	kv.closed = true
-	if err := errors.Join(kv.db.Close(), kv.guard.Close()); err != nil {
+	if err := errors.Join(kv.logs.close(), kv.db.Close(), kv.guard.Close()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil

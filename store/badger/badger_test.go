@@ -95,11 +95,11 @@ func TestFailedSyncStopsTheStore(t *testing.T) {
 	kv := openTest(t, Options{Dir: dir})
 	mustWrite(t, kv, put("a", "1"))
 	fail := errors.New("input/output error")
-	kv.sync = func(txn *badger.Txn) error { return errors.Join(txn.Commit(), fail) }
+	kv.apply = func(txn *badger.Txn) error { return errors.Join(txn.Commit(), fail) }
 	if err := kv.Write(t.Context(), []store.Change{put("b", "1")}); !errors.Is(err, store.ErrBroken) || !errors.Is(err, fail) {
 		t.Errorf("a failed sync: %v", err)
 	}
-	kv.sync = (*badger.Txn).Commit
+	kv.apply = (*badger.Txn).Commit
 	if err := kv.Write(t.Context(), []store.Change{put("c", "1")}); !errors.Is(err, store.ErrBroken) {
 		t.Errorf("after a failed sync: %v", err)
 	}

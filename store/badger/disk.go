@@ -74,7 +74,8 @@ func (d disk) afterOpen() error {
 	if err := d.layBallast(); err != nil {
 		return err
 	}
-	return d.syncNames()
+	_, err := d.syncNames()
+	return err
 }
 
 func (d disk) layBallast() error {
@@ -107,8 +108,9 @@ func (d disk) releaseBallast() error {
 }
 
 // syncNames makes the names of new files durable. The library syncs what it writes into a new log, but not the folder
-// that the log is in, and without its name an acknowledged write would be lost with the power.
-func (d disk) syncNames() error { return d.names.sync(d.dir) }
+// that the log is in, and without its name an acknowledged write would be lost with the power. changed is false when the names are
+// surely those of the last time.
+func (d disk) syncNames() (changed bool, err error) { return d.names.sync(d.dir) }
 
 // nameSync syncs a folder when its names changed since it last did.
 type nameSync struct {
@@ -116,29 +118,29 @@ type nameSync struct {
 	synced time.Time // modification time of the folder that is known to be durable
 }
 
-func (n *nameSync) sync(dir string) error {
+func (n *nameSync) sync(dir string) (changed bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	info, err := os.Stat(dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if info.ModTime().Equal(n.synced) {
-		return nil
+		return false, nil
 	}
 	now := time.Now()
 	f, err := os.Open(dir)
 	if err != nil {
-		return err
+		return true, err
 	}
 	defer f.Close()
 	if err := f.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
+		return true, fmt.Errorf("sync %s: %w", dir, err)
 	}
 	if age := now.Sub(info.ModTime()); age > freshNames || age < -freshNames {
 		n.synced = info.ModTime()
 	}
-	return nil
+	return true, nil
 }
 
 func exists(dir, name string) bool {
