@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"shoal/store"
 )
 
@@ -257,5 +259,38 @@ func TestUnreadableRecords(t *testing.T) {
 	wantGet(t, kv, "m/head", promise)
 	if _, last, err := kv.Unreadable(t.Context(), "m/z", 10); last != "" || err != nil {
 		t.Errorf("%q, %v", last, err)
+	}
+}
+
+// TestSalvageOfLargeObjects: whatever the sizes of what follows upon each other, each transaction takes it.
+func TestSalvageOfLargeObjects(t *testing.T) {
+	dir := t.TempDir()
+	db, err := openDatabase(dir, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := &salvager{db: db, bad: map[string]error{}}
+	largest := store.MaxBatch - len("key-0")
+	sizes := []int{140 << 10, largest, 1, largest, store.MaxBatch/2 - 8, largest / 2, 0, largest}
+	for i, size := range sizes {
+		if err := s.add(record{key: fmt.Appendf(nil, "key-%d", i), value: make([]byte, size)}); err != nil {
+			t.Fatalf("%d bytes after %v: %v", size, sizes[:i], err)
+		}
+	}
+	if err := s.flush(); err != nil {
+		t.Fatal(err)
+	}
+	err = db.View(func(txn *badger.Txn) error {
+		for i, size := range sizes {
+			item, err := txn.Get(fmt.Appendf(nil, "key-%d", i))
+			if err != nil || item.ValueSize() != int64(size) {
+				return fmt.Errorf("key %d: %v, %w", i, item, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

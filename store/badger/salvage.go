@@ -264,12 +264,16 @@ func (s *salvager) each(do func(record) error) error {
 	return nil
 }
 
+// add keeps to what the store itself writes at a time; a transaction takes little more.
 func (s *salvager) add(r record) error {
-	s.batch = append(s.batch, store.Change{Key: bytes.Clone(r.key), Value: append([]byte{}, r.value...)})
-	if s.size += len(r.key) + len(r.value); s.size < store.MaxBatch/2 && len(s.batch) < store.MaxChanges {
-		return nil
+	size := len(r.key) + len(r.value)
+	if s.size+size > store.MaxBatch || len(s.batch) == store.MaxChanges {
+		if err := s.flush(); err != nil {
+			return err
+		}
 	}
-	return s.flush()
+	s.batch, s.size = append(s.batch, store.Change{Key: bytes.Clone(r.key), Value: append([]byte{}, r.value...)}), s.size+size
+	return nil
 }
 
 func (s *salvager) flush() error {
