@@ -216,7 +216,7 @@ func (c *crowd) readAll() {
 func (n *Node) take(made *made, finish func(mesh.Answer, error)) {
 	// Whoever signs the first revision of an environment sees who is there. Begun on an island as well it would be begun twice:
 	// docs/decisions/register-creation.md, "Its limits".
-	first := made.Version == 1 && n.w.away>>n.num&1 == 1
+	first := made.Version == 1 && n.w.strangers>>n.num&1 == 1
 	if !n.up || n.halted || first {
 		finish(mesh.Answer{}, errLost)
 		return

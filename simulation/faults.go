@@ -197,7 +197,7 @@ func unalone(w *World, f Fault) {
 // island: N nodes join each other, and meet the mesh only later. One of them was in the mesh, and has a new disk.
 func island(w *World, f Fault) {
 	first := w.victim(f)
-	if w.away != 0 || len(w.nodes)+f.N > mostEver || !w.judge.allCreated() || !w.judge.maySpoil(first) {
+	if w.strangers != 0 || len(w.nodes)+f.N > mostEver || !w.judge.allCreated() || !w.judge.maySpoil(first) {
 		return
 	}
 	w.wipe(first)
@@ -206,6 +206,7 @@ func island(w *World, f Fault) {
 		w.away |= 1 << len(w.nodes)
 		w.add(first)
 	}
+	w.strangers = w.away
 	w.cuts(1, w.ashore)
 	first.restart()
 	for range 3 {
@@ -219,7 +220,11 @@ func (w *World) ashore(a, b *Node) bool { return w.away>>a.num&1 != w.away>>b.nu
 func unisland(w *World, _ Fault) {
 	w.cuts(-1, w.ashore)
 	w.away = 0
+	w.after(metTime, func() { w.strangers = 0 })
 }
+
+// metTime is how long it takes at most until those of an island have met the others: they call one another every half minute.
+const metTime = time.Minute
 
 func acrossBridge(w *World, f Fault) func(a, b *Node) bool {
 	in, bridge := w.sides(f), f.N%f.size

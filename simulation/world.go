@@ -33,7 +33,9 @@ type World struct {
 
 	ambushes []*ambush
 	away     uint64 // nodes on an island, one bit for each
-	calmed   bool   // all faults are over
+	// strangers are those of the last island until they have surely met the others.
+	strangers uint64
+	calmed    bool // all faults are over
 }
 
 // Shared is what worlds may use one after the other, since it is the same in all: keys, grants and rings. It belongs to one
