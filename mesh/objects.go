@@ -90,6 +90,7 @@ const (
 type job struct {
 	needs  map[store.Hash]*need
 	order  []store.Hash
+	least  int         // copies of each, however few owners there are
 	done   func(error) // nil: nobody waits
 	closed bool
 	moved  time.Time // when an object last got its quorum
@@ -103,9 +104,9 @@ type need struct {
 	acked  []membership.NodeID
 }
 
-// replicate begins a job; done is called once, in this Step or a later one. limit 0: for as long as it takes.
-func (c *Core) replicate(hashes []store.Hash, limit time.Duration, done func(error)) *job {
-	j := &job{needs: make(map[store.Hash]*need, len(hashes)), done: done}
+// replicate begins a job that is over when each has a quorum, and least at that; done is called once, in this Step or a later one. limit 0: for as long as it takes.
+func (c *Core) replicate(hashes []store.Hash, least int, limit time.Duration, done func(error)) *job {
+	j := &job{needs: make(map[store.Hash]*need, len(hashes)), least: least, done: done}
 	c.touch(hashes...)
 	for _, h := range hashes {
 		if _, twice := j.needs[h]; !twice {
@@ -178,7 +179,7 @@ func (c *Core) ack(j *job, h store.Hash, from membership.NodeID) {
 			have++
 		}
 	}
-	if have >= c.quorum(len(n.owners)) {
+	if have >= max(c.quorum(len(n.owners)), j.least) {
 		delete(j.needs, h)
 		c.needsNoMore(j, h)
 		j.moved = c.now
@@ -524,7 +525,7 @@ func (c *Core) gone(id membership.NodeID) {
 }
 
 func (c *Core) replicateFor(ev Replicate) {
-	c.replicate(ev.Hashes, replicateTime, func(err error) { c.emit(Answer{ID: ev.ID, Err: err}) })
+	c.replicate(ev.Hashes, 0, replicateTime, func(err error) { c.emit(Answer{ID: ev.ID, Err: err}) })
 }
 
 func sortedHashes[V any](m map[store.Hash]V) []store.Hash {

@@ -152,7 +152,7 @@ func (c *Core) attempt(p *push) {
 	p.attempt, p.trees, p.followed = p.attempts, 0, nil
 	c.watchPush(p, p.attempt, c.now, c.now.Add(c.cfg.PushMost))
 	if c.isHeadsTree(p.revision.Manifest) {
-		p.job = c.replicate(nil, 0, func(error) {})
+		p.job = c.replicate(nil, c.cfg.Replicas, 0, func(error) {})
 		c.afterCopies(p)
 		return
 	}
@@ -245,7 +245,7 @@ func (c *Core) pushTree(p *push, ev TreeChecked) {
 		this := p.attempt
 		p.stage = "copies of its objects on their owners"
 		// The revision itself goes to the acceptors with its head.
-		p.job = c.replicate(ev.Objects, 0, func(err error) {
+		p.job = c.replicate(ev.Objects, c.leastCopies(p.revision.Env), 0, func(err error) {
 			if err == nil && p.attempt == this {
 				c.afterCopies(p)
 			}
@@ -265,9 +265,24 @@ func (c *Core) afterCopies(p *push) {
 	c.proposeCreation(p)
 }
 
+// leastCopies is what the acceptors of a head say of the mesh, whomever this node knows. One that had met nobody but itself, or those
+// of its own island, counted few copies as enough, and may have its head decided by those whom it meets then.
+func (c *Core) leastCopies(env string) int {
+	created, ok := c.heads.creations[env]
+	if !ok {
+		return 0
+	}
+	return store.Majority(min(c.cfg.Replicas, len(created.members(created.epoch()))))
+}
+
 // proposeHead makes the revision the head, unless another was faster.
 func (c *Core) proposeHead(p *push) {
 	env := p.revision.Env
+	if p.job == nil || p.job.least < c.leastCopies(env) {
+		p.stage, p.job = "its objects", nil // they were counted before this node knew of the acceptors
+		c.emit(CheckTree{Manifest: p.revision.Manifest})
+		return
+	}
 	p.stage = "a majority of the acceptors of " + env
 	if c.registers.proposals[store.HeadRegister(env)] != nil {
 		return // one at a time; nextProposal comes back to this
