@@ -160,6 +160,7 @@ func (p *player) play() error {
 			if err := p.start(n.Name, ""); err != nil {
 				return fmt.Errorf("%s: start %s: %w", n.Pos, n.Name, err)
 			}
+			p.beat.Add(1)
 			if len(p.s.Nodes) > fewNodes {
 				time.Sleep(apart)
 			}
