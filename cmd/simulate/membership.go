@@ -38,6 +38,7 @@ func (g *gossiping) flags(flags *flag.FlagSet) {
 	t := &g.timing
 	flags.DurationVar(&t.ProbeInterval, "probe", t.ProbeInterval, "with -membership: between two probes of a node")
 	flags.DurationVar(&t.ProbeTimeout, "probe-timeout", t.ProbeTimeout, "with -membership: until others are asked too")
+	flags.IntVar(&t.Helpers, "helpers", t.Helpers, "with -membership: through how many others who does not answer is asked")
 	flags.IntVar(&t.Suspicion, "suspicion", t.Suspicion, "with -membership: times log10(nodes) probes, until a suspect is dead")
 	flags.IntVar(&t.SuspicionMost, "suspicion-most", t.SuspicionMost, "with -membership: times that, when nobody else suspects it")
 	flags.DurationVar(&t.GossipInterval, "gossip", t.GossipInterval, "with -membership: between two rounds of gossip")

@@ -40,8 +40,9 @@ const (
 // Timing is how fast news travel, and what that costs. What was tried is in docs/simulation.md.
 type Timing struct {
 	// ProbeInterval is between two of a node's probes, of one other in turn; one that has not answered after ProbeTimeout is
-	// asked through others, and over a stream.
+	// asked through so many Helpers, and over a stream, until the interval ends.
 	ProbeInterval, ProbeTimeout time.Duration
+	Helpers                     int
 	// A suspect is dead after Suspicion times log10(nodes) intervals when enough others suspect it too, and else after
 	// SuspicionMost times that.
 	Suspicion, SuspicionMost int
@@ -52,11 +53,12 @@ type Timing struct {
 	PushPullInterval time.Duration
 }
 
-// DefaultTiming is what nodes run with.
+// DefaultTiming is what nodes run with. News are told more often than by default in memberlist: to a node that has missed what a
+// suspect answered the suspect is dead.
 func DefaultTiming() Timing {
 	return Timing{
-		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, Suspicion: 4, SuspicionMost: 2,
-		GossipInterval: 200 * time.Millisecond, GossipNodes: 3, Retransmit: 4, PushPullInterval: 30 * time.Second,
+		ProbeInterval: 600 * time.Millisecond, ProbeTimeout: 200 * time.Millisecond, Helpers: 8, Suspicion: 3, SuspicionMost: 3,
+		GossipInterval: 150 * time.Millisecond, GossipNodes: 3, Retransmit: 8, PushPullInterval: 30 * time.Second,
 	}
 }
 
@@ -164,7 +166,7 @@ func (t *Timing) set(ml *memberlist.Config) {
 		usual := DefaultTiming()
 		t = &usual
 	}
-	ml.ProbeInterval, ml.ProbeTimeout = t.ProbeInterval, t.ProbeTimeout
+	ml.ProbeInterval, ml.ProbeTimeout, ml.IndirectChecks = t.ProbeInterval, t.ProbeTimeout, t.Helpers
 	ml.SuspicionMult, ml.SuspicionMaxTimeoutMult = t.Suspicion, t.SuspicionMost
 	ml.GossipInterval, ml.GossipNodes, ml.RetransmitMult = t.GossipInterval, t.GossipNodes, t.Retransmit
 	ml.PushPullInterval = t.PushPullInterval

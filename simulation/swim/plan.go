@@ -92,8 +92,8 @@ func (p Plan) Cut(t *testing.T, cut time.Duration) (h Healed, err error) {
 // Print measures all of it, one mesh after the other, and prints each line as soon as it is known.
 func (p Plan) Print(t *testing.T, out io.Writer) error {
 	g := p.Timing
-	fmt.Fprintf(out, "%d nodes; probe every %s, answer within %s, suspicion %d to %d times; gossip every %s to %d, %d times; all every %s\n\n",
-		p.Nodes, g.ProbeInterval, g.ProbeTimeout, g.Suspicion, g.Suspicion*g.SuspicionMost, g.GossipInterval, g.GossipNodes, g.Retransmit, g.PushPullInterval)
+	fmt.Fprintf(out, "%d nodes; probe every %s, answer within %s, %d helpers, suspicion %d to %d times; gossip every %s to %d, %d times; all every %s\n\n",
+		p.Nodes, g.ProbeInterval, g.ProbeTimeout, g.Helpers, g.Suspicion, g.Suspicion*g.SuspicionMost, g.GossipInterval, g.GossipNodes, g.Retransmit, g.PushPullInterval)
 	if len(p.Losses) > 0 {
 		fmt.Fprint(out, "| loss | a death is seen: 50 % · 99 % · all | a hint is heard: 50 % · 99 % · 99.9 % · all | false deaths in 1,000 hours (of) | bytes/s | wall |\n",
 			"|---|---|---|---|---|---|\n")
