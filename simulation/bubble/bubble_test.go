@@ -65,7 +65,7 @@ func joinOf(w *World, m *Machine) []string {
 
 // TestJoinsAreCheap: a node that joins exchanges all that is known with a few of those that are there, not with each.
 func TestJoinsAreCheap(t *testing.T) {
-	const count = 24
+	const count = 40
 	synctest.Test(t, func(t *testing.T) {
 		w, err := NewWorld(1)
 		if err != nil {
@@ -93,7 +93,7 @@ func TestJoinsAreCheap(t *testing.T) {
 				t.Errorf("%s sees %d of %d", m.Name, alive, count)
 			}
 		}
-		if each := bytes / count / count; each > 4<<10 {
+		if each := bytes / count / count; each > 3500 {
 			t.Errorf("a node has sent %d bytes for each other", each)
 		} else {
 			t.Logf("%d bytes of each node for each other", each)
