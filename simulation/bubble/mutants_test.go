@@ -48,8 +48,6 @@ func bugs() []bug {
 			"func (r *run) rollback(ctx context.Context) {\n", "func (r *run) rollback(ctx context.Context) {\n\tif ctx != nil {\n\t\tr.report.Result = RolledBackRun\n\t\treturn\n\t}\n"),
 		of("small-majority", "two of five are a majority", "minority|two-halves|three-of", "store/ballot.go",
 			"return n/2 + 1", "return max(1, (n+1)/2-(n+1)%2-n/5)"),
-		of("lane-sleeps", "a lane to a peer that could not dial waits for an hour", "nobody-was-dead", "mesh/p2p/lane.go",
-			"timer := time.NewTimer(backoff/2 + rand.N(backoff/2))", "timer := time.NewTimer(time.Hour + rand.N(backoff/2))"),
 		of("evicted-served", "a node whose grant was revoked is still known", "evict", "mesh/node/snapshot.go",
 			"_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok", "_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok || true"),
 	}
