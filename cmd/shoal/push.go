@@ -119,7 +119,7 @@ func (p publisher) push(ctx context.Context, t *terminal, tree fs.FS, env, messa
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	problems := states.Validate(tree, nodes, fleet, functions())
+	problems := states.Validate(tree, nodes, fleet, functions(), nil)
 	if len(nodes) == 0 {
 		problems, _ = validateLikely(tree)
 	}
