@@ -215,12 +215,13 @@ func (s Sealed) Exposed(former, now []membership.Member) (out []membership.Membe
 // Gone are the marks of those of former that the selector would have selected and that may not have the value now, for the
 // statement that is being made.
 func Gone(s Statement, former, now []membership.Member) ([][]byte, error) {
-	on, err := states.ParseSelector(s.On)
+	s.Gone = nil
+	draft, err := Draft(s)
 	if err != nil {
 		return nil, err
 	}
 	var marks [][]byte
-	for _, m := range (Sealed{Statement: Statement{Env: s.Env}, on: on}).Exposed(former, now) {
+	for _, m := range draft.Exposed(former, now) {
 		marks = append(marks, Mark(m.ID))
 	}
 	slices.SortFunc(marks, bytes.Compare)
@@ -242,4 +243,10 @@ func DecodeKey(data []byte, statement store.Hash) (k Key, err error) {
 		return Key{}, fmt.Errorf("%w: it is for another", ErrKey)
 	}
 	return k, nil
+}
+
+// Draft is a Sealed that has no value yet, to ask for whom it would be.
+func Draft(s Statement) (Sealed, error) {
+	on, err := states.ParseSelector(s.On)
+	return Sealed{Statement: s, on: on}, err
 }

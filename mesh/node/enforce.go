@@ -33,6 +33,7 @@ type enforcing struct {
 	wake chan struct{} // there is something in wanted; holds one
 	// roster: it changed; holds one.
 	roster chan struct{}
+	keys   chan struct{} // one came that was lacking; holds one
 
 	mu     sync.Mutex
 	wanted *mesh.Converge
@@ -51,7 +52,7 @@ type enforcing struct {
 }
 
 func newEnforcing(n *Node) *enforcing {
-	return &enforcing{n: n, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1)}
+	return &enforcing{n: n, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1), keys: make(chan struct{}, 1)}
 }
 
 // rosterChanged asks for a run where what is enforced depends on who is in the mesh.
@@ -109,6 +110,11 @@ func (e *enforcing) run(ctx context.Context) {
 			reader, ok := e.n.ports.Enforcer.(FleetReader)
 			if !ok || !reader.ReadsFleet() {
 				continue
+			}
+			why = becauseNew
+		case <-e.keys:
+			if e.last.Result != executor.RunFailed {
+				continue // it did without
 			}
 			why = becauseNew
 		case names := <-e.n.ports.Drift:
@@ -177,6 +183,7 @@ func (e *enforcing) fullCheck() time.Duration {
 func (e *enforcing) once(ctx context.Context, why reason) {
 	head := e.now.Head
 	report := e.enforce(ctx, e.about(why))
+	e.n.seek.look()
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
