@@ -40,6 +40,7 @@ type Lacking string
 const (
 	Denied Lacking = "denied" // the selector does not select the node
 	Locked Lacking = "locked" // it may have it, and nobody has handed it the key yet
+	Unread Lacking = "unread" // it may have it, and whoever compiles cannot read the machine's key
 )
 
 // StandInSecret is what stands for the value of a secret where a tree is only validated.
@@ -83,6 +84,8 @@ func (l *Catalogue) sealed(name string) (string, *expressionError) {
 	case s.Lacking == Denied:
 		return refuse(fmt.Sprintf("it is for the nodes that %s selects; to change that: shoal secret set %s --on SELECTOR", s.On, name),
 			"this node, %s, may not have it", l.secrets.node)
+	case s.Lacking == Unread:
+		return refuse("run this on the machine itself, as root", "the key of this node, %s, cannot be read here", l.secrets.node)
 	case s.Lacking != "":
 		return refuse(fmt.Sprintf("a node that has it hands it on: one that %s selects must be up, and within reach", s.On),
 			"this node, %s, may have it, and has no key to it yet", l.secrets.node)

@@ -416,6 +416,26 @@ func showSecret(ctx context.Context, client *api.Client, env, name string) (stri
 	return given.Named[name].Value, nil
 }
 
+// ownSecrets are those that the machine of the node that answers may have, for whoever may read its key.
+func ownSecrets(ctx context.Context, client *api.Client, self api.SelfInfo) (*states.Secrets, error) {
+	at, err := sealedNow(ctx, client, self.Env)
+	if err != nil {
+		return nil, err
+	}
+	member := membership.Member{ID: self.ID, Name: self.Name, Zone: self.Zone, Tags: grantedOf(self.Tags)}
+	if given, err := machineSecrets(at.files, self.Env, member, self.DataDir); err == nil {
+		return given, nil
+	}
+	given := standIns(at.all)(states.Node{Name: self.Name, Zone: self.Zone, Tags: self.Tags})
+	for name, s := range given.Named {
+		if s.Value = ""; s.Lacking == "" {
+			s.Lacking = states.Unread
+		}
+		given.Named[name] = s
+	}
+	return given, nil
+}
+
 // machineSecrets opens with the key of a machine what is sealed for it.
 func machineSecrets(tree fs.FS, env string, member membership.Member, dataDir string) (*states.Secrets, error) {
 	key, err := readKey(filepath.Join(dataDir, nodeKeyFile))

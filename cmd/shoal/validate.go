@@ -61,7 +61,11 @@ func (o validateOptions) validate(ctx context.Context, client *api.Client, asked
 			return nil, "", err
 		}
 		if len(nodes) > 0 {
-			return states.Validate(tree, nodes, fleet, functions(), nil), fmt.Sprintf("all %d nodes of %s", len(nodes), o.env), nil
+			at, err := sealedNow(ctx, client, o.env)
+			if err != nil {
+				return nil, "", err
+			}
+			return states.Validate(tree, nodes, fleet, functions(), standIns(at.all)), fmt.Sprintf("all %d nodes of %s", len(nodes), o.env), nil
 		}
 	}
 	listed, err := inventoryOf(o.inventory, tree)
