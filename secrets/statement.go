@@ -104,8 +104,7 @@ func Decode(data []byte) (s Sealed, err error) {
 	if err := codec.Unmarshal(r.Statement, &s.Statement); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrSecret, err)
 	}
-	again, err := codec.Marshal(s.Statement)
-	if err != nil || !bytes.Equal(again, r.Statement) {
+	if !canonical(r, data) || !canonical(s.Statement, r.Statement) {
 		return s, fmt.Errorf("%w: not in its canonical form", ErrSecret)
 	}
 	if err := s.Statement.check(); err != nil {
@@ -117,6 +116,12 @@ func Decode(data []byte) (s Sealed, err error) {
 		err = fmt.Errorf("%w: %w", ErrSecret, err)
 	}
 	return s, err
+}
+
+// canonical tells whether data is what v is encoded as.
+func canonical(v any, data []byte) bool {
+	again, err := codec.Marshal(v)
+	return err == nil && bytes.Equal(again, data)
 }
 
 func (s Statement) check() error {
