@@ -35,7 +35,9 @@ func NewNodeKey(key ed25519.PrivateKey) (NodeKey, error) {
 }
 
 // Open implements Opener.
-func (k NodeKey) Open(sealed []byte, limit int) ([]byte, error) { return open(sealed, k.identity, limit) }
+func (k NodeKey) Open(sealed []byte, limit int) ([]byte, error) {
+	return open(sealed, k.identity, limit)
+}
 
 func open(sealed []byte, identity age.Identity, limit int) ([]byte, error) {
 	r, err := age.Decrypt(bytes.NewReader(sealed), identity)
