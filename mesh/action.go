@@ -42,7 +42,7 @@ type (
 	}
 	// SendKeys sends a KeyTell with those keys that To may have and that are here.
 	SendKeys struct {
-		To      membership.Member
+		To      membership.NodeID
 		ID      uint64
 		Env     string
 		Secrets []store.Hash

@@ -68,8 +68,7 @@ func (c *Core) keysTold(id uint64, keys [][]byte, err error) {
 
 // onKeyAsk lets the machine decide. A peer that asks more often than it may is not answered.
 func (c *Core) onKeyAsk(from membership.NodeID, m *KeyAsk) {
-	member, ok := c.people.members[from]
-	if last, asked := c.keys.heard[from]; !ok || asked && c.now.Sub(last) < keyEvery {
+	if last, asked := c.keys.heard[from]; asked && c.now.Sub(last) < keyEvery {
 		return
 	}
 	for node, last := range c.keys.heard { // of those that may ask, for as long as it counts
@@ -78,7 +77,7 @@ func (c *Core) onKeyAsk(from membership.NodeID, m *KeyAsk) {
 		}
 	}
 	c.keys.heard[from] = c.now
-	c.emit(SendKeys{To: member, ID: m.ID, Env: m.Env, Secrets: m.Secrets})
+	c.emit(SendKeys{To: from, ID: m.ID, Env: m.Env, Secrets: m.Secrets})
 }
 
 func (c *Core) onKeyTell(from membership.NodeID, m *KeyTell) {

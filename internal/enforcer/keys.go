@@ -7,9 +7,9 @@ import (
 	"shoal/store"
 )
 
-var _ node.KeyKeeper = (*Enforcer)(nil)
+var _ node.KeyEnforcer = (*Enforcer)(nil)
 
-// Lacking implements node.KeyKeeper.
+// Lacking implements node.KeyEnforcer.
 func (e *Enforcer) Lacking() []node.LackingKey {
 	if e.Keys == nil {
 		return nil
@@ -17,7 +17,7 @@ func (e *Enforcer) Lacking() []node.LackingKey {
 	return e.Keys.Lacking()
 }
 
-// TakeKey implements node.KeyKeeper.
+// TakeKey implements node.KeyEnforcer.
 func (e *Enforcer) TakeKey(env string, secret store.Hash, wrapped []byte) error {
 	if e.Keys == nil {
 		return nil
@@ -25,7 +25,7 @@ func (e *Enforcer) TakeKey(env string, secret store.Hash, wrapped []byte) error 
 	return e.Keys.TakeKey(env, secret, wrapped)
 }
 
-// WrapKey implements node.KeyKeeper.
+// WrapKey implements node.KeyEnforcer.
 func (e *Enforcer) WrapKey(to membership.Member, env string, secret store.Hash) ([]byte, error) {
 	if e.Keys == nil {
 		return nil, secrets.ErrLocked

@@ -150,14 +150,14 @@ func (k *Keyring) prune() error {
 	return nil
 }
 
-// Lacking implements node.KeyKeeper.
+// Lacking implements node.KeyEnforcer.
 func (k *Keyring) Lacking() []node.LackingKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return append([]node.LackingKey(nil), k.lacking...)
 }
 
-// TakeKey implements node.KeyKeeper.
+// TakeKey implements node.KeyEnforcer.
 func (k *Keyring) TakeKey(env string, secret store.Hash, wrapped []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -210,7 +210,7 @@ func (k *Keyring) save(secret store.Hash, wrapped []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// WrapKey implements node.KeyKeeper.
+// WrapKey implements node.KeyEnforcer.
 func (k *Keyring) WrapKey(to membership.Member, env string, secret store.Hash) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

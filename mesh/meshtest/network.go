@@ -345,7 +345,7 @@ func (n *Node) do(a mesh.Action) {
 		}
 	case mesh.SendKeys:
 		if w.Keys != nil {
-			n.send(a.To.ID, &mesh.KeyTell{ID: a.ID, Keys: w.Keys(n, a)})
+			n.send(a.To, &mesh.KeyTell{ID: a.ID, Keys: w.Keys(n, a)})
 		}
 	case mesh.StoreObjects:
 		n.later(time.Duration(1+w.dice.IntN(4))*time.Millisecond, func() { n.step(n.Put(a.Objects...)) })

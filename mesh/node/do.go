@@ -30,7 +30,7 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 	case mesh.SendReport:
 		n.serve(ctx, func() { n.sendReport(ctx, a) })
 	case mesh.SendKeys:
-		n.serve(ctx, func() { n.sendKeys(a) })
+		n.serve(ctx, func() { n.sendKeys(ctx, a) })
 	case mesh.StoreObjects:
 		n.work.Go(func() { n.post(ctx, n.storeObjects(ctx, a.Objects)) })
 	case mesh.ReachObjects:

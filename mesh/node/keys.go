@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,14 +12,63 @@ import (
 	"shoal/store"
 )
 
-// KeyKeeper is an Enforcer whose machine has keys of secrets. Its methods may be called from several goroutines.
-type KeyKeeper interface {
+// KeyEnforcer is an Enforcer whose machine has keys of secrets. Its methods may be called from several goroutines.
+type KeyEnforcer interface {
 	// Lacking are the keys that this machine may have, by what it was last asked to enforce, and does not have.
 	Lacking() []LackingKey
 	// TakeKey keeps a key that a peer wrapped for this machine, once it has proved to be that of the secret.
 	TakeKey(env string, secret store.Hash, wrapped []byte) error
 	// WrapKey wraps a key for a member, if it is here and the member's grant is such that it may have it.
 	WrapKey(to membership.Member, env string, secret store.Hash) ([]byte, error)
+}
+
+// KeyKeeper is what the side of the mesh asks the side of the machine about keys: it names peers, and it is the machine's side that
+// knows what they were granted.
+type KeyKeeper interface {
+	LackingKeys(ctx context.Context) []LackingKey
+	TakeKey(ctx context.Context, env string, secret store.Hash, wrapped []byte) error
+	WrapKey(ctx context.Context, to membership.NodeID, env string, secret store.Hash) ([]byte, error)
+}
+
+// errNoKeys is returned by a machine that keeps none, and for somebody who is no member.
+var errNoKeys = errors.New("no keys for it here")
+
+// LackingKeys implements KeyKeeper.
+func (e *enforcing) LackingKeys(context.Context) []LackingKey {
+	if keys, ok := e.n.ports.Enforcer.(KeyEnforcer); ok {
+		return keys.Lacking()
+	}
+	return nil
+}
+
+// TakeKey implements KeyKeeper. What was waiting for the key is tried again.
+func (e *enforcing) TakeKey(_ context.Context, env string, secret store.Hash, wrapped []byte) error {
+	keys, ok := e.n.ports.Enforcer.(KeyEnforcer)
+	if !ok {
+		return errNoKeys
+	}
+	if err := keys.TakeKey(env, secret, wrapped); err != nil {
+		return err
+	}
+	select {
+	case e.keys <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// WrapKey implements KeyKeeper.
+func (e *enforcing) WrapKey(_ context.Context, to membership.NodeID, env string, secret store.Hash) ([]byte, error) {
+	keys, ok := e.n.ports.Enforcer.(KeyEnforcer)
+	if !ok {
+		return nil, errNoKeys
+	}
+	for _, m := range e.n.Members() {
+		if m.ID == to {
+			return keys.WrapKey(membership.Member{ID: m.ID, Name: m.Name, Zone: m.Zone, Tags: m.Tags}, env, secret)
+		}
+	}
+	return nil, errNoKeys
 }
 
 // LackingKey is a key that is not here, and who may have it.
@@ -53,8 +103,7 @@ func (s *seeking) look() {
 	}
 }
 
-func (s *seeking) run(ctx context.Context) {
-	keeper := s.n.ports.Enforcer.(KeyKeeper)
+func (s *seeking) run(ctx context.Context, keeper KeyKeeper) {
 	wait := time.Duration(0) // until the next round; 0: none is due
 	for {
 		var again <-chan time.Time
@@ -68,13 +117,8 @@ func (s *seeking) run(ctx context.Context) {
 			wait = 0
 		case <-again:
 		}
-		if s.round(ctx, keeper) {
-			select {
-			case s.n.enforce.keys <- struct{}{}:
-			default:
-			}
-		}
-		if len(keeper.Lacking()) == 0 {
+		s.round(ctx, keeper)
+		if len(keeper.LackingKeys(ctx)) == 0 {
 			wait = 0
 		} else {
 			wait = min(max(2*wait, seekAgain), seekMost)
@@ -82,13 +126,13 @@ func (s *seeking) run(ctx context.Context) {
 	}
 }
 
-// round asks some peers, in no order, for what they may have of what is lacking; came: something did.
-func (s *seeking) round(ctx context.Context, keeper KeyKeeper) (came bool) {
+// round asks some peers, in no order, for what they may have of what is lacking.
+func (s *seeking) round(ctx context.Context, keeper KeyKeeper) {
 	asked := map[membership.NodeID]bool{}
 	for range maxSeekPeers {
-		peer, env, wanted := s.next(keeper.Lacking(), asked)
+		peer, env, wanted := s.next(keeper.LackingKeys(ctx), asked)
 		if peer == "" || ctx.Err() != nil {
-			return came
+			return
 		}
 		asked[peer] = true
 		v, err := s.n.call(ctx, func(id uint64) mesh.Event { return mesh.AskKeys{ID: id, Peer: peer, Env: env, Secrets: wanted} })
@@ -99,14 +143,11 @@ func (s *seeking) round(ctx context.Context, keeper KeyKeeper) (came bool) {
 			if len(wrapped) == 0 || i >= len(wanted) {
 				continue
 			}
-			if err := keeper.TakeKey(env, wanted[i], wrapped); err != nil {
+			if err := keeper.TakeKey(ctx, env, wanted[i], wrapped); err != nil {
 				s.n.log.Warn("refused the key of a secret", "node", peer, "error", err)
-				continue
 			}
-			came = true
 		}
 	}
-	return came
 }
 
 // next chooses a peer that is here and was not asked in this round, and what to ask it for.
@@ -136,20 +177,17 @@ func (s *seeking) next(lacking []LackingKey, asked map[membership.NodeID]bool) (
 }
 
 // sendKeys answers a peer with the keys that it may have.
-func (n *Node) sendKeys(a mesh.SendKeys) {
-	keeper, ok := n.ports.Enforcer.(KeyKeeper)
+func (n *Node) sendKeys(ctx context.Context, a mesh.SendKeys) {
+	var keeper KeyKeeper = n.enforce
 	answer := &mesh.KeyTell{ID: a.ID, Keys: make([][]byte, len(a.Secrets))}
 	for i, secret := range a.Secrets {
 		answer.Keys[i] = []byte{}
-		if !ok {
-			continue
-		}
-		wrapped, err := keeper.WrapKey(a.To, a.Env, secret)
+		wrapped, err := keeper.WrapKey(ctx, a.To, a.Env, secret)
 		if err != nil {
-			n.log.Debug("handed on no key", "to", a.To.Name, "error", err)
+			n.log.Debug("handed on no key", "to", a.To, "error", err)
 			continue
 		}
 		answer.Keys[i] = wrapped
 	}
-	n.send(a.To.ID, answer)
+	n.send(a.To, answer)
 }

@@ -215,9 +215,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer n.work.Wait()
 	defer cancel()
 	n.work.Go(func() { n.enforce.run(ctx) })
-	if _, keeps := n.ports.Enforcer.(KeyKeeper); keeps {
-		n.work.Go(func() { n.seek.run(ctx) })
-	}
+	n.work.Go(func() { n.seek.run(ctx, n.enforce) })
 	if n.ports.Gossip != nil {
 		n.work.Go(func() { n.rejoin(ctx) })
 	}
