@@ -232,6 +232,14 @@ func (r *Roster) Records() []Signed {
 	return records
 }
 
+// Size is how many records there are: who has seen more has more, but for the redemptions of a ticket beyond its uses.
+func (r *Roster) Size() int {
+	if r.chain == nil {
+		return 0
+	}
+	return len(r.records)
+}
+
 // Digest is equal for equal rosters.
 func (r *Roster) Digest() [32]byte { return r.digest }
 

@@ -96,6 +96,8 @@ func samples() []Message {
 		&RunAsk{ID: 10, Node: "n1", Report: h},
 		&RunTell{ID: 10, Node: "n1", Report: []byte{15}},
 		&Placed{Version: "circular/1"},
+		&FreshAsk{Env: "production", Nonce: [16]byte(h[:16])},
+		&FreshTell{Word: signed},
 	}
 }
 

@@ -81,6 +81,10 @@ func (t *terminal) printStatus(status mesh.StatusInfo) error {
 // remarks stand last in a node's row: what is wrong with the node itself, before its run's error.
 func remarks(n mesh.NodeStatus) string {
 	var out []string
+	if n.StaleSeconds > 0 {
+		out = append(out, fmt.Sprintf("stale: nobody has confirmed for %s that it is up to date; it goes on enforcing what it has",
+			time.Duration(n.StaleSeconds)*time.Second))
+	}
 	if n.Placement != "" {
 		out = append(out, "places by "+n.Placement)
 	}
@@ -113,6 +117,7 @@ func onlyEnv(status mesh.StatusInfo, env string) mesh.StatusInfo {
 func sameStatus(a, b mesh.StatusInfo) bool {
 	return maps.Equal(a.Envs, b.Envs) && slices.EqualFunc(a.Nodes, b.Nodes, func(x, y mesh.NodeStatus) bool {
 		x.Seen, y.Seen = time.Time{}, time.Time{}
+		x.StaleSeconds, y.StaleSeconds = min(x.StaleSeconds, 1), min(y.StaleSeconds, 1)
 		return x == y
 	})
 }

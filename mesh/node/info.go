@@ -48,8 +48,9 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 	for _, l := range g.Logs {
 		said[l.Node] = l
 	}
-	placed := map[membership.NodeID]string{}
+	placed, stale := map[membership.NodeID]string{}, map[membership.NodeID]time.Duration{}
 	for _, h := range g.Holdings {
+		stale[h.Node] = h.Stale
 		if h.Placement != shown.ring.Version() {
 			placed[h.Node] = h.Placement
 		}
@@ -61,7 +62,7 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 			Drift: l.Drift, Error: l.Error, Seen: l.Time,
 		})
 		last := &info.Nodes[len(info.Nodes)-1]
-		last.Placement = placed[m.ID]
+		last.Placement, last.StaleSeconds = placed[m.ID], int64(stale[m.ID]/time.Second)
 		last.Forked = slices.Contains(g.Forked, m.ID)
 	}
 	return info, nil
