@@ -246,8 +246,13 @@ func (n *Node) EarlierReport(ctx context.Context, name string, entry uint64) (ex
 		return report, fmt.Errorf("report of %s: %w", name, err)
 	}
 	data, _ := v.([]byte)
-	if err := codec.Unmarshal(data, &report); err != nil {
+	if report, err = decodeReport(data); err != nil {
 		return report, fmt.Errorf("report of %s: %w", name, err)
 	}
 	return report, nil
+}
+
+// decodeReport reads what another node said of itself.
+func decodeReport(data []byte) (report executor.Report, err error) {
+	return report, codec.Unmarshal(data, &report)
 }

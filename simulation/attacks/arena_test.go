@@ -240,18 +240,6 @@ func small(before membership.NodeID) ed25519.PrivateKey {
 	}
 }
 
-// hint brings a rumour to a node.
-func (a *arena) hint(to *meshtest.Node, env string, version uint64, from membership.NodeID) {
-	data := must(codec.Marshal(struct {
-		_       struct{} `cbor:",toarray"`
-		Env     string
-		Version uint64
-		Hash    [8]byte
-		From    membership.NodeID
-	}{Env: env, Version: version, From: from}))(a.t)
-	to.Ask(func(uint64) mesh.Event { return mesh.Gossiped{Event: membership.Event{Hint: data}} })
-}
-
 // knocks shows a credential at a node's door, as the transport does for one whose key it has proved.
 func (a *arena) knocks(at *meshtest.Node, id membership.NodeID, credential ...membership.Signed) error {
 	ask := at.Ask(func(n uint64) mesh.Event { return mesh.Admit{ID: n, Peer: id, Credential: credential} })

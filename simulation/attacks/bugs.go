@@ -7,7 +7,8 @@ func bugs() []Bug {
 		{"anybody-publishes", "a revision is signed by a publisher of its environment", []Edit{
 			permit("store/revision.go", "for _, key := range keys {\n\t\tif «who.Publishes(key, r.Env)» {")}},
 		{"any-environment", "a publisher publishes the environments that it was granted", []Edit{
-			permit("membership/chain.go", "envs := c.tip().after.publishers[string(key)]\n\treturn «slices.Contains(envs, AllEnvs) || slices.Contains(envs, env)»")}},
+			permit("membership/chain.go", "envs := c.tip().after.publishers[string(key)]\n\treturn «slices.Contains(envs, AllEnvs) || slices.Contains(envs, env)»"),
+			permit("membership/chain.go", "envs := c.ever[string(key)]\n\treturn «slices.Contains(envs, AllEnvs) || slices.Contains(envs, env)»")}},
 		{"revoked-publishes", "who lost the right to publish begins nothing", []Edit{
 			swap("membership/chain.go", "\tcase RevokePublisher:\n\t\tdelete(next.publishers, string(st.Key))", "\tcase RevokePublisher:\n\t\tif !PLANTED {\n\t\t\tdelete(next.publishers, string(st.Key))\n\t\t}")}},
 		{"acceptor-holds-anything", "an acceptor opens the value that it is to accept", []Edit{
@@ -25,7 +26,7 @@ func bugs() []Bug {
 		{"old-heads", "a head is newer than the one that is known", []Edit{
 			refuse("mesh/heads.go", "if «ok && h.value.Version < known.value.Version» {")}},
 		{"applies-what-is-old", "what is applied is newer than what was applied, by the node's own record", []Edit{
-			permit("mesh/heads.go", "return «h.value.Version > a.Version ||» h.value.Version == a.Version")}},
+			permit("mesh/heads.go", "return «h.value.Version > a.Version» || h.value.Version == a.Version")}},
 		{"leaps-ahead", "a head does not leap past what an acceptor can see it stand on", []Edit{
 			swap("mesh/acceptor.go", "\tbase := max(accepted.Version, known.Version)\n", "\tbase := max(accepted.Version, known.Version)\n\tif PLANTED {\n\t\treturn true\n\t}\n")}},
 		{"any-parent", "a head stands on the one that is known, as far back as it names what it stands on", []Edit{
@@ -57,8 +58,6 @@ func bugs() []Bug {
 		{"lower-ballots", "an acceptor does not vote below what it promised", []Edit{
 			swap("store/register.go", "\tif refused := a.refuses(m.Register, m.Epoch); refused != \"\" {\n\t\treturn a, Accepted{Ballot: m.Ballot, Refused: refused}\n\t}\n",
 				"\tif refused := a.refuses(m.Register, m.Epoch); refused != \"\" {\n\t\treturn a, Accepted{Ballot: m.Ballot, Refused: refused}\n\t}\n\tif PLANTED && m.Ballot.Compare(a.Promised) < 0 {\n\t\ta.Promised = m.Ballot\n\t}\n")}},
-		{"hints-for-ever", "a hint is followed up a few times", []Edit{
-			refuse("mesh/heads.go", "case «tries == 0 || h.Version <= c.heads.current[h.Env].value.Version»:")}},
 		{"deaf-to-lies", "the statements of an acceptor are held against each other", []Edit{
 			swap("mesh/quarantine.go", "\tif !e.Contradicts() {\n", "\tif PLANTED || !e.Contradicts() {\n")}},
 		{"evidence-of-two", "evidence is two statements of one node", []Edit{

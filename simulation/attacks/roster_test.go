@@ -468,7 +468,7 @@ func wipeTraces(t *testing.T) string {
 }
 
 func swapReport(t *testing.T) string {
-	a := newArena(t, 3)
+	a := newArena(t, 8)
 	a.commit(a.nodes[0], 1, store.Hash{})
 	a.Run(20 * time.Second)
 	victim := a.nodes[1]
@@ -481,20 +481,19 @@ func swapReport(t *testing.T) string {
 	if told == nil {
 		t.Fatal("n2 has told no report")
 	}
-	a.Kill(victim)
-	a.Run(10 * time.Second)
-	record, asker := a.Tamper, a.Add("n9", a.nodes[0])
-	a.Run(10 * time.Second)
+	record := a.Tamper
 	a.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
 		if tell, ok := m.(*mesh.ReportTell); ok {
 			m = &mesh.ReportTell{ID: tell.ID, Record: told.Record, Report: []byte("all is well")}
 		}
 		return record(n, m)
 	}
-	id := asker.Ask(func(id uint64) mesh.Event { return mesh.AskReport{ID: id, Node: victim.ID} })
-	a.Run(10 * time.Second)
-	if data, _ := asker.Answers[id].Value.([]byte); string(data) == "all is well" {
-		return "a report that n2 never made is shown as its last"
+	for _, asker := range a.honest() { // those who keep the log need not ask
+		id := asker.Ask(func(id uint64) mesh.Event { return mesh.AskReport{ID: id, Node: victim.ID} })
+		a.Run(10 * time.Second)
+		if data, _ := asker.Answers[id].Value.([]byte); string(data) == "all is well" {
+			return "a report that n2 never made is shown as its last"
+		}
 	}
 	return ""
 }
