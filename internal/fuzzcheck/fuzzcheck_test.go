@@ -26,7 +26,6 @@ var notFuzzed = map[string]string{
 	"executor/module/timer.unit.Revert":        ownJournal,
 	"executor/module/user.absent.Revert":       ownJournal,
 	"executor/module/user.present.Revert":      ownJournal,
-	"executor/wasm.function.Join":              ownJournal,
 	"internal/hostfile.Revert":                 ownJournal,
 	"internal/hostfile.RevertAll":              ownJournal,
 	"internal/hostfile.RevertAllDiff":          ownJournal,
