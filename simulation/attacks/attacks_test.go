@@ -3,6 +3,7 @@ package attacks
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 )
+
+var update = flag.Bool("update-page", false, "write the table of docs/attacks.md anew")
 
 var planted = flag.String("planted", "", "build a binary with all bugs planted, and see that each of these attacks succeeds: names, or all")
 
@@ -129,4 +132,43 @@ func plantedRun(binary, bug, name string) []byte {
 	cmd.Env = append(os.Environ(), PlantedEnv+"="+bug)
 	out, _ := cmd.CombinedOutput() // a run that succeeds in its attack fails as a test
 	return out
+}
+
+const page = "../../docs/attacks.md"
+
+// TestThePage: docs/attacks.md is what the list says.
+func TestThePage(t *testing.T) {
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(data), "\n| attack |")
+	whole := before + "\n" + table()
+	if *update {
+		if err := os.WriteFile(page, []byte(whole), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(data) != whole {
+		t.Error("docs/attacks.md is not what the list says; go test ./simulation/attacks -run TestThePage -update-page writes it")
+	}
+}
+
+// table lists the attacks, the members' first.
+func table() string {
+	var b strings.Builder
+	checks := map[string]string{}
+	for _, bug := range bugs() {
+		checks[bug.Name] = bug.Check
+	}
+	b.WriteString("| attack | kind | who | tries | stopped by | planted bug |\n|---|---|---|---|---|---|\n")
+	for _, who := range []Who{Member, Stranger} {
+		for _, a := range all() {
+			if a.by == who {
+				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | `%s` |\n", a.name, a.kind, a.by, a.tries, checks[a.bug], a.bug)
+			}
+		}
+	}
+	return b.String()
 }
