@@ -30,7 +30,7 @@ type attack struct {
 // all are the attacks, in the order of the table.
 func all() []attack {
 	return slices.Concat(pushAttacks(), headAttacks(), ballotAttacks(), acceptorAttacks(), freezeAttacks(), rosterAttacks(), ticketAttacks(),
-		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), treeAttacks(), hostAttacks())
+		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), treeAttacks(), hostAttacks(), processAttacks())
 }
 
 // succeeded marks the line that says so.
@@ -108,6 +108,11 @@ func TestPlanted(t *testing.T) {
 	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("the planted bugs do not build: %v\n%s", err, out)
 	}
+	agent := filepath.Join(dir, "shoal")
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", agent, "shoal/cmd/shoal").CombinedOutput(); err != nil {
+		t.Fatalf("the planted bugs do not build: %v\n%s", err, out)
+	}
+	t.Setenv(BinaryEnv, agent)
 	for _, a := range all() {
 		if *planted != "all" && !slices.Contains(strings.Split(*planted, ","), a.name) {
 			continue
