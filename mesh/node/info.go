@@ -62,6 +62,7 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 			Drift: l.Drift, Error: l.Error, Seen: l.Time,
 		})
 		last := &info.Nodes[len(info.Nodes)-1]
+		last.Convicted = slices.Contains(shown.convicted, m.ID)
 		last.Placement, last.StaleSeconds = placed[m.ID], int64(stale[m.ID]/time.Second)
 		last.Forked = slices.Contains(g.Forked, m.ID)
 	}
