@@ -189,7 +189,7 @@ func (c *Core) mayHold(m *Accept) (value store.HeadValue, ok bool) {
 		return value, false
 	}
 	known, hasHead := c.heads.current[env]
-	if len(m.Next) > 0 && (!c.mayReseat(m.Next) || len(m.Value) == 0 && hasHead) {
+	if len(m.Next) > 0 && (!c.mayReseat(env, m.Next) || len(m.Value) == 0 && hasHead) {
 		return value, false
 	}
 	if len(m.Next) > 0 && len(m.Value) == 0 {

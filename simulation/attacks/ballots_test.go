@@ -122,6 +122,7 @@ func acceptorAttacks() []attack {
 		{"frame-with-a-forged-signature", "equivocate", Member, "accuses an honest acceptor with statements that it did not sign", "signatures-unverified", frameForged},
 		{"frame-across-environments", "equivocate", Member, "accuses an honest acceptor with true statements of two environments", "evidence-of-anything", frameAcross},
 		{"seat-itself", "equivocate", Member, "has the acceptors seal their epoch with mallory as the only next one", "any-seats", seatItself},
+		{"seats-that-nobody-has", "equivocate", Member, "has the acceptors seal their epoch with disks that nobody has, so that the environment ends", "seats-unheard-of", seatNobody},
 		{"forged-seal", "equivocate", Member, "shows a seal that it alone has signed", "one-vote-is-enough", forgedSeal},
 		{"false-amnesia", "equivocate", Member, "tells an acceptor that its disk went back in time, on its own word, so that it gives up its seat", "anybody-incarnates", falseAmnesia},
 		{"hear-the-evicted", "replay", Member, "goes on proposing after it was evicted, over a connection that is still open", "hears-the-evicted", hearEvicted},
@@ -271,6 +272,23 @@ func seatItself(t *testing.T) string {
 	})
 	if votes > 0 {
 		return fmt.Sprintf("%d acceptors vote for mallory as the only next one", votes)
+	}
+	return ""
+}
+
+func seatNobody(t *testing.T) string {
+	a := newArena(t, 3)
+	one := a.commit(a.nodes[0], 1, store.Hash{})
+	var next []store.Seat
+	for _, n := range a.nodes {
+		next = append(next, store.Seat{Node: n.ID, Disk: 77})
+	}
+	slices.SortFunc(next, func(x, y store.Seat) int { return strings.Compare(string(x.Node), string(y.Node)) })
+	votes := a.proposes(store.HeadRegister(production), mesh.Accept{
+		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, 1, one), Next: next,
+	})
+	if votes > 0 {
+		return fmt.Sprintf("%d acceptors give their seats to disks that nobody has", votes)
 	}
 	return ""
 }

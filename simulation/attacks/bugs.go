@@ -67,7 +67,9 @@ func bugs() []Bug {
 		{"evidence-of-anything", "evidence is about one register", []Edit{
 			refuse("store/register_evidence.go", "case «a.Register != b.Register || a.Epoch != b.Epoch»:")}},
 		{"any-seats", "a change of acceptors leaves as many as there must be", []Edit{
-			permit("mesh/configuration.go", "return «len(next) >= min(3, len(c.people.ids))»")}},
+			permit("mesh/configuration.go", "return «len(next) >= min(3, len(c.people.ids)) && there >= store.Majority(len(next))»")}},
+		{"seats-unheard-of", "a majority of the next acceptors have said which disk they have", []Edit{
+			permit("mesh/configuration.go", "if «c.isSeat(env, s)» {")}},
 		{"anybody-incarnates", "a node's word for its disk is signed by it", []Edit{
 			refuse("mesh/fence.go", "if err == nil && («len(keys) != 1 || membership.IDOf(keys[0]) != inc.Node» || inc.Disk == 0) {")}},
 		{"hears-the-evicted", "nobody is heard who is no member now", []Edit{

@@ -138,9 +138,10 @@ func processPush(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	must(f.Shoal(t.Context(), "push", "theirs", "--node", n1.Socket()))(t)
+	res := must(f.Shoal(t.Context(), "push", "theirs", "--node", n1.Socket()))(t)
+	t.Logf("push: status %d: %s", res.Status, res.Stderr)
 	f.Home = own
-	return within(2*quiet, func() string {
+	return within(4*quiet, func() string {
 		if data, err := os.ReadFile(n1.Path("etc/motd")); err == nil {
 			return fmt.Sprintf("the agent writes %q", data)
 		}
