@@ -367,18 +367,6 @@ func freezeAttacks() []attack {
 	}
 }
 
-// outsider is an honest node that is no acceptor.
-func (a *arena) outsider() *meshtest.Node {
-	_, seats := a.nodes[0].Core.Configuration(production)
-	for _, n := range a.honest() {
-		if !slices.Contains(store.NodesOf(seats), n.ID) {
-			return n
-		}
-	}
-	a.t.Fatal("all honest nodes are acceptors")
-	return nil
-}
-
 // freezeBy: what the tampered network lets through to all is what is let through to the victim.
 func freezeBy(replay bool) func(t *testing.T) string {
 	return func(t *testing.T) string {
