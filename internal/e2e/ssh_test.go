@@ -152,11 +152,15 @@ func absent(t *testing.T, file string) {
 // modes runs a test once for each way to work on a machine.
 func modes(t *testing.T, test func(t *testing.T, mode string)) {
 	for _, mode := range []string{"binary", "plain"} {
-		t.Run(mode, func(t *testing.T) { test(t, "--ssh-mode="+mode) })
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			test(t, "--ssh-mode="+mode)
+		})
 	}
 }
 
 func TestSSHApply(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, mode string) {
 		w := newSSHWorld(t, motd)
 		s := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + cacheDir(t)})
@@ -191,6 +195,7 @@ func TestSSHApply(t *testing.T) {
 
 // TestSSHFailure: what a failing run changed is put back, there.
 func TestSSHFailure(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, mode string) {
 		w := newSSHWorld(t, motd)
 		w.write("components/motd/states.yaml", `states:

@@ -82,6 +82,7 @@ func workers(box string) []int {
 // TestSSHLost cuts the line in the middle of a run, in several places and ways. Whatever happens, nothing is left at work, and
 // before the next run does anything the machine is as it was.
 func TestSSHLost(t *testing.T) {
+	t.Parallel()
 	cuts := map[string]func(t *testing.T, s *sshdtest.Server, box string, operator int){
 		"operator killed": func(t *testing.T, _ *sshdtest.Server, _ string, operator int) {
 			if err := syscall.Kill(operator, syscall.SIGKILL); err != nil {
@@ -116,6 +117,7 @@ func TestSSHLost(t *testing.T) {
 }
 
 func lost(t *testing.T, mode string, at int, cut func(*testing.T, *sshdtest.Server, string, int)) {
+	t.Parallel()
 	box, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

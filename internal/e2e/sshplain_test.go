@@ -22,6 +22,7 @@ import (
 // TestSSHPlainMachine: accounts, packages of apt and downloads of the machine itself, with no program there; and all of it taken
 // back when it leaves the tree.
 func TestSSHPlainMachine(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("installs packages: not with -short")
 	}
@@ -92,6 +93,7 @@ fcntl(F, F_SETLK, $l) or die; $| = 1; print "held\n"; <STDIN>`
 
 // TestSSHWaits: who works on a machine elsewhere sees that its package manager is locked, and by whom, whichever way the work is done.
 func TestSSHWaits(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("installs packages: not with -short")
 	}
@@ -151,6 +153,7 @@ func TestSSHWaits(t *testing.T) {
 // TestSSHLostInApt: the line breaks while a package is being installed. Its script does not go on, and the recovery finishes what dpkg
 // had begun, and takes it back.
 func TestSSHLostInApt(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("installs packages: not with -short")
 	}
@@ -197,6 +200,7 @@ func TestSSHLostInApt(t *testing.T) {
 
 // TestSSHRecover: what a line that broke left is taken back when somebody asks for it, with no tree.
 func TestSSHRecover(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, mode string) {
 		box, err := filepath.EvalSymlinks(t.TempDir())
 		if err != nil {
@@ -237,6 +241,7 @@ func TestSSHRecover(t *testing.T) {
 // TestSSHSecrets: nothing that a run elsewhere prints holds a secret, in either way to work there, whether it succeeds or fails; what
 // a machine says itself is no exception. It gets the secret all the same.
 func TestSSHSecrets(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2-and-more"
 	modes(t, func(t *testing.T, mode string) {
 		w := newSSHWorld(t, map[string]string{
@@ -281,6 +286,7 @@ func TestSSHSecrets(t *testing.T) {
 
 // TestSSHSecretsOfModules: what goes into an extension module and comes out of it is hidden like all else, here and elsewhere.
 func TestSSHSecretsOfModules(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"clang", "wasm-ld"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("NOT TESTED: no %s on this machine", tool)

@@ -19,6 +19,7 @@ var motdOnly = map[string]string{
 
 // TestSSHRefusals: nothing is sent to a machine that is not the one that is known, and the exit status says so.
 func TestSSHRefusals(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t, motdOnly)
 	s := w.server(sshdtest.Options{})
 	known, err := os.ReadFile(s.KnownHosts())
@@ -68,6 +69,7 @@ func TestSSHRefusals(t *testing.T) {
 
 // TestSSHMany: each machine is one report, in the order in which they were named; the exit status is the worst.
 func TestSSHMany(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t, motdOnly)
 	w.write("inventory.yaml", "nodes:\n  c: {tags: {role: web}}\n  b: {tags: {role: db}}\n")
 	w.write("components/motd/states.yaml", `states:
@@ -99,6 +101,7 @@ func TestSSHMany(t *testing.T) {
 
 // TestSSHInventory: machines of the inventory, with their tags and their addresses.
 func TestSSHInventory(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t, motdOnly)
 	s := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + cacheDir(t)})
 	w.write("inventory.yaml", fmt.Sprintf("nodes:\n  a: {tags: {role: web, addr: %q}}\n  b: {tags: {role: db, addr: nowhere}}\n", s.Target()))
@@ -113,6 +116,7 @@ func TestSSHInventory(t *testing.T) {
 
 // TestSSHProxyJump: over another machine, by the configuration's names.
 func TestSSHProxyJump(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t, motdOnly)
 	edge := w.server(sshdtest.Options{})
 	inner := w.server(sshdtest.Options{Config: "SetEnv XDG_CACHE_HOME=" + cacheDir(t)})
@@ -133,6 +137,7 @@ func TestSSHProxyJump(t *testing.T) {
 func user(s *sshdtest.Server) string { return sshdtest.User + "@" + s.Addr() }
 
 func TestSSHSudo(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, mode string) {
 		w := newSSHWorld(t, motdOnly)
 		w.write("components/motd/states.yaml", "states:\n  motd:\n    file.managed: {path: /etc/motd, content: x, mode: \"0600\"}\n")
@@ -152,6 +157,7 @@ func TestSSHSudo(t *testing.T) {
 
 // TestSSHSudoPassword: one that wants a password, where there is nobody to ask.
 func TestSSHSudoPassword(t *testing.T) {
+	t.Parallel()
 	w := newSSHWorld(t, motdOnly)
 	s := w.server(sshdtest.WithUser(t, "shoaltest ALL=(ALL) ALL", ""))
 	_, diagnostics := w.run(5, "apply", w.tree, "--ssh", user(s), "--root", w.box("m"), "--sudo")
@@ -162,6 +168,7 @@ func TestSSHSudoPassword(t *testing.T) {
 
 // TestSSHFallback: where the program is refused the work is done all the same, and it is said why.
 func TestSSHFallback(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string]string{"noexec": ",noexec", "no space": ",size=4m"} {
 		t.Run(name, func(t *testing.T) {
 			w := newSSHWorld(t, motdOnly)

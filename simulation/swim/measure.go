@@ -148,6 +148,9 @@ func (m *Mesh) Merge(cut time.Duration) (Merge, error) {
 		case whole.IsZero():
 			whole = time.Now()
 			r.Took, r.Sent = whole.Sub(healed), m.sent()-before
+			if r.First == 0 { // all at once, between two looks
+				r.First = r.Took
+			}
 		case time.Since(whole) >= stayTime:
 			return r, nil
 		}

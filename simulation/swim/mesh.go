@@ -57,7 +57,7 @@ func (open) Vouch(context.Context, membership.NodeID, []membership.Signed) error
 func (open) Credential() []membership.Signed { return nil }
 
 // Start starts so many nodes, each of which joins one of those before it, and waits until they see each other. beat, which may be
-// nil, grows as time passes.
+// nil, grows as time passes. The mesh must be closed, also one that comes with an error.
 func Start(count int, seed uint64, timing gossip.Timing, beat *atomic.Uint64) (*Mesh, error) {
 	if beat == nil {
 		beat = &atomic.Uint64{}

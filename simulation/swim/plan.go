@@ -51,12 +51,11 @@ func (p Plan) inBubble(t *testing.T, do func(m *Mesh) error) (wall time.Duration
 	began := time.Now()
 	synctest.Test(t, func(*testing.T) {
 		var m *Mesh
-		m, err = Start(p.Nodes, p.Seed, p.Timing, beat)
-		defer m.Close()
-		if err == nil {
+		if m, err = Start(p.Nodes, p.Seed, p.Timing, beat); err == nil {
 			m.sleep(settleTime)
 			err = do(m)
 		}
+		m.Close() // also those that started before one could not
 	})
 	return time.Since(began), err
 }
