@@ -99,6 +99,8 @@ func samples() []Message {
 		&Placed{Version: "circular/1"},
 		&SecretAsk{ID: 5, Env: "production", Secrets: []store.Hash{h}},
 		&SecretTell{ID: 5, Keys: [][]byte{{7}, {}}},
+		&FreshAsk{Env: "production", Nonce: [16]byte(h[:16])},
+		&FreshTell{Word: signed},
 	}
 }
 

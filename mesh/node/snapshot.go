@@ -23,6 +23,8 @@ type snapshot struct {
 	env     string
 	own     membership.Member
 	evicted bool
+	// convicted are those that have contradicted themselves as acceptors.
+	convicted []membership.NodeID
 }
 
 // publish replaces the snapshot when something changed.
@@ -37,7 +39,7 @@ func (n *Node) look() *snapshot {
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
 		own: n.core.Own(), evicted: n.core.Evicted(),
-		staged: n.core.Staged(),
+		staged: n.core.Staged(), convicted: n.core.Convicted(),
 	}
 	for i := range s.members {
 		if s.members[i].ID == n.self {
