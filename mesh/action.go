@@ -40,8 +40,8 @@ type (
 		Report  store.Hash
 		Message Message // LogTell, ReportTell or RunTell
 	}
-	// SendKeys sends a KeyTell with those keys that To may have and that are here.
-	SendKeys struct {
+	// SendSecretKeys sends a SecretTell with those keys that To may have and that are here.
+	SendSecretKeys struct {
 		To      membership.NodeID
 		ID      uint64
 		Env     string
@@ -102,23 +102,23 @@ type (
 	}
 )
 
-func (Save) action()          {}
-func (Send) action()          {}
-func (SendObjects) action()   {}
-func (SendReport) action()    {}
-func (SendKeys) action()      {}
-func (StoreObjects) action()  {}
-func (ReachObjects) action()  {}
-func (DropObjects) action()   {}
-func (VerifyObjects) action() {}
-func (CheckTree) action()     {}
-func (Converge) action()      {}
-func (Hint) action()          {}
-func (Learn) action()         {}
-func (Drop) action()          {}
-func (Answer) action()        {}
-func (AnswerReport) action()  {}
-func (Note) action()          {}
+func (Save) action()           {}
+func (Send) action()           {}
+func (SendObjects) action()    {}
+func (SendReport) action()     {}
+func (SendSecretKeys) action() {}
+func (StoreObjects) action()   {}
+func (ReachObjects) action()   {}
+func (DropObjects) action()    {}
+func (VerifyObjects) action()  {}
+func (CheckTree) action()      {}
+func (Converge) action()       {}
+func (Hint) action()           {}
+func (Learn) action()          {}
+func (Drop) action()           {}
+func (Answer) action()         {}
+func (AnswerReport) action()   {}
+func (Note) action()           {}
 
 // String is for people.
 func (n Note) String() string {

@@ -62,19 +62,19 @@ type Core struct {
 	out    []Action
 	local  []Message // to itself, delivered within the Step
 
-	people    people
-	placement placement
-	objects   objects
-	registers registers
-	fence     fence
-	witnesses witnesses
-	heads     heads
-	reads     reads
-	pushes    pushes
-	logs      logs
-	damage    damage
-	keys      keys
-	fresh     freshness
+	people     people
+	placement  placement
+	objects    objects
+	registers  registers
+	fence      fence
+	witnesses  witnesses
+	heads      heads
+	reads      reads
+	pushes     pushes
+	logs       logs
+	damage     damage
+	secretKeys secretKeys
+	fresh      freshness
 }
 
 // New makes a Core from a roster and all records that Save actions of earlier Cores of this node left, and the objects that
@@ -111,7 +111,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	c := &Core{
 		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
 		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(), witnesses: newWitnesses(),
-		heads: newHeads(), reads: newReads(), pushes: newPushes(), logs: newLogs(), keys: newKeys(),
+		heads: newHeads(), reads: newReads(), pushes: newPushes(), logs: newLogs(), secretKeys: newSecretKeys(),
 	}
 	c.run = c.dice.next()
 	c.people.own = membership.Member{ID: c.self}
@@ -234,8 +234,8 @@ func (c *Core) take(ev Event) {
 		c.adoptChain(ev)
 	case Submit:
 		c.submit(ev)
-	case AskKeys:
-		c.askKeys(ev)
+	case AskSecretKeys:
+		c.askSecretKeys(ev)
 	case AskRecovery:
 		c.askRecovery(ev)
 	case Recover:
@@ -329,10 +329,10 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onCollectTell(from, m)
 	case *KeepAsk:
 		c.onKeepAsk(from, m)
-	case *KeyAsk:
-		c.onKeyAsk(from, m)
-	case *KeyTell:
-		c.onKeyTell(from, m)
+	case *SecretAsk:
+		c.onSecretAsk(from, m)
+	case *SecretTell:
+		c.onSecretTell(from, m)
 	case *KeepTell:
 		c.onKeepTell(from, m)
 	case *FreshAsk:

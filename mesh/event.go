@@ -130,9 +130,9 @@ type (
 		ID      uint64
 		Records []membership.Signed
 	}
-	// AskKeys asks a peer for the keys of secrets, at most MaxKeys of them. The answer's Value is a [][]byte: one for each, wrapped for
+	// AskSecretKeys asks a peer for the keys of secrets, at most MaxSecretKeys of them. The answer's Value is a [][]byte: one for each, wrapped for
 	// this node; an empty one: the peer has none for it.
-	AskKeys struct {
+	AskSecretKeys struct {
 		ID      uint64
 		Peer    membership.NodeID
 		Env     string
@@ -155,33 +155,33 @@ type (
 	}
 )
 
-func (Start) event()       {}
-func (Tick) event()        {}
-func (Gossiped) event()    {}
-func (Received) event()    {}
-func (Stored) event()      {}
-func (Lost) event()        {}
-func (Reached) event()     {}
-func (Dropped) event()     {}
-func (Verified) event()    {}
-func (TreeChecked) event() {}
-func (Push) event()        {}
-func (Replicate) event()   {}
-func (Want) event()        {}
-func (Reported) event()    {}
-func (AskHead) event()     {}
-func (AskStatus) event()   {}
-func (AskReport) event()   {}
-func (AskHistory) event()  {}
-func (ReportLost) event()  {}
-func (Occurred) event()    {}
-func (RecordsLost) event() {}
-func (Admit) event()       {}
-func (AdoptChain) event()  {}
-func (Submit) event()      {}
-func (AskKeys) event()     {}
-func (AskRecovery) event() {}
-func (Recover) event()     {}
+func (Start) event()         {}
+func (Tick) event()          {}
+func (Gossiped) event()      {}
+func (Received) event()      {}
+func (Stored) event()        {}
+func (Lost) event()          {}
+func (Reached) event()       {}
+func (Dropped) event()       {}
+func (Verified) event()      {}
+func (TreeChecked) event()   {}
+func (Push) event()          {}
+func (Replicate) event()     {}
+func (Want) event()          {}
+func (Reported) event()      {}
+func (AskHead) event()       {}
+func (AskStatus) event()     {}
+func (AskReport) event()     {}
+func (AskHistory) event()    {}
+func (ReportLost) event()    {}
+func (Occurred) event()      {}
+func (RecordsLost) event()   {}
+func (Admit) event()         {}
+func (AdoptChain) event()    {}
+func (Submit) event()        {}
+func (AskSecretKeys) event() {}
+func (AskRecovery) event()   {}
+func (Recover) event()       {}
 
 // Pushed is how a push ended.
 type Pushed struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,7 +155,13 @@ func (k *Keyring) prune() error {
 func (k *Keyring) Lacking() []node.LackingKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return append([]node.LackingKey(nil), k.lacking...)
+	lacking := append([]node.LackingKey(nil), k.lacking...)
+	for i, l := range lacking { // nobody is asked first by all
+		from := append([]membership.NodeID(nil), l.From...)
+		rand.Shuffle(len(from), func(a, b int) { from[a], from[b] = from[b], from[a] })
+		lacking[i].From = from
+	}
+	return lacking
 }
 
 // TakeKey implements node.KeyEnforcer.

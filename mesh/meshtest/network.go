@@ -42,8 +42,8 @@ type Network struct {
 	// Configure may change what a node starts with, and Tamper what it sends, as one with bad intent would.
 	Configure func(n *Node, c *mesh.Config)
 	Tamper    func(n *Node, m mesh.Message) mesh.Message
-	// Keys is what a node sends who asks for keys; nil: nothing.
-	Keys func(n *Node, a mesh.SendKeys) [][]byte
+	// SecretKeys is what a node sends who asks for keys of secrets; nil: nothing.
+	SecretKeys func(n *Node, a mesh.SendSecretKeys) [][]byte
 
 	now      time.Time
 	dice     *rand.Rand
@@ -346,9 +346,9 @@ func (n *Node) do(a mesh.Action) {
 		if report, err := n.report(a.Node, a.Report); err == nil {
 			n.send(a.To, mesh.WithReport(a.Message, report))
 		}
-	case mesh.SendKeys:
-		if w.Keys != nil {
-			n.send(a.To, &mesh.KeyTell{ID: a.ID, Keys: w.Keys(n, a)})
+	case mesh.SendSecretKeys:
+		if w.SecretKeys != nil {
+			n.send(a.To, &mesh.SecretTell{ID: a.ID, Keys: w.SecretKeys(n, a)})
 		}
 	case mesh.StoreObjects:
 		n.later(time.Duration(1+w.dice.IntN(4))*time.Millisecond, func() { n.step(n.Put(a.Objects...)) })

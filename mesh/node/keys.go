@@ -135,7 +135,7 @@ func (s *seeking) round(ctx context.Context, keeper KeyKeeper) {
 			return
 		}
 		asked[peer] = true
-		v, err := s.n.call(ctx, func(id uint64) mesh.Event { return mesh.AskKeys{ID: id, Peer: peer, Env: env, Secrets: wanted} })
+		v, err := s.n.call(ctx, func(id uint64) mesh.Event { return mesh.AskSecretKeys{ID: id, Peer: peer, Env: env, Secrets: wanted} })
 		if err != nil {
 			continue // it is not here, or does not answer
 		}
@@ -169,7 +169,7 @@ func (s *seeking) next(lacking []LackingKey, asked map[membership.NodeID]bool) (
 	}
 	peer = peers[rand.IntN(len(peers))]
 	for _, l := range lacking {
-		if slices.Contains(l.From, peer) && len(wanted) < mesh.MaxKeys {
+		if slices.Contains(l.From, peer) && len(wanted) < mesh.MaxSecretKeys {
 			env, wanted = l.Env, append(wanted, l.Secret)
 		}
 	}
@@ -177,9 +177,9 @@ func (s *seeking) next(lacking []LackingKey, asked map[membership.NodeID]bool) (
 }
 
 // sendKeys answers a peer with the keys that it may have.
-func (n *Node) sendKeys(ctx context.Context, a mesh.SendKeys) {
+func (n *Node) sendKeys(ctx context.Context, a mesh.SendSecretKeys) {
 	var keeper KeyKeeper = n.enforce
-	answer := &mesh.KeyTell{ID: a.ID, Keys: make([][]byte, len(a.Secrets))}
+	answer := &mesh.SecretTell{ID: a.ID, Keys: make([][]byte, len(a.Secrets))}
 	for i, secret := range a.Secrets {
 		answer.Keys[i] = []byte{}
 		wrapped, err := keeper.WrapKey(ctx, a.To, a.Env, secret)
