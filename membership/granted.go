@@ -1,5 +1,7 @@
 package membership
 
+import "time"
+
 // Revocation is the operators' word that a node is evicted, if they have given it.
 func (r *Roster) Revocation(id NodeID) (Signed, bool) {
 	if rec := r.revoked[id]; rec != nil {
@@ -20,6 +22,26 @@ func (r *Roster) Granted(id NodeID) bool {
 		}
 	}
 	return false
+}
+
+// Lapsed tells whether the node was granted a place that has ended, and that nobody took from it: its grant may have been renewed
+// without our having heard of it.
+func (r *Roster) Lapsed(id NodeID, now time.Time) bool {
+	if _, member := r.Lookup(id, now); member || !r.Granted(id) {
+		return false
+	}
+	_, revoked := r.Revocation(id)
+	return !revoked
+}
+
+// Grants are the records that make a node what it is: what a peer needs to see of it and of itself.
+func (r *Roster) Grants(ids ...NodeID) (records []Signed) {
+	for _, id := range ids {
+		if rec := r.granted[id]; rec != nil {
+			records = append(records, rec.signed)
+		}
+	}
+	return records
 }
 
 // Single tells whether the node is the only one that ever was granted a place and that was not revoked. Time is not looked

@@ -39,6 +39,7 @@ type people struct {
 	status  map[membership.NodeID]membership.Status
 	since   map[membership.NodeID]time.Time // of status; of a member that was never seen: when it became known
 	addrs   map[membership.NodeID]string
+	leaving map[membership.NodeID]bool   // said so themselves
 	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
 	saved   map[string]bool              // ids of the records that are on disk
 	tip     [32]byte                     // of the line of a trust chain that forks, as it is on disk
@@ -50,7 +51,7 @@ type people struct {
 func newPeople(roster *membership.Roster) people {
 	return people{
 		roster: roster, members: map[membership.NodeID]membership.Member{}, status: map[membership.NodeID]membership.Status{},
-		since: map[membership.NodeID]time.Time{}, addrs: map[membership.NodeID]string{}, placed: map[membership.NodeID]string{}, saved: map[string]bool{},
+		since: map[membership.NodeID]time.Time{}, addrs: map[membership.NodeID]string{}, placed: map[membership.NodeID]string{}, leaving: map[membership.NodeID]bool{}, saved: map[string]bool{},
 	}
 }
 
@@ -172,6 +173,7 @@ func (c *Core) refreshMembers() {
 	c.people.changes++
 	c.place()
 	c.follow()
+	c.keysRoster()
 }
 
 // refreshSelf keeps the node what it was when its grant is gone: it goes on enforcing what it has. Without its tags it would
@@ -225,6 +227,7 @@ func (c *Core) contact(peer membership.NodeID) {
 	c.askHeads(peer)
 	c.greet(peer)
 	c.tellPlaced(peer)
+	c.askKeyOf(peer)
 }
 
 // gossiped takes what the gossip told. Of a stranger it learns nothing: its grant comes through the transport.
@@ -254,6 +257,7 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 	switch status {
 	case membership.Alive:
 		if before != membership.Suspect {
+			delete(c.people.leaving, id)
 			c.place()
 			c.returned(id)
 		}
@@ -278,6 +282,27 @@ func (c *Core) returned(id membership.NodeID) {
 	})
 	c.retryStagedSoon()
 	c.pumpFetches()
+}
+
+// onGoodbye believes of a node itself that it leaves.
+func (c *Core) onGoodbye(from membership.NodeID) {
+	if !c.people.leaving[from] {
+		c.people.leaving[from] = true
+		c.people.changes++
+	}
+}
+
+// Leaving are the members that have said that they leave.
+func (c *Core) Leaving() []membership.NodeID { return sorted(c.people.leaving) }
+
+// Former are the addresses of nodes whose grants have ended, as far as this node knows: those may have been renewed.
+func (c *Core) Former() (addrs []string) {
+	for _, id := range sorted(c.people.addrs) {
+		if !c.isMember(id) && c.people.roster.Lapsed(id, c.now) {
+			addrs = append(addrs, c.people.addrs[id])
+		}
+	}
+	return addrs
 }
 
 func (c *Core) onRosterAsk(from membership.NodeID, m *RosterAsk) {
@@ -382,6 +407,9 @@ func (c *Core) letIn(ev Admit) (membership.Member, error) {
 	}
 	_, err := c.people.roster.Add(c.now, ev.Credential...)
 	m, ok := c.people.roster.Lookup(ev.Peer, c.now)
+	if !ok && c.people.roster.Lapsed(ev.Peer, c.now) {
+		return membership.Member{ID: ev.Peer}, nil // it is asked what has become of its grant, and is nothing else before
+	}
 	if !ok {
 		return m, errors.Join(membership.ErrNoGrant, err)
 	}

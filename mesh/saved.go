@@ -36,6 +36,7 @@ const (
 	keyEntry    = SavePrefix + "entry/"    // node id-number -> savedEntry
 	keyFork     = SavePrefix + "fork/"     // node id -> ForkProof
 	keyForgot   = SavePrefix + "forgot/"   // "store": the disk was damaged; see damage.go
+	keyGossip   = SavePrefix + "gossip/"   // "ring" -> []membership.HeldKey
 	keyRun      = SavePrefix + "run/"      // node id-hash -> bytes of a report; never loaded into a Core
 )
 
@@ -198,6 +199,10 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 			return err
 		}
 		return c.loadLog(s, false)
+	case keyGossip:
+		held, err := loadKeys(value)
+		c.keys.saved = held
+		return err
 	case keyForgot:
 		c.damage.forgot = true
 		return nil
