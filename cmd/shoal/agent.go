@@ -227,7 +227,7 @@ func (a *agent) makeNode() error {
 	var err error
 	a.node, err = node.New(node.Config{
 		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
-		Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
+		GossipKey: a.id.gossipKey(), Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
 		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
 		Volatile: a.kv.Volatile() && !a.id.fresh,
 	}, node.Ports{
@@ -251,7 +251,8 @@ func (a *agent) connect() error {
 	}
 	a.closers = append(a.closers, transport.Close)
 	g, err := gossip.Start(gossip.Options{
-		Self: a.id.id, Network: transport, Key: a.id.standing.GossipKey, Allowed: a.node.Known, Logger: a.log,
+		Self: a.id.id, Network: transport, Keys: a.node.GossipKeys(), Allowed: a.node.Known, Leaving: a.node.Leaving, Meet: a.node.Meet,
+		Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -76,6 +76,14 @@ func (id identity) roster() (*membership.Roster, error) {
 	return roster, err
 }
 
+// gossipKey is the one of the ticket; nil without one.
+func (id identity) gossipKey() []byte {
+	if id.standing == nil {
+		return nil
+	}
+	return id.standing.GossipKey
+}
+
 // checkClaims refuses tags and a zone that the grant does not hold: in a mesh they are not the machine's to choose.
 func (id identity) checkClaims(c agentConfig) error {
 	for k, v := range c.Tags {

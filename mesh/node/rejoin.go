@@ -94,6 +94,9 @@ func (n *Node) absent() (addrs []string, alone bool) {
 			addrs = append(addrs, m.Addr)
 		}
 	}
+	if alone {
+		addrs = append(addrs, n.shown.Load().former...)
+	}
 	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 	return addrs, alone
 }

@@ -23,6 +23,8 @@ type snapshot struct {
 	env     string
 	own     membership.Member
 	evicted bool
+	leaving []membership.NodeID
+	former  []string // addresses; see Core.Former
 }
 
 // publish replaces the snapshot when something changed.
@@ -36,7 +38,7 @@ func (n *Node) look() *snapshot {
 	}
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
-		own: n.core.Own(), evicted: n.core.Evicted(),
+		own: n.core.Own(), evicted: n.core.Evicted(), leaving: n.core.Leaving(), former: n.core.Former(),
 		staged: n.core.Staged(),
 	}
 	for i := range s.members {
