@@ -1,6 +1,10 @@
 package membership
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Revocation is the operators' word that a node is evicted, if they have given it.
 func (r *Roster) Revocation(id NodeID) (Signed, bool) {
@@ -42,6 +46,16 @@ func (r *Roster) Grants(ids ...NodeID) (records []Signed) {
 		}
 	}
 	return records
+}
+
+// Ending are the members whose grants end within a time, and those whose grants have ended and that nobody evicted, sorted by id.
+func (r *Roster) Ending(now time.Time, within time.Duration) (members []Member) {
+	for _, id := range slices.Sorted(maps.Keys(r.granted)) {
+		if g := r.granted[id].grant; g.NotAfter != 0 && g.NotAfter <= now.Add(within).Unix() {
+			members = append(members, g.member())
+		}
+	}
+	return members
 }
 
 // Single tells whether the node is the only one that ever was granted a place and that was not revoked. Time is not looked

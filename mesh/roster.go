@@ -40,6 +40,7 @@ type people struct {
 	since   map[membership.NodeID]time.Time // of status; of a member that was never seen: when it became known
 	addrs   map[membership.NodeID]string
 	leaving map[membership.NodeID]bool   // said so themselves
+	warned  string                       // what was said last of this node's own end
 	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
 	saved   map[string]bool              // ids of the records that are on disk
 	tip     [32]byte                     // of the line of a trust chain that forks, as it is on disk
@@ -111,6 +112,9 @@ func (c *Core) Members() []MemberInfo {
 	for _, id := range c.people.ids {
 		m := c.people.members[id]
 		info := MemberInfo{Name: m.Name, ID: id, Addr: c.people.addrs[id], Status: c.people.status[id], Tags: m.Tags, Zone: m.Zone}
+		if end := m.Expires; !end.IsZero() {
+			info.Expires = &end
+		}
 		if info.Tags == nil {
 			info.Tags = map[string]string{}
 		}
@@ -189,6 +193,27 @@ func (c *Core) refreshSelf() {
 		c.note("evicted: what is here is enforced as it is, and nothing new will come", "", "", membership.ErrRevoked)
 	}
 	c.people.evicted = evicted
+	c.warnOfEnd()
+}
+
+// warnBefore is how long before its end a node begins to tell of its grant's end.
+const warnBefore = 14 * 24 * time.Hour
+
+// warnOfEnd tells once of each end that comes near, and once that it has come.
+func (c *Core) warnOfEnd() {
+	end := c.people.own.Expires
+	left := end.Sub(c.now)
+	if end.IsZero() || left > warnBefore {
+		return
+	}
+	what := "this node's grant ends soon; renew it with shoal trust propose grants"
+	if left <= 0 {
+		what = "this node's grant has ended: what is here is enforced as it is, until a member knows of a new one"
+	}
+	if said := what + end.String(); said != c.people.warned {
+		c.people.warned = said
+		c.note(what, "", "", fmt.Errorf("its end: %s", end.Format(time.RFC3339)))
+	}
 }
 
 // dismiss ends the connections to a peer that is not a member any more. One that was evicted hears of it first, and
