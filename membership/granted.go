@@ -48,6 +48,17 @@ func (r *Roster) Grants(ids ...NodeID) (records []Signed) {
 	return records
 }
 
+// NextSerial is for a grant that is to hold in place of what the node was granted before, also when that was within this second.
+func (r *Roster) NextSerial(id NodeID, now time.Time) uint64 {
+	next := uint64(max(now.Unix(), 0))
+	for _, rec := range r.records {
+		if rec.direct() && rec.revoked == "" && rec.grant.Node == id && rec.grant.Serial < 1<<62 {
+			next = max(next, rec.grant.Serial+1)
+		}
+	}
+	return next
+}
+
 // Ending are the members whose grants end within a time, and those whose grants have ended and that nobody evicted, sorted by id.
 func (r *Roster) Ending(now time.Time, within time.Duration) (members []Member) {
 	for _, id := range slices.Sorted(maps.Keys(r.granted)) {

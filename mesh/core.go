@@ -34,7 +34,7 @@ type Config struct {
 	Volatile bool
 	// GossipKey is the key of the node's ticket; nil: it has none yet, or keeps what it was given since.
 	GossipKey []byte
-	// Joins says that the node was told to join others: before it has met one it begins no environment.
+	// Joins says that the node was told to join others: before it knows of them it has no say in the beginning of an environment.
 	Joins bool
 	// Place makes the ring of some nodes. It is called by one goroutine.
 	Place func([]ring.Node) ring.Ring
@@ -122,6 +122,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	}
 	c.loadFence()
 	c.openKeys()
+	c.people.joins = c.people.joins || cfg.Joins && c.fence.first
 	c.refreshMembers()
 	return c, nil
 }
@@ -343,6 +344,9 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 }
 
 func (c *Core) start() {
+	if c.people.joins {
+		c.save(keyJoins+"roster", true) // before the start is counted
+	}
 	c.startFence()
 	c.startDamaged() // after the fence has saved the disk's new number
 	c.startRoster()

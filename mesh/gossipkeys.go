@@ -176,7 +176,7 @@ func (c *Core) told(h membership.HeldKey) toldKey {
 func (c *Core) onKeysAsk(from membership.NodeID, m *KeysAsk) {
 	best, ok := c.keys.ring.Fits()
 	if !ok || m.Evicted != c.keys.evicted.Set {
-		c.send(from, &RosterAsk{Digest: c.people.roster.Digest()}) // one of us does not know of an eviction
+		c.askRoster(from) // one of us does not know of an eviction
 		return
 	}
 	if name := best.Key.Name(); !bytes.Equal(m.Mark, name[:keyMark]) {
@@ -190,7 +190,7 @@ func (c *Core) onKeysTell(from membership.NodeID, m *KeysTell) {
 		if !k.Key.Of(c.keys.evicted) {
 			if k.Key.Era >= c.keys.evicted.Era {
 				c.keys.early = m
-				c.send(from, &RosterAsk{Digest: c.people.roster.Digest()})
+				c.askRoster(from)
 			}
 			return
 		}

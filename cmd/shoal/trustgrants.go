@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shoal/membership"
+	"shoal/mesh/api"
 )
 
 // newProposeGrants renews grants before they end, and is for the days before an operator goes: what rests on their signature would
@@ -43,13 +45,10 @@ lacks signatures is no member any more.`,
 		if err != nil {
 			return err
 		}
-		records, err := connect().Roster(cmd.Context())
+		now := time.Now()
+		roster, err := t.shownRoster(cmd.Context(), connect(), a)
 		if err != nil {
 			return err
-		}
-		now, roster := time.Now(), membership.NewRoster(a.chain)
-		if _, err := roster.Add(now, records...); err != nil {
-			t.note("of what the node shows, this does not hold: %v", err)
 		}
 		grants, err := renewed(roster, args, ttl, within, now)
 		if err != nil {
@@ -71,6 +70,19 @@ lacks signatures is no member any more.`,
 	return cmd
 }
 
+// shownRoster is the roster that a node shows, as far as the own trust chain bears it out.
+func (t *terminal) shownRoster(ctx context.Context, client *api.Client, a authority) (*membership.Roster, error) {
+	records, err := client.Roster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roster := membership.NewRoster(a.chain)
+	if _, err := roster.Add(time.Now(), records...); err != nil {
+		t.note("of what the node shows, this does not hold: %v", err)
+	}
+	return roster, nil
+}
+
 // renewed are the grants of members to sign anew; with within also of those whose grants have just ended.
 func renewed(roster *membership.Roster, names []string, ttl, within time.Duration, now time.Time) (grants []membership.Signed, err error) {
 	members := roster.Members(now)
@@ -81,7 +93,7 @@ func renewed(roster *membership.Roster, names []string, ttl, within time.Duratio
 		if len(names) > 0 && !slices.Contains(names, m.Name) {
 			continue
 		}
-		g := membership.Grant{Mesh: roster.Chain().Mesh(), Node: m.ID, Name: strings.Split(m.Name, "~")[0], Tags: m.Tags, Zone: m.Zone, Serial: uint64(now.Unix())}
+		g := membership.Grant{Mesh: roster.Chain().Mesh(), Node: m.ID, Name: strings.Split(m.Name, "~")[0], Tags: m.Tags, Zone: m.Zone, Serial: roster.NextSerial(m.ID, now)}
 		if !m.Expires.IsZero() {
 			g.NotAfter = m.Expires.Unix()
 		}
@@ -131,7 +143,12 @@ prints it later. It is no secret.`,
 			return err
 		}
 		now := time.Now()
-		g := membership.Grant{Mesh: a.chain.Mesh(), Node: membership.NodeID(args[0]), Name: name, Tags: granted, Zone: zone, Serial: uint64(now.Unix())}
+		roster, err := t.shownRoster(cmd.Context(), connect(), a)
+		if err != nil {
+			return err
+		}
+		node := membership.NodeID(args[0])
+		g := membership.Grant{Mesh: a.chain.Mesh(), Node: node, Name: name, Tags: granted, Zone: zone, Serial: roster.NextSerial(node, now)}
 		if ttl < 0 {
 			return badInput("--ttl must be above zero")
 		}
@@ -172,12 +189,10 @@ func newTrustAdmission(t *terminal) *cobra.Command {
 		if err := a.update(cmd.Context(), connect()); err != nil {
 			return err
 		}
-		records, err := connect().Roster(cmd.Context())
+		roster, err := t.shownRoster(cmd.Context(), connect(), a)
 		if err != nil {
 			return err
 		}
-		roster := membership.NewRoster(a.chain)
-		_, _ = roster.Add(time.Now(), records...) // what does not hold is not there
 		id := membership.NodeID(args[0])
 		if m, ok := roster.Named(args[0], time.Now()); ok {
 			id = m.ID

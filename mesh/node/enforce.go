@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shoal/executor"
@@ -21,8 +22,7 @@ import (
 const (
 	failedOnce  = 100 * time.Millisecond
 	failedAgain = 10 * time.Second
-	// unreadAgain is after how long a run is tried again that could not begin, doubled each time: its tree may have been damaged
-	// on this disk, and come from a peer that was not here yet.
+	// unreadAgain is after how long a run is tried again that could not begin or not read its tree, doubled each time.
 	unreadAgain = time.Second
 )
 
@@ -47,6 +47,7 @@ type enforcing struct {
 	names   map[string]bool  // of all that was touched since; more than maxNames of them are all that there is
 	failed  int              // runs of this revision in a row
 	held    bool             // this revision was in force once
+	unread  bool             // the last run failed, and had begun nothing or could not read its tree
 	notYet  time.Time
 }
 
@@ -127,7 +128,7 @@ func (e *enforcing) run(ctx context.Context) {
 		}
 		if e.now != nil && e.n.ports.Enforcer != nil {
 			e.once(ctx, why)
-			if e.last.Result == executor.RunFailed && len(e.last.States) == 0 && later == nil {
+			if e.unread && later == nil {
 				later = time.After(min(unreadAgain<<min(e.failed, 10), e.n.cfg.FullCheck))
 			}
 		}
@@ -176,10 +177,13 @@ func (e *enforcing) fullCheck() time.Duration {
 
 func (e *enforcing) once(ctx context.Context, why reason) {
 	head := e.now.Head
-	report := e.enforce(ctx, e.about(why))
+	tree := treeReader{get: e.n.get}
+	report := e.enforce(ctx, &tree, e.about(why))
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
+	begun := report.Result != executor.RunFailed || len(report.States) > 0
+	e.unread = report.Result != executor.Converged && (tree.failed.Load() || !begun)
 	open, known := openOf(report), 0
 	for row := range open {
 		if e.open[row] {
@@ -235,11 +239,26 @@ func (e *enforcing) about(why reason) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-func (e *enforcing) enforce(ctx context.Context, touched []string) executor.Report {
+// treeReader notes whether an object of a tree could not be read. The run that fails for it is soon made again: what was damaged
+// on this disk comes from a peer that may not have been here yet.
+type treeReader struct {
+	get    store.Getter
+	failed atomic.Bool
+}
+
+func (t *treeReader) fetch(ctx context.Context, hash store.Hash) ([]byte, error) {
+	data, err := t.get(ctx, hash)
+	if err != nil {
+		t.failed.Store(true)
+	}
+	return data, err
+}
+
+func (e *enforcing) enforce(ctx context.Context, tree *treeReader, touched []string) executor.Report {
 	member, _ := e.n.Self()
 	head := e.now.Head
 	// The tree is on this disk; what was damaged since comes from the others.
-	manifest, err := store.OpenManifest(ctx, e.now.Manifest, e.n.get)
+	manifest, err := store.OpenManifest(ctx, e.now.Manifest, tree.fetch)
 	if err != nil {
 		return executor.Report{
 			Node: member.Name, Env: head.Env, Version: head.Version, Revision: head.Revision.String(),
@@ -248,7 +267,7 @@ func (e *enforcing) enforce(ctx context.Context, touched []string) executor.Repo
 	}
 	return e.n.ports.Enforcer.Enforce(ctx, Wanted{
 		Env: head.Env, Version: head.Version, Revision: head.Revision,
-		Tree: store.OpenTree(ctx, manifest, e.n.get), Member: member, Fleet: e.n.Members(), Contact: e.n.contact,
+		Tree: store.OpenTree(ctx, manifest, tree.fetch), Member: member, Fleet: e.n.Members(), Contact: e.n.contact,
 		Touched: touched,
 	})
 }
