@@ -97,6 +97,13 @@ func samples() []Message {
 		&RunAsk{ID: 10, Node: "n1", Report: h},
 		&RunTell{ID: 10, Node: "n1", Report: []byte{15}},
 		&Placed{Version: "circular/1"},
+		&KeysAsk{Evicted: h},
+		&KeysAsk{Evicted: h, Mark: h[:keyMark]},
+		KeyBomb(2),
+		&WelcomeAsk{},
+		&Welcome{Records: []membership.Signed{signed}},
+		&Welcome{Records: []membership.Signed{signed}, Keys: KeyBomb(2).(*KeysTell).Keys},
+		&Goodbye{},
 	}
 }
 
@@ -177,6 +184,11 @@ func TestDecodeRefuses(t *testing.T) {
 		"a long register":         frame(&Prepare{Register: strings.Repeat("r", 81)}),
 		"a large value":           frame(&Accept{Value: make([]byte, store.MaxRegisterValue+1)}),
 		"too large an electorate": frame(&Prepare{Members: make([]membership.NodeID, store.MaxAcceptors+1)}),
+		"two keys told":           frame(&KeysTell{Keys: append(KeyBomb(1).(*KeysTell).Keys, KeyBomb(2).(*KeysTell).Keys...)}),
+		"a short gossip key":      frame(&KeysTell{Keys: []toldKey{{Key: membership.GossipKey{Key: []byte{1}}}}}),
+		"an era past all rosters": frame(KeyBomb(membership.MaxEra + 1)),
+		"seven keys in a welcome": frame(&Welcome{Keys: make([]toldKey, membership.MaxKeys+1)}),
+		"a long mark":             frame(&KeysAsk{Mark: make([]byte, keyMark+1)}),
 		"a record id":             frame(&RosterHave{IDs: [][]byte{{1}}}),
 	} {
 		if m, err := Decode(bad); !errors.Is(err, ErrFrame) && !errors.Is(err, ErrUnknownKind) {

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -39,6 +40,16 @@ func TestEviction(t *testing.T) {
 			t.Fatalf("%s does not answer a packet with the key of its gossip, so the test shows nothing: %v", n.Name, err)
 		}
 	}
+	id3 := ""
+	var members []member
+	if err := w.JSON(w.ctx, &members, "members", "--node", n1.Socket()); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members {
+		if m.Name == "n3" {
+			id3 = m.ID
+		}
+	}
 	n5.Kill()
 	w.ok("evict", "n3", "--node", n1.Socket())
 	began := time.Now()
@@ -54,6 +65,35 @@ func TestEviction(t *testing.T) {
 		w.deaf(n, old)
 	}
 	t.Logf("the old key is worth nothing after %v", time.Since(began))
+
+	w.eventually("n3 owns nothing and has no seat", func() error {
+		var ring struct{ Nodes []struct{ Name string } }
+		if err := w.JSON(w.ctx, &ring, "ring", "--node", n1.Socket()); err != nil {
+			return err
+		}
+		for _, n := range ring.Nodes {
+			if n.Name == "n3" {
+				return errors.New("it owns partitions")
+			}
+		}
+		res, err := w.Shoal(w.ctx, "trust", "recover-head", "production", "--json", "--node", n1.Socket()) // which shows the seats first
+		if err != nil {
+			return err
+		}
+		var standing struct{ Acceptors []struct{ ID string } }
+		if err := json.NewDecoder(strings.NewReader(res.Stdout)).Decode(&standing); err != nil {
+			return err
+		}
+		for _, a := range standing.Acceptors {
+			if a.ID == id3 {
+				return errors.New("it has a seat")
+			}
+		}
+		return nil
+	})
+	if info, err := os.Stat(n1.Path("var/lib/shoal/store")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the keys of the gossip are in a folder of mode %v, %v", info.Mode(), err)
+	}
 
 	w.part(t, "the others gossip on", func(w *world) {
 		w.together(others...)
