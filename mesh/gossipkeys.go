@@ -24,6 +24,8 @@ const (
 	maxMeets  = 64
 	keyMark   = 8 // bytes of a key's name in a question
 	keyOldest = time.Hour
+	// welcomeEvery is how often a member is answered: an answer may be long.
+	welcomeEvery = 500 * time.Millisecond
 )
 
 // ErrNotMet is returned when a peer has not let this node in, in time.
@@ -40,6 +42,8 @@ type keys struct {
 	used    [][]byte  // as the shell was told last
 	early   *KeysTell // a key for evictions that are not known here yet
 	meets   map[membership.NodeID][]meeting
+	// welcomed is when each member was let in last.
+	welcomed map[membership.NodeID]time.Time
 }
 
 type meeting struct {
@@ -59,6 +63,7 @@ func (c *Core) openKeys() {
 	c.keys.evicted = c.people.roster.Evictions()
 	c.keys.ring.Know(c.keys.evicted)
 	c.keys.meets = map[membership.NodeID][]meeting{}
+	c.keys.welcomed = map[membership.NodeID]time.Time{}
 }
 
 // GossipKeys are the keys to begin the gossip with, the first to send with; none before a member has let this node in.
@@ -270,9 +275,10 @@ func (c *Core) met(peer membership.NodeID, err error) {
 
 // onWelcomeAsk tells a member, whose grant may have been renewed while it was away, what it needs to come in.
 func (c *Core) onWelcomeAsk(from membership.NodeID) {
-	if c.people.roster.Chain() == nil {
+	if last, again := c.keys.welcomed[from]; c.people.roster.Chain() == nil || again && c.now.Sub(last) < welcomeEvery {
 		return
 	}
+	c.keys.welcomed[from] = c.now
 	w := &Welcome{Records: slices.Concat(c.people.roster.Chain().All(), c.people.roster.Grants(from, c.self))}
 	for _, h := range c.keys.ring.Held(c.now) {
 		w.Keys = append(w.Keys, c.told(h))
