@@ -31,8 +31,8 @@ const (
 // ErrNotMet is returned when a peer has not let this node in, in time.
 var ErrNotMet = errors.New("the peer did not answer")
 
-// keys is what this node knows of the gossip's keys.
-type keys struct {
+// gossipKeys is what this node knows of the gossip's keys.
+type gossipKeys struct {
 	ring    *membership.Keyring
 	saved   []membership.HeldKey
 	evicted membership.Evictions // as of the last look
@@ -59,19 +59,19 @@ type toldKey struct {
 }
 
 func (c *Core) openKeys() {
-	c.keys.ring = membership.NewKeyring(c.keys.saved, c.cfg.GossipKey)
-	c.keys.evicted = c.people.roster.Evictions()
-	c.keys.ring.Know(c.keys.evicted)
-	c.keys.meets = map[membership.NodeID][]meeting{}
-	c.keys.welcomed = map[membership.NodeID]time.Time{}
+	c.sealing.ring = membership.NewKeyring(c.sealing.saved, c.cfg.GossipKey)
+	c.sealing.evicted = c.people.roster.Evictions()
+	c.sealing.ring.Know(c.sealing.evicted)
+	c.sealing.meets = map[membership.NodeID][]meeting{}
+	c.sealing.welcomed = map[membership.NodeID]time.Time{}
 }
 
 // GossipKeys are the keys to begin the gossip with, the first to send with; none before a member has let this node in.
-func (c *Core) GossipKeys(now time.Time) [][]byte { return c.keys.ring.Use(now) }
+func (c *Core) GossipKeys(now time.Time) [][]byte { return c.sealing.ring.Use(now) }
 
 // startKeys begins what a key that is missing needs.
 func (c *Core) startKeys() {
-	if _, ok := c.keys.ring.Fits(); !ok && c.keys.evicted.Era > 0 {
+	if _, ok := c.sealing.ring.Fits(); !ok && c.sealing.evicted.Era > 0 {
 		c.wantKey()
 	}
 	c.useKeys()
@@ -80,16 +80,16 @@ func (c *Core) startKeys() {
 // keysRoster takes up evictions that became known.
 func (c *Core) keysRoster() {
 	now := c.people.roster.Evictions()
-	if now == c.keys.evicted || c.keys.ring == nil {
+	if now == c.sealing.evicted || c.sealing.ring == nil {
 		return
 	}
-	c.keys.evicted = now
-	c.keys.ring.Know(now)
-	if early := c.keys.early; early != nil {
-		c.keys.early = nil
+	c.sealing.evicted = now
+	c.sealing.ring.Know(now)
+	if early := c.sealing.early; early != nil {
+		c.sealing.early = nil
 		c.addKeys(early.Keys, false)
 	}
-	if _, ok := c.keys.ring.Fits(); !ok {
+	if _, ok := c.sealing.ring.Fits(); !ok {
 		c.wantKey()
 	}
 	c.useKeys()
@@ -97,21 +97,21 @@ func (c *Core) keysRoster() {
 
 // wantKey asks for the key, and makes it when those who are to make it before have had their turn.
 func (c *Core) wantKey() {
-	c.timers.stop(c.keys.due)
+	c.timers.stop(c.sealing.due)
 	wait := time.Duration(c.keyTurn()) * keyTurn
 	if len(c.alivePeers()) == 0 {
 		wait = keyTurns * keyTurn // nobody is to be told, and somebody may know one
 	}
-	c.keys.due = c.after(wait, c.makeKey)
-	c.timers.stop(c.keys.asking)
-	c.keys.asking = c.after(keyRetry, c.askKey)
+	c.sealing.due = c.after(wait, c.makeKey)
+	c.timers.stop(c.sealing.asking)
+	c.sealing.asking = c.after(keyRetry, c.askKey)
 }
 
 // keyTurn is this node's place among those who are to make the key: by highest random weight, so that it is somebody else each time, and
 // nearly always one alone.
 func (c *Core) keyTurn() (turn int) {
 	weight := func(id membership.NodeID) []byte {
-		sum := sha256.Sum256(append(c.keys.evicted.Set[:], id...))
+		sum := sha256.Sum256(append(c.sealing.evicted.Set[:], id...))
 		return sum[:]
 	}
 	own := weight(c.self)
@@ -124,23 +124,23 @@ func (c *Core) keyTurn() (turn int) {
 }
 
 func (c *Core) askKey() {
-	if _, ok := c.keys.ring.Fits(); ok || c.people.evicted {
+	if _, ok := c.sealing.ring.Fits(); ok || c.people.evicted {
 		return
 	}
 	for _, peer := range c.somePeers(keyAsked) {
 		c.askKeyOf(peer)
 	}
-	c.timers.stop(c.keys.asking)
-	c.keys.asking = c.after(keyRetry, c.askKey)
+	c.timers.stop(c.sealing.asking)
+	c.sealing.asking = c.after(keyRetry, c.askKey)
 }
 
 // askKeyOf asks a member for the key that it would use, when there is more than the one of the beginning.
 func (c *Core) askKeyOf(peer membership.NodeID) {
-	if c.keys.evicted.Era == 0 {
+	if c.sealing.evicted.Era == 0 {
 		return
 	}
-	ask := &KeysAsk{Evicted: c.keys.evicted.Set}
-	if best, ok := c.keys.ring.Fits(); ok {
+	ask := &KeysAsk{Evicted: c.sealing.evicted.Set}
+	if best, ok := c.sealing.ring.Fits(); ok {
 		name := best.Key.Name()
 		ask.Mark = name[:keyMark]
 	}
@@ -148,15 +148,15 @@ func (c *Core) askKeyOf(peer membership.NodeID) {
 }
 
 func (c *Core) makeKey() {
-	if _, ok := c.keys.ring.Fits(); ok || c.people.evicted || c.keys.evicted.Era == 0 || c.people.roster.Chain() == nil {
+	if _, ok := c.sealing.ring.Fits(); ok || c.people.evicted || c.sealing.evicted.Era == 0 || c.people.roster.Chain() == nil {
 		return
 	}
-	key, err := membership.MakeGossipKey(c.cfg.Key, c.people.roster.Chain().Mesh(), c.keys.evicted)
+	key, err := membership.MakeGossipKey(c.cfg.Key, c.people.roster.Chain().Mesh(), c.sealing.evicted)
 	if err != nil {
 		c.note("could not make a gossip key", "", "", err)
 		return
 	}
-	if !c.keys.ring.Add(key, c.now, c.now, false) {
+	if !c.sealing.ring.Add(key, c.now, c.now, false) {
 		c.wantKey() // too many at a time: later
 		return
 	}
@@ -169,7 +169,7 @@ func (c *Core) makeKey() {
 
 // tellKey gives a member the key; that it is one, as far as this node knows, its caller has seen.
 func (c *Core) tellKey(peer membership.NodeID) {
-	if best, ok := c.keys.ring.Fits(); ok && best.Key.Era > 0 {
+	if best, ok := c.sealing.ring.Fits(); ok && best.Key.Era > 0 {
 		c.send(peer, &KeysTell{Keys: []toldKey{c.told(best)}})
 	}
 }
@@ -179,8 +179,8 @@ func (c *Core) told(h membership.HeldKey) toldKey {
 }
 
 func (c *Core) onKeysAsk(from membership.NodeID, m *KeysAsk) {
-	best, ok := c.keys.ring.Fits()
-	if !ok || m.Evicted != c.keys.evicted.Set {
+	best, ok := c.sealing.ring.Fits()
+	if !ok || m.Evicted != c.sealing.evicted.Set {
 		c.askRoster(from) // one of us does not know of an eviction
 		return
 	}
@@ -192,9 +192,9 @@ func (c *Core) onKeysAsk(from membership.NodeID, m *KeysAsk) {
 // onKeysTell takes a key. One for other evictions than are known here is kept until those are: anybody could make up a higher era.
 func (c *Core) onKeysTell(from membership.NodeID, m *KeysTell) {
 	for _, k := range m.Keys {
-		if !k.Key.Of(c.keys.evicted) {
-			if k.Key.Era >= c.keys.evicted.Era {
-				c.keys.early = m
+		if !k.Key.Of(c.sealing.evicted) {
+			if k.Key.Era >= c.sealing.evicted.Era {
+				c.sealing.early = m
 				c.askRoster(from)
 			}
 			return
@@ -207,7 +207,7 @@ func (c *Core) addKeys(told []toldKey, ahead bool) {
 	added := false
 	for _, k := range told {
 		at := c.now.Add(-min(time.Duration(min(k.Age, uint64(keyOldest.Milliseconds())))*time.Millisecond, keyOldest))
-		if c.keys.ring.Add(k.Key, at, c.now, ahead) {
+		if c.sealing.ring.Add(k.Key, at, c.now, ahead) {
 			added = true
 		}
 	}
@@ -218,23 +218,23 @@ func (c *Core) addKeys(told []toldKey, ahead bool) {
 }
 
 func (c *Core) keysChanged() {
-	c.save(keyGossip+"ring", c.keys.ring.Held(c.now))
+	c.save(keyGossip+"ring", c.sealing.ring.Held(c.now))
 	c.useKeys()
 }
 
 // useKeys tells the shell which keys hold now, and looks again when that changes.
 func (c *Core) useKeys() {
-	if c.keys.ring.Prune(c.now) {
-		c.save(keyGossip+"ring", c.keys.ring.Held(c.now))
+	if c.sealing.ring.Prune(c.now) {
+		c.save(keyGossip+"ring", c.sealing.ring.Held(c.now))
 	}
-	now := c.keys.ring.Use(c.now)
-	if len(now) > 0 && !slices.EqualFunc(now, c.keys.used, bytes.Equal) {
-		c.keys.used = now
+	now := c.sealing.ring.Use(c.now)
+	if len(now) > 0 && !slices.EqualFunc(now, c.sealing.used, bytes.Equal) {
+		c.sealing.used = now
 		c.emit(UseKeys{Keys: now})
 	}
-	c.timers.stop(c.keys.next)
-	if at := c.keys.ring.Next(c.now); !at.IsZero() {
-		c.keys.next = c.after(at.Sub(c.now), c.useKeys)
+	c.timers.stop(c.sealing.next)
+	if at := c.sealing.ring.Next(c.now); !at.IsZero() {
+		c.sealing.next = c.after(at.Sub(c.now), c.useKeys)
 	}
 }
 
@@ -252,7 +252,7 @@ func (c *Core) somePeers(n int) []membership.NodeID {
 // was away, and for the keys of the gossip.
 func (c *Core) call(ev Meet) {
 	waiting := 0
-	for _, m := range c.keys.meets {
+	for _, m := range c.sealing.meets {
 		waiting += len(m)
 	}
 	if waiting >= maxMeets || ev.Peer == c.self {
@@ -261,26 +261,26 @@ func (c *Core) call(ev Meet) {
 	}
 	m := meeting{id: ev.ID}
 	m.timer = c.after(meetTime, func() { c.met(ev.Peer, ErrNotMet) })
-	c.keys.meets[ev.Peer] = append(c.keys.meets[ev.Peer], m)
+	c.sealing.meets[ev.Peer] = append(c.sealing.meets[ev.Peer], m)
 	c.question(ev.Peer, &WelcomeAsk{})
 }
 
 func (c *Core) met(peer membership.NodeID, err error) {
-	for _, m := range c.keys.meets[peer] {
+	for _, m := range c.sealing.meets[peer] {
 		c.timers.stop(m.timer)
 		c.emit(Answer{ID: m.id, Err: err})
 	}
-	delete(c.keys.meets, peer)
+	delete(c.sealing.meets, peer)
 }
 
 // onWelcomeAsk tells a member, whose grant may have been renewed while it was away, what it needs to come in.
 func (c *Core) onWelcomeAsk(from membership.NodeID) {
-	if last, again := c.keys.welcomed[from]; c.people.roster.Chain() == nil || again && c.now.Sub(last) < welcomeEvery {
+	if last, again := c.sealing.welcomed[from]; c.people.roster.Chain() == nil || again && c.now.Sub(last) < welcomeEvery {
 		return
 	}
-	c.keys.welcomed[from] = c.now
+	c.sealing.welcomed[from] = c.now
 	w := &Welcome{Records: slices.Concat(c.people.roster.Chain().All(), c.people.roster.Grants(from, c.self))}
-	for _, h := range c.keys.ring.Held(c.now) {
+	for _, h := range c.sealing.ring.Held(c.now) {
 		w.Keys = append(w.Keys, c.told(h))
 	}
 	c.send(from, w)
@@ -289,7 +289,7 @@ func (c *Core) onWelcomeAsk(from membership.NodeID) {
 // onWelcome is heard from whom this node asked, even if it knows of no grant of theirs that holds: the records speak for themselves,
 // and keys count from a member only.
 func (c *Core) onWelcome(from membership.NodeID, m *Welcome) {
-	if len(c.keys.meets[from]) == 0 {
+	if len(c.sealing.meets[from]) == 0 {
 		return
 	}
 	if err := c.addRecords(m.Records); err != nil {

@@ -365,11 +365,11 @@ func (*RunAsk) kind() byte   { return 53 }
 func (*RunTell) kind() byte  { return 54 }
 func (*Placed) kind() byte   { return 55 }
 
-func (*KeysAsk) kind() byte    { return 60 }
-func (*KeysTell) kind() byte   { return 61 }
-func (*WelcomeAsk) kind() byte { return 62 }
-func (*Welcome) kind() byte    { return 63 }
-func (*Goodbye) kind() byte    { return 64 }
+func (*KeysAsk) kind() byte    { return 70 }
+func (*KeysTell) kind() byte   { return 71 }
+func (*WelcomeAsk) kind() byte { return 72 }
+func (*Welcome) kind() byte    { return 73 }
+func (*Goodbye) kind() byte    { return 74 }
 
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
@@ -394,9 +394,10 @@ var blank = map[byte]func() Message{
 	50: func() Message { return &LogHave{} }, 51: func() Message { return &LogAsk{} },
 	52: func() Message { return &LogRange{} }, 53: func() Message { return &RunAsk{} },
 	54: func() Message { return &RunTell{} }, 55: func() Message { return &Placed{} },
-	60: func() Message { return &KeysAsk{} }, 61: func() Message { return &KeysTell{} },
-	62: func() Message { return &WelcomeAsk{} }, 63: func() Message { return &Welcome{} },
-	64: func() Message { return &Goodbye{} },
+	60: func() Message { return &KeyAsk{} }, 61: func() Message { return &KeyTell{} },
+	70: func() Message { return &KeysAsk{} }, 71: func() Message { return &KeysTell{} },
+	72: func() Message { return &WelcomeAsk{} }, 73: func() Message { return &Welcome{} },
+	74: func() Message { return &Goodbye{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

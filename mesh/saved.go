@@ -205,7 +205,7 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		return c.loadLog(s, false)
 	case keyGossip:
 		held, err := loadKeys(value)
-		c.keys.saved = held
+		c.sealing.saved = held
 		return err
 	case keyForgot:
 		c.damage.forgot = true

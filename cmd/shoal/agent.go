@@ -229,7 +229,10 @@ func (a *agent) makeNode() error {
 	if a.config.Ring == "circular" {
 		place = ring.NewCircular
 	}
-	var err error
+	enforcer, err := a.enforcer()
+	if err != nil {
+		return err
+	}
 	a.node, err = node.New(node.Config{
 		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
 		GossipKey: a.id.gossipKey(), Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
@@ -237,7 +240,7 @@ func (a *agent) makeNode() error {
 		Volatile: a.kv.Volatile() && !a.id.fresh,
 	}, node.Ports{
 		KV: a.kv, Drift: a.drift,
-		Enforcer: a.enforcer(),
+		Enforcer: enforcer,
 	})
 	if err != nil || a.id.standing == nil {
 		return err

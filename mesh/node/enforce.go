@@ -12,6 +12,7 @@ import (
 
 	"shoal/executor"
 	"shoal/internal/codec"
+	"shoal/membership"
 	"shoal/mesh"
 	"shoal/store"
 )
@@ -33,6 +34,7 @@ type enforcing struct {
 	wake chan struct{} // there is something in wanted; holds one
 	// roster: it changed; holds one.
 	roster chan struct{}
+	keys   chan struct{} // one came that was lacking; holds one
 
 	mu     sync.Mutex
 	wanted *mesh.Converge
@@ -43,16 +45,17 @@ type enforcing struct {
 	drift int // things that differed since the revision
 	// open are those of them that the last run left, since the policy is to report.
 	open    map[string]bool
-	touched []executor.Drift // since the last run
-	names   map[string]bool  // of all that was touched since; more than maxNames of them are all that there is
-	failed  int              // runs of this revision in a row
-	held    bool             // this revision was in force once
-	unread  bool             // the last run failed, and had begun nothing or could not read its tree
+	touched []executor.Drift  // since the last run
+	names   map[string]bool   // of all that was touched since; more than maxNames of them are all that there is
+	failed  int               // runs of this revision in a row
+	held    bool              // this revision was in force once
+	member  membership.Member // as it was at the last run
+	unread  bool              // the last run failed, and had begun nothing or could not read its tree
 	notYet  time.Time
 }
 
 func newEnforcing(n *Node) *enforcing {
-	return &enforcing{n: n, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1)}
+	return &enforcing{n: n, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1), keys: make(chan struct{}, 1)}
 }
 
 // rosterChanged asks for a run where what is enforced depends on who is in the mesh.
@@ -108,8 +111,13 @@ func (e *enforcing) run(ctx context.Context) {
 			why = becauseNew
 		case <-e.roster:
 			reader, ok := e.n.ports.Enforcer.(FleetReader)
-			if !ok || !reader.ReadsFleet() {
+			if (!ok || !reader.ReadsFleet()) && !e.granted() {
 				continue
+			}
+			why = becauseNew
+		case <-e.keys:
+			if e.last.Result != executor.RunFailed {
+				continue // it did without
 			}
 			why = becauseNew
 		case names := <-e.n.ports.Drift:
@@ -133,6 +141,12 @@ func (e *enforcing) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// granted tells whether this node was granted something else since the last run.
+func (e *enforcing) granted() bool {
+	now, _ := e.n.Self()
+	return now.Name != e.member.Name || now.Zone != e.member.Zone || !maps.Equal(now.Tags, e.member.Tags)
 }
 
 // openOf are the parts of a report that differ and are left as they are.
@@ -179,6 +193,7 @@ func (e *enforcing) once(ctx context.Context, why reason) {
 	head := e.now.Head
 	tree := treeReader{get: e.n.get}
 	report := e.enforce(ctx, &tree, e.about(why))
+	e.n.seek.look()
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
@@ -256,6 +271,7 @@ func (t *treeReader) fetch(ctx context.Context, hash store.Hash) ([]byte, error)
 
 func (e *enforcing) enforce(ctx context.Context, tree *treeReader, touched []string) executor.Report {
 	member, _ := e.n.Self()
+	e.member = member
 	head := e.now.Head
 	// The tree is on this disk; what was damaged since comes from the others.
 	manifest, err := store.OpenManifest(ctx, e.now.Manifest, tree.fetch)

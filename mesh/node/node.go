@@ -135,6 +135,7 @@ type Node struct {
 	reading  chan struct{} // a place for each that reads objects for others
 	work     sync.WaitGroup
 	enforce  *enforcing
+	seek     *seeking
 	touch    touch
 }
 
@@ -158,7 +159,7 @@ func New(cfg Config, ports Ports) (*Node, error) {
 		changed: make(chan struct{}, 1), leaving: make(chan struct{}), stopped: make(chan struct{}),
 		reading: make(chan struct{}, maxReading),
 	}
-	n.enforce = newEnforcing(n)
+	n.enforce, n.seek = newEnforcing(n), newSeeking(n)
 	if err := n.load(context.Background()); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
@@ -217,6 +218,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer n.work.Wait()
 	defer cancel()
 	n.work.Go(func() { n.enforce.run(ctx) })
+	n.work.Go(func() { n.seek.run(ctx, n.enforce) })
 	if n.ports.Gossip != nil {
 		n.work.Go(func() { n.rejoin(ctx) })
 	}
