@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Revocation is the operators' word that a node is evicted, if they have given it.
@@ -26,6 +27,47 @@ func (r *Roster) Granted(id NodeID) bool {
 		}
 	}
 	return false
+}
+
+// Lapsed tells whether the node was granted a place that has ended, and that nobody took from it: its grant may have been renewed
+// without our having heard of it.
+func (r *Roster) Lapsed(id NodeID, now time.Time) bool {
+	if _, member := r.Lookup(id, now); member || !r.Granted(id) {
+		return false
+	}
+	_, revoked := r.Revocation(id)
+	return !revoked
+}
+
+// Grants are the records that make a node what it is: what a peer needs to see of it and of itself.
+func (r *Roster) Grants(ids ...NodeID) (records []Signed) {
+	for _, id := range ids {
+		if rec := r.granted[id]; rec != nil {
+			records = append(records, rec.signed)
+		}
+	}
+	return records
+}
+
+// NextSerial is for a grant that is to hold in place of what the node was granted before, also when that was within this second.
+func (r *Roster) NextSerial(id NodeID, now time.Time) uint64 {
+	next := uint64(max(now.Unix(), 0))
+	for _, rec := range r.records {
+		if rec.direct() && rec.revoked == "" && rec.grant.Node == id && rec.grant.Serial < 1<<62 {
+			next = max(next, rec.grant.Serial+1)
+		}
+	}
+	return next
+}
+
+// Ending are the members whose grants end within a time, and those whose grants have ended and that nobody evicted, sorted by id.
+func (r *Roster) Ending(now time.Time, within time.Duration) (members []Member) {
+	for _, id := range slices.Sorted(maps.Keys(r.granted)) {
+		if g := r.granted[id].grant; g.NotAfter != 0 && g.NotAfter <= now.Add(within).Unix() {
+			members = append(members, g.member())
+		}
+	}
+	return members
 }
 
 // Single tells whether the node is the only one that ever was granted a place and that was not revoked. Time is not looked

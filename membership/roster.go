@@ -41,6 +41,8 @@ type Roster struct {
 	revoked map[NodeID]*record  // of several revocations of one node the smallest
 	holders map[string][]NodeID // by granted name: those whom the operators named first, then by id
 	digest  [32]byte
+
+	evictions Evictions
 }
 
 // NewRoster begins with a chain and no members; with a nil chain it is that of a node without a mesh, and takes nothing.
@@ -188,6 +190,7 @@ func (r *Roster) rebuild() {
 			}
 		}
 	}
+	r.evictions = evictionsOf(r.revoked)
 	r.digest = r.sum()
 }
 

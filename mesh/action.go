@@ -74,6 +74,8 @@ type (
 	}
 	// Hint tells all members, by gossip, at most membership.MaxHint bytes.
 	Hint struct{ Data []byte }
+	// UseKeys are the gossip's keys from now on: the first to seal with, all to open with.
+	UseKeys struct{ Keys [][]byte }
 	// Learn says where a peer can be dialled.
 	Learn struct {
 		Peer membership.NodeID
@@ -114,6 +116,7 @@ func (VerifyObjects) action()  {}
 func (CheckTree) action()      {}
 func (Converge) action()       {}
 func (Hint) action()           {}
+func (UseKeys) action()        {}
 func (Learn) action()          {}
 func (Drop) action()           {}
 func (Answer) action()         {}

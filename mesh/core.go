@@ -34,6 +34,8 @@ type Config struct {
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
+	// GossipKey is the key of the node's ticket; nil: it has none yet, or keeps what it was given since.
+	GossipKey []byte
 	// Joins says that the node was told to join others: before it knows of them it has no say in the beginning of an environment.
 	Joins bool
 	// Place makes the ring of some nodes. It is called by one goroutine.
@@ -75,6 +77,7 @@ type Core struct {
 	damage     damage
 	secretKeys secretKeys
 	fresh      freshness
+	sealing    gossipKeys
 }
 
 // New makes a Core from a roster and all records that Save actions of earlier Cores of this node left, and the objects that
@@ -125,6 +128,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 		return nil, fmt.Errorf("mesh: %w", err)
 	}
 	c.loadFence()
+	c.openKeys()
 	c.people.joins = c.people.joins || cfg.Joins && c.fence.first
 	c.refreshMembers()
 	return c, nil
@@ -240,11 +244,17 @@ func (c *Core) take(ev Event) {
 		c.askRecovery(ev)
 	case Recover:
 		c.recover(ev)
+	case Meet:
+		c.call(ev)
 	}
 }
 
 // received drops what does not come from a member: the transport has checked a grant, but it may have been revoked since.
 func (c *Core) received(from membership.NodeID, m Message) {
+	if w, ok := m.(*Welcome); ok {
+		c.onWelcome(from, w)
+		return
+	}
 	if from == c.self || !c.isMember(from) {
 		return
 	}
@@ -335,6 +345,14 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onSecretTell(from, m)
 	case *KeepTell:
 		c.onKeepTell(from, m)
+	case *KeysAsk:
+		c.onKeysAsk(from, m)
+	case *KeysTell:
+		c.onKeysTell(from, m)
+	case *WelcomeAsk:
+		c.onWelcomeAsk(from)
+	case *Goodbye:
+		c.onGoodbye(from)
 	case *FreshAsk:
 		c.onFreshAsk(from, m)
 	case *FreshTell:
@@ -349,6 +367,7 @@ func (c *Core) start() {
 	c.startFence()
 	c.startDamaged() // after the fence has saved the disk's new number
 	c.startRoster()
+	c.startKeys()
 	c.startRepair()
 	c.startScrub()
 	c.startCollection()

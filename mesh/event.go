@@ -148,6 +148,12 @@ type (
 		ID     uint64
 		Signed membership.Signed
 	}
+	// Meet asks a peer that can be reached to let this node in: what has become of both their grants, and the gossip's keys. It is
+	// answered when that is known here.
+	Meet struct {
+		ID   uint64
+		Peer membership.NodeID
+	}
 	// AdoptChain gives a node without a mesh the trust chain whose publishers it is to believe.
 	AdoptChain struct {
 		ID         uint64
@@ -182,6 +188,7 @@ func (Submit) event()        {}
 func (AskSecretKeys) event() {}
 func (AskRecovery) event()   {}
 func (Recover) event()       {}
+func (Meet) event()          {}
 
 // Pushed is how a push ended.
 type Pushed struct {

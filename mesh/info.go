@@ -24,6 +24,8 @@ type MemberInfo struct {
 	Status membership.Status `json:"status"`
 	Tags   map[string]string `json:"tags"`
 	Zone   string            `json:"zone"`
+	// Expires is when its grant ends; nil: never.
+	Expires *time.Time `json:"expires,omitempty"`
 }
 
 // RingInfo is `shoal ring`: the placement and what each node holds of it.

@@ -277,6 +277,23 @@ type (
 		Node   membership.NodeID `cbor:"2,keyasint"`
 		Report []byte            `cbor:"3,keyasint,omitempty"` // empty: I have none
 	}
+	// KeysAsk: these nodes are evicted as far as I know, and this is the gossip key that I would use; which would you?
+	KeysAsk struct {
+		Evicted [32]byte `cbor:"1,keyasint"`
+		Mark    []byte   `cbor:"2,keyasint,omitempty"` // the first bytes of the key's name; none: I have no key for that
+	}
+	// KeysTell brings a key that was made for the evictions that the sender knows of.
+	KeysTell struct {
+		Keys []toldKey `cbor:"1,keyasint"`
+	}
+	// WelcomeAsk: I was away. Welcome answers a member: the trust chain, the grants of both, and the keys of the gossip.
+	WelcomeAsk struct{}
+	Welcome    struct {
+		Records []membership.Signed `cbor:"1,keyasint"`
+		Keys    []toldKey           `cbor:"2,keyasint,omitempty"`
+	}
+	// Goodbye says that the sender leaves on purpose: what the gossip says of that counts only with it.
+	Goodbye struct{}
 	// FreshAsk challenges an acceptor: how far are you? FreshTell answers with a signed Freshness.
 	FreshAsk struct {
 		Env   string   `cbor:"1,keyasint"`
@@ -358,8 +375,13 @@ func (*RunAsk) kind() byte   { return 53 }
 func (*RunTell) kind() byte  { return 54 }
 func (*Placed) kind() byte   { return 55 }
 
-func (*FreshAsk) kind() byte  { return 70 }
-func (*FreshTell) kind() byte { return 71 }
+func (*KeysAsk) kind() byte    { return 60 }
+func (*KeysTell) kind() byte   { return 61 }
+func (*WelcomeAsk) kind() byte { return 62 }
+func (*Welcome) kind() byte    { return 63 }
+func (*Goodbye) kind() byte    { return 64 }
+func (*FreshAsk) kind() byte   { return 70 }
+func (*FreshTell) kind() byte  { return 71 }
 
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
@@ -384,6 +406,9 @@ var blank = map[byte]func() Message{
 	50: func() Message { return &LogHave{} }, 51: func() Message { return &LogAsk{} },
 	52: func() Message { return &LogRange{} }, 53: func() Message { return &RunAsk{} },
 	54: func() Message { return &RunTell{} }, 55: func() Message { return &Placed{} },
+	60: func() Message { return &KeysAsk{} }, 61: func() Message { return &KeysTell{} },
+	62: func() Message { return &WelcomeAsk{} }, 63: func() Message { return &Welcome{} },
+	64: func() Message { return &Goodbye{} },
 	70: func() Message { return &FreshAsk{} }, 71: func() Message { return &FreshTell{} },
 	80: func() Message { return &SecretAsk{} }, 81: func() Message { return &SecretTell{} },
 }

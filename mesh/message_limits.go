@@ -268,3 +268,29 @@ func (m *KeepAsk) check() error     { return atMost("hashes", len(m.Hashes), max
 func (m *KeepTell) check() error {
 	return atMost("bytes of a receipt", len(m.Receipt.Body), 40*maxHashes)
 }
+
+func (m *KeysAsk) check() error { return atMost("bytes of a key's mark", len(m.Mark), keyMark) }
+
+func (m *KeysTell) check() error {
+	if len(m.Keys) != 1 {
+		return fmt.Errorf("%d keys, not one", len(m.Keys))
+	}
+	return checkKeys(m.Keys)
+}
+
+func checkKeys(keys []toldKey) error {
+	for _, k := range keys {
+		if err := k.Key.Check(); err != nil {
+			return err
+		}
+	}
+	return atMost("gossip keys", len(keys), membership.MaxKeys)
+}
+
+func (m *WelcomeAsk) check() error { return nil }
+
+func (m *Welcome) check() error {
+	return errors.Join(checkKeys(m.Keys), atMost("records", len(m.Records), membership.MaxStatements+membership.MaxForked+2))
+}
+
+func (m *Goodbye) check() error { return nil }

@@ -42,6 +42,8 @@ type people struct {
 	status  map[membership.NodeID]membership.Status
 	since   map[membership.NodeID]time.Time // of status; of a member that was never seen: when it became known
 	addrs   map[membership.NodeID]string
+	leaving map[membership.NodeID]bool   // said so themselves
+	warned  string                       // what was said last of this node's own end
 	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
 	saved   map[string]bool              // ids of the records that are on disk
 	tip     [32]byte                     // of the line of a trust chain that forks, as it is on disk
@@ -53,7 +55,7 @@ type people struct {
 func newPeople(roster *membership.Roster) people {
 	return people{
 		roster: roster, members: map[membership.NodeID]membership.Member{}, status: map[membership.NodeID]membership.Status{},
-		since: map[membership.NodeID]time.Time{}, addrs: map[membership.NodeID]string{}, placed: map[membership.NodeID]string{}, saved: map[string]bool{},
+		since: map[membership.NodeID]time.Time{}, addrs: map[membership.NodeID]string{}, placed: map[membership.NodeID]string{}, leaving: map[membership.NodeID]bool{}, saved: map[string]bool{},
 	}
 }
 
@@ -113,6 +115,9 @@ func (c *Core) Members() []MemberInfo {
 	for _, id := range c.people.ids {
 		m := c.people.members[id]
 		info := MemberInfo{Name: m.Name, ID: id, Addr: c.people.addrs[id], Status: c.people.status[id], Tags: m.Tags, Zone: m.Zone}
+		if end := m.Expires; !end.IsZero() {
+			info.Expires = &end
+		}
 		if info.Tags == nil {
 			info.Tags = map[string]string{}
 		}
@@ -175,6 +180,7 @@ func (c *Core) refreshMembers() {
 	c.people.changes++
 	c.place()
 	c.follow()
+	c.keysRoster()
 }
 
 // refreshSelf keeps the node what it was when its grant is gone: it goes on enforcing what it has. Without its tags it would
@@ -190,6 +196,27 @@ func (c *Core) refreshSelf() {
 		c.note("evicted: what is here is enforced as it is, and nothing new will come", "", "", membership.ErrRevoked)
 	}
 	c.people.evicted = evicted
+	c.warnOfEnd()
+}
+
+// warnBefore is how long before its end a node begins to tell of its grant's end.
+const warnBefore = 14 * 24 * time.Hour
+
+// warnOfEnd tells once of each end that comes near, and once that it has come.
+func (c *Core) warnOfEnd() {
+	end := c.people.own.Expires
+	left := end.Sub(c.now)
+	if end.IsZero() || left > warnBefore {
+		return
+	}
+	what := "this node's grant ends soon; renew it with shoal trust propose grants"
+	if left <= 0 {
+		what = "this node's grant has ended: what is here is enforced as it is, until a member knows of a new one"
+	}
+	if said := what + end.String(); said != c.people.warned {
+		c.people.warned = said
+		c.note(what, "", "", fmt.Errorf("its end: %s", end.Format(time.RFC3339)))
+	}
 }
 
 // dismiss ends the connections to a peer that is not a member any more. One that was evicted hears of it first, and
@@ -229,6 +256,7 @@ func (c *Core) contact(peer membership.NodeID) {
 	c.askHeads(peer)
 	c.greet(peer)
 	c.tellPlaced(peer)
+	c.askKeyOf(peer)
 }
 
 // gossiped takes what the gossip told. Of a stranger it learns nothing: its grant comes through the transport.
@@ -258,6 +286,7 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 	switch status {
 	case membership.Alive:
 		if before != membership.Suspect {
+			delete(c.people.leaving, id)
 			c.place()
 			c.returned(id)
 		}
@@ -282,6 +311,27 @@ func (c *Core) returned(id membership.NodeID) {
 	})
 	c.retryStagedSoon()
 	c.pumpFetches()
+}
+
+// onGoodbye believes of a node itself that it leaves.
+func (c *Core) onGoodbye(from membership.NodeID) {
+	if !c.people.leaving[from] {
+		c.people.leaving[from] = true
+		c.people.changes++
+	}
+}
+
+// Leaving are the members that have said that they leave.
+func (c *Core) Leaving() []membership.NodeID { return sorted(c.people.leaving) }
+
+// Former are the addresses of nodes whose grants have ended, as far as this node knows: those may have been renewed.
+func (c *Core) Former() (addrs []string) {
+	for _, id := range sorted(c.people.addrs) {
+		if !c.isMember(id) && c.people.roster.Lapsed(id, c.now) {
+			addrs = append(addrs, c.people.addrs[id])
+		}
+	}
+	return addrs
 }
 
 func (c *Core) askRoster(peer membership.NodeID) {
@@ -416,6 +466,9 @@ func (c *Core) letIn(ev Admit) (membership.Member, error) {
 	}
 	_, err := c.people.roster.Add(c.now, ev.Credential...)
 	m, ok := c.people.roster.Lookup(ev.Peer, c.now)
+	if !ok && c.people.roster.Lapsed(ev.Peer, c.now) {
+		return membership.Member{ID: ev.Peer}, nil // it is asked what has become of its grant, and is nothing else before
+	}
 	if !ok {
 		return m, errors.Join(membership.ErrNoGrant, err)
 	}

@@ -37,6 +37,7 @@ const (
 	keyEntry    = SavePrefix + "entry/"    // node id-number -> savedEntry
 	keyFork     = SavePrefix + "fork/"     // node id -> ForkProof
 	keyForgot   = SavePrefix + "forgot/"   // "store": the disk was damaged; see damage.go
+	keyGossip   = SavePrefix + "gossip/"   // "ring" -> []membership.HeldKey
 	keyRun      = SavePrefix + "run/"      // node id-hash -> bytes of a report; never loaded into a Core
 )
 
@@ -202,6 +203,10 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 			return err
 		}
 		return c.loadLog(s, false)
+	case keyGossip:
+		held, err := loadKeys(value)
+		c.sealing.saved = held
+		return err
 	case keyForgot:
 		c.damage.forgot = true
 		return nil

@@ -28,9 +28,10 @@ import (
 
 func newAgent(t *terminal) *cobra.Command {
 	var (
-		flags agentConfig
-		tags  []string
-		file  string
+		showID bool
+		flags  agentConfig
+		tags   []string
+		file   string
 	)
 	cmd := &cobra.Command{
 		Use:   "agent",
@@ -48,7 +49,8 @@ the first push over its socket.`,
 	f.StringVar(&flags.Name, "name", "", "the name to ask for (default: the host name)")
 	f.StringVar(&flags.Bind, "bind", "", "IP:PORT for UDP and TCP (default: "+defaultBind+")")
 	f.StringArrayVar(&flags.Join, "join", nil, "address of a machine of the mesh, `IP:PORT` (repeatable)")
-	f.StringVar(&flags.Ticket, "ticket", "", "the ticket, or @FILE")
+	f.StringVar(&flags.Ticket, "ticket", "", "the ticket, or the line of shoal trust admission, or @FILE")
+	f.BoolVar(&showID, "print-id", false, "print the id of this machine's key, which is made the first time, and end")
 	f.StringArrayVar(&tags, "tag", nil, "a tag of a node without a mesh, `K=V`; in a mesh, a tag that the grant must hold (repeatable)")
 	f.StringVar(&flags.Zone, "zone", "", "the zone of a node without a mesh; in a mesh, the zone that the grant must hold")
 	f.StringVar(&flags.Root, "root", "", "a folder, `DIR`, that stands for the machine")
@@ -68,6 +70,9 @@ the first push over its socket.`,
 		config, err = config.overruled(flags).complete()
 		if err != nil {
 			return err
+		}
+		if showID {
+			return t.printNodeID(config)
 		}
 		return runAgent(cmd.Context(), t, config)
 	}
@@ -230,7 +235,7 @@ func (a *agent) makeNode() error {
 	}
 	a.node, err = node.New(node.Config{
 		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
-		Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
+		GossipKey: a.id.gossipKey(), Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
 		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
 		Volatile: a.kv.Volatile() && !a.id.fresh,
 	}, node.Ports{
@@ -254,7 +259,8 @@ func (a *agent) connect() error {
 	}
 	a.closers = append(a.closers, transport.Close)
 	g, err := gossip.Start(gossip.Options{
-		Self: a.id.id, Network: transport, Key: a.id.standing.GossipKey, Allowed: a.node.Known, Logger: a.log,
+		Self: a.id.id, Network: transport, Keys: a.node.GossipKeys(), Allowed: a.node.Known, Leaving: a.node.Leaving, Meet: a.node.Meet,
+		Logger: a.log,
 	})
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ type identity struct {
 type standing struct {
 	Chain     []membership.Signed `cbor:"1,keyasint"`
 	Grant     membership.Signed   `cbor:"2,keyasint"`
-	GossipKey []byte              `cbor:"3,keyasint"`
+	GossipKey []byte              `cbor:"3,keyasint"` // as the ticket had it; empty without a ticket
 }
 
 const (
@@ -76,6 +76,14 @@ func (id identity) roster() (*membership.Roster, error) {
 	return roster, err
 }
 
+// gossipKey is the one of the ticket; nil without one.
+func (id identity) gossipKey() []byte {
+	if id.standing == nil {
+		return nil
+	}
+	return id.standing.GossipKey
+}
+
 // checkClaims refuses tags and a zone that the grant does not hold: in a mesh they are not the machine's to choose.
 func (id identity) checkClaims(c agentConfig) error {
 	for k, v := range c.Tags {
@@ -116,6 +124,9 @@ func openStanding(c agentConfig, key ed25519.PrivateKey) (s *standing, fresh boo
 	if text == "" {
 		return kept, false, nil
 	}
+	if membership.IsAdmission(text) {
+		return openAdmission(c, key, text, kept)
+	}
 	ticket, err := membership.ParseTicket(text)
 	if err != nil {
 		return nil, false, badInput("%v", err)
@@ -140,6 +151,30 @@ func openStanding(c agentConfig, key ed25519.PrivateKey) (s *standing, fresh boo
 		return nil, false, err
 	}
 	return s, true, writeFile(path, data, 0o600)
+}
+
+// openAdmission takes a grant that was made for this machine's key. It holds no key of the gossip: that comes with the first peer.
+func openAdmission(c agentConfig, key ed25519.PrivateKey, text string, kept *standing) (s *standing, fresh bool, err error) {
+	admission, err := membership.ParseAdmission(text)
+	if err != nil {
+		return nil, false, badInput("%v", err)
+	}
+	if kept != nil {
+		return kept, false, sameMesh(kept, admission.Chain(), c.DataDir)
+	}
+	signed, grant := admission.Grant()
+	if own := membership.IDOf(key.Public().(ed25519.PublicKey)); grant.Node != own {
+		return nil, false, refused("the grant is for node %s, this machine is %s", grant.Node, own)
+	}
+	if len(c.Join) == 0 {
+		return nil, false, badInput("a grant needs --join: the machine gets the key of the gossip from whom it joins")
+	}
+	s = &standing{Chain: admission.Chain().Statements(), Grant: signed}
+	data, err := codec.Marshal(s)
+	if err != nil {
+		return nil, false, err
+	}
+	return s, true, writeFile(filepath.Join(c.DataDir, standingFile), data, 0o600)
 }
 
 func readStanding(path string) (*standing, error) {

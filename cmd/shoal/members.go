@@ -17,7 +17,8 @@ import (
 func newMembers(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{Use: "members", Short: "Who is here", Long: `Who is here: every node that the mesh knows, whether it answers, its tags and its zone.
 
-STATUS is alive, suspect (it did not answer just now), failed, or left (it said goodbye). Tags come from tickets.`, Args: cobra.NoArgs}
+STATUS is alive, suspect (it did not answer just now), failed, or left (it said goodbye). Tags come from tickets and
+grants; ENDS is when the grant does, where some do.`, Args: cobra.NoArgs}
 	connect := nodeFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		members, err := connect().Members(cmd.Context())
@@ -25,10 +26,22 @@ STATUS is alive, suspect (it did not answer just now), failed, or left (it said 
 			return orJSON(t, members, err)
 		}
 		var rows [][]string
+		ending := slices.ContainsFunc(members, func(m mesh.MemberInfo) bool { return m.Expires != nil })
 		for _, m := range members {
-			rows = append(rows, []string{m.Name, string(m.Status), m.Addr, tagText(m.Tags), m.Zone, m.ID.Short()})
+			row := []string{m.Name, string(m.Status), m.Addr, tagText(m.Tags), m.Zone, m.ID.Short()}
+			if end := "never"; ending {
+				if m.Expires != nil {
+					end = m.Expires.UTC().Format(time.RFC3339)
+				}
+				row = append(row, end)
+			}
+			rows = append(rows, row)
 		}
-		t.table([]string{"NAME", "STATUS", "ADDRESS", "TAGS", "ZONE", "ID"}, rows)
+		head := []string{"NAME", "STATUS", "ADDRESS", "TAGS", "ZONE", "ID"}
+		if ending {
+			head = append(head, "ENDS")
+		}
+		t.table(head, rows)
 		return nil
 	}
 	return cmd

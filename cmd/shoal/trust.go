@@ -17,7 +17,7 @@ import (
 
 func newTrust(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{Use: "trust", Short: "Who may sign, and what only the operators can decide", Args: cobra.NoArgs}
-	cmd.AddCommand(newTrustShow(t), newTrustKey(t), newTrustPropose(t), newTrustSign(t), newTrustPublish(t), newTrustUpdate(t), newRecoverHead(t))
+	cmd.AddCommand(newTrustShow(t), newTrustKey(t), newTrustPropose(t), newTrustSign(t), newTrustPublish(t), newTrustUpdate(t), newRecoverHead(t), newTrustAdmission(t))
 	for _, c := range cmd.Commands() {
 		c.Args = inputArgs(c.Args)
 	}

@@ -33,7 +33,7 @@ func words(s membership.Signed) (text string, mesh membership.MeshID, err error)
 	case membership.DomainGrant:
 		var g membership.Grant
 		err := codec.Unmarshal(s.Body, &g)
-		return fmt.Sprintf("node %s is a member, as %s with the tags %s%s", g.Node, g.Name, tagText(g.Tags), zoneText(g.Zone)), g.Mesh, err
+		return fmt.Sprintf("node %s is a member, as %s with the tags %s%s", g.Node, g.Name, tagText(g.Tags), zoneText(g.Zone)) + endText(g.NotAfter), g.Mesh, err
 	case membership.DomainRecovery:
 		var r store.Recovery
 		if err := codec.Unmarshal(s.Body, &r); err != nil {
@@ -42,6 +42,13 @@ func words(s membership.Signed) (text string, mesh membership.MeshID, err error)
 		return recoveryWords(r), r.Mesh, nil
 	}
 	return "", mesh, badInput("a record of kind %q is not for operators to sign", s.Domain)
+}
+
+func endText(notAfter int64) string {
+	if notAfter == 0 {
+		return ""
+	}
+	return " until " + time.Unix(notAfter, 0).UTC().Format(time.RFC3339)
 }
 
 func zoneText(zone string) string {

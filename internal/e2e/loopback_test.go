@@ -56,7 +56,7 @@ func startReal(t testing.TB, name, dir, bind string, roster *membership.Roster, 
 	kv := openBadger(t, dir)
 	reads := &reader{}
 	n, err := node.New(node.Config{
-		Key: keyOf(name), Seed: uint64(time.Now().UnixNano()), Roster: roster, Addr: bind, Join: join, Place: ring.NewPlacement().Update,
+		Key: keyOf(name), Seed: uint64(time.Now().UnixNano()), Roster: roster, Addr: bind, Join: join, Place: ring.NewPlacement().Update, GossipKey: make([]byte, membership.GossipKeySize),
 	}, node.Ports{KV: kv, Enforcer: reads})
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func startReal(t testing.TB, name, dir, bind string, roster *membership.Roster, 
 		t.Fatal(err)
 	}
 	talk, err := gossip.Start(gossip.Options{
-		Self: idOf(name), Network: transport, Key: make([]byte, membership.GossipKeySize), Allowed: n.Known,
+		Self: idOf(name), Network: transport, Keys: n.GossipKeys(), Allowed: n.Known, Leaving: n.Leaving, Meet: n.Meet,
 	})
 	if err != nil {
 		t.Fatal(err)

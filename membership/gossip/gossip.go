@@ -74,9 +74,10 @@ type Network interface {
 
 // Options are what a Gossip needs. All but Advertise, Timing and Logger must be set.
 type Options struct {
-	Self      membership.NodeID
-	Network   Network
-	Key       []byte  // the mesh's gossip key, of membership.GossipKeySize bytes
+	Self    membership.NodeID
+	Network Network
+	// Keys are the gossip's, of membership.GossipKeySize bytes each, the first to seal with; none: UseKeys brings them.
+	Keys      [][]byte
 	Advertise string  // IP:port for the others; derived from Network.Addr when empty
 	Timing    *Timing // nil: DefaultTiming
 	Logger    *slog.Logger
@@ -84,6 +85,11 @@ type Options struct {
 	// Allowed tells whom the roster knows; nobody else shows up. It is asked under memberlist's lock, so it must not wait
 	// for anybody who may be calling this Gossip: read a snapshot.
 	Allowed func(membership.NodeID) bool
+	// Leaving tells who has said itself, over a connection of its own, that it leaves; what the gossip says of that is not heard of
+	// anybody else. It is asked like Allowed.
+	Leaving func(membership.NodeID) bool
+	// Meet, unless nil, asks a peer for the keys of now before there is gossip with it.
+	Meet func(ctx context.Context, peer membership.NodeID) error
 }
 
 // Gossip is a node's part in it.
@@ -93,6 +99,9 @@ type Gossip struct {
 	log     *slog.Logger
 	serf    *serf.Serf
 	doorman *doorman
+	seals   *seals
+	guard   *guard
+	meet    func(context.Context, membership.NodeID) error
 	pump    *pump
 	joining chan struct{} // serf's own lock around a join would stop virtual time in a simulation
 	done    chan struct{}
@@ -105,28 +114,29 @@ func Start(o Options) (*Gossip, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if len(o.Key) != membership.GossipKeySize || o.Allowed == nil {
-		return nil, errors.New("start gossip: a key of 32 bytes and Allowed must be set")
+	if o.Allowed == nil {
+		return nil, errors.New("start gossip: Allowed must be set")
+	}
+	sealed := &seals{}
+	if err := sealed.use(o.Keys); err != nil {
+		return nil, fmt.Errorf("start gossip: %w", err)
 	}
 	at, err := advertised(o.Advertise, o.Network.Addr())
 	if err != nil {
 		return nil, fmt.Errorf("start gossip: %w", err)
 	}
-	t, err := newTransport(o.Network, at)
+	guard := newGuard(o)
+	t, err := newTransport(o.Network, at, sealed, guard)
 	if err != nil {
 		return nil, fmt.Errorf("start gossip: %w", err)
 	}
 	g := &Gossip{
-		self: o.Self, net: o.Network, log: o.Logger, pump: newPump(),
+		self: o.Self, net: o.Network, log: o.Logger, pump: newPump(), seals: sealed, guard: guard, meet: o.Meet,
 		joining: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	g.doorman = &doorman{self: o.Self, allowed: o.Allowed, refused: map[membership.NodeID]refusal{}}
 	g.work.Go(func() { g.pump.run(g.done) })
-	config, err := g.config(o, t, at)
-	if err == nil {
-		g.serf, err = serf.Create(config)
-	}
-	if err != nil {
+	if g.serf, err = serf.Create(g.config(o, t, at)); err != nil {
 		close(g.done)
 		g.work.Wait()
 		return nil, fmt.Errorf("start gossip: %w", errors.Join(err, t.Shutdown()))
@@ -135,14 +145,11 @@ func Start(o Options) (*Gossip, error) {
 	return g, nil
 }
 
-func (g *Gossip) config(o Options, t *transport, at netip.AddrPort) (*serf.Config, error) {
-	keyring, err := memberlist.NewKeyring(nil, o.Key)
-	if err != nil {
-		return nil, err
-	}
+func (g *Gossip) config(o Options, t *transport, at netip.AddrPort) *serf.Config {
 	logger := log.New(levels{o.Logger}, "", 0)
 	ml := memberlist.DefaultLANConfig()
-	ml.Name, ml.Transport, ml.Keyring, ml.Logger = string(o.Self), t, keyring, logger
+	ml.Name, ml.Transport, ml.Logger = string(o.Self), t, logger // without keys: what it sends is sealed below it
+	ml.UDPBufferSize -= sealOverhead
 	ml.AdvertiseAddr, ml.AdvertisePort = at.Addr().String(), int(at.Port())
 	ml.Alive = g.doorman // serf leaves it alone as long as it has no merge delegate of its own
 	ml.EnableCompression = false
@@ -158,8 +165,14 @@ func (g *Gossip) config(o Options, t *transport, at netip.AddrPort) (*serf.Confi
 	c.DisableCoordinates = true            // nobody asks for them, and every probe would carry them
 	c.ReconnectInterval, c.ReconnectTimeout, c.TombstoneTimeout = reconnectEvery, forgetTime, forgetTime
 	c.BroadcastTimeout, c.LeavePropagateDelay = leaveBroadcast, leaveSpread
-	return c, nil
+	return c
 }
+
+// UseKeys takes the place of the keys before: the first to seal with, all to open with.
+func (g *Gossip) UseKeys(keys [][]byte) error { return g.seals.use(keys) }
+
+// Unsealed counts the packets that came and that no key opened.
+func (g *Gossip) Unsealed() uint64 { return g.seals.refused.Load() }
 
 func (t *Timing) set(ml *memberlist.Config) {
 	if t == nil {

@@ -139,7 +139,7 @@ func (p *packets) WriteTo(b []byte, to net.Addr) (int, error) {
 
 func start(t *testing.T, p *port, allowed func(membership.NodeID) bool) *Gossip {
 	t.Helper()
-	g, err := Start(Options{Self: p.id, Network: p, Key: make([]byte, 32), Allowed: allowed})
+	g, err := Start(Options{Self: p.id, Network: p, Keys: [][]byte{make([]byte, 32)}, Allowed: allowed, Leaving: everybody})
 	if err != nil {
 		t.Fatal(err)
 	}

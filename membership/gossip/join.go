@@ -55,7 +55,28 @@ func (g *Gossip) whoami(ctx context.Context, addrs []string) (names []string, er
 			names = append(names, string(id)+"/"+addrs[i])
 		}
 	}
+	g.meetAll(ctx, ids)
 	return names, errors.Join(errs...)
+}
+
+// meetAll asks all of them for the keys of now. One that does not answer is called all the same: it may be of a version that has none
+// to give.
+func (g *Gossip) meetAll(ctx context.Context, ids []membership.NodeID) {
+	if g.meet == nil {
+		return
+	}
+	var asking sync.WaitGroup
+	for _, id := range ids {
+		if id == "" || id == g.self {
+			continue
+		}
+		asking.Go(func() {
+			if err := g.meet(ctx, id); err != nil {
+				g.log.Debug("not met", "node", id, "err", err)
+			}
+		})
+	}
+	asking.Wait()
 }
 
 func (g *Gossip) join(ctx context.Context, names []string) (int, error) {
@@ -186,6 +207,7 @@ func (g *Gossip) welcome() {
 		case <-g.done:
 			return
 		case now := <-ticker.C:
+			g.guard.forget()
 			id, addr := g.doorman.nextAllowed(now, g.myTurn)
 			if id == "" {
 				continue

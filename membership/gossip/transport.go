@@ -28,6 +28,8 @@ type transport struct {
 	at      netip.AddrPort
 	conn    net.PacketConn
 	streams net.Listener
+	seals   *seals
+	guard   *guard
 	packets chan *memberlist.Packet
 	conns   chan net.Conn
 	done    chan struct{}
@@ -37,13 +39,13 @@ type transport struct {
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
-func newTransport(n Network, at netip.AddrPort) (*transport, error) {
+func newTransport(n Network, at netip.AddrPort, s *seals, g *guard) (*transport, error) {
 	listener, err := n.Listen(protocol)
 	if err != nil {
 		return nil, err
 	}
 	t := &transport{
-		net: n, at: at, conn: n.PacketConn(), streams: listener,
+		net: n, at: at, conn: n.PacketConn(), streams: listener, seals: s, guard: g,
 		packets: make(chan *memberlist.Packet, packetsWaiting),
 		conns:   make(chan net.Conn, streamsWaiting),
 		done:    make(chan struct{}),
@@ -69,7 +71,15 @@ func (t *transport) readPackets() {
 				return
 			}
 		}
-		packet := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: time.Now()}
+		now := time.Now()
+		plain, err := t.seals.open(buf[:n])
+		if err != nil {
+			continue
+		}
+		if plain = t.guard.packet(plain, from.String(), now); plain == nil {
+			continue
+		}
+		packet := &memberlist.Packet{Buf: plain, From: from, Timestamp: now}
 		select {
 		case t.packets <- packet:
 		default:
@@ -84,7 +94,7 @@ func (t *transport) acceptStreams() {
 			return
 		}
 		select {
-		case t.conns <- c:
+		case t.conns <- &guarded{Conn: c, guard: t.guard}:
 		case <-t.done:
 			c.Close()
 			return
@@ -112,14 +122,21 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, opError("write", err)
 	}
-	if _, err := t.conn.WriteTo(b, net.UDPAddrFromAddrPort(to)); err != nil {
+	sealed, err := t.seals.seal(b)
+	if err != nil {
+		return time.Time{}, opError("write", err)
+	}
+	if _, err := t.conn.WriteTo(sealed, net.UDPAddrFromAddrPort(to)); err != nil {
 		return time.Time{}, opError("write", err)
 	}
 	return time.Now(), nil
 }
 
-// WriteToAddress sends a packet; a packet needs no name.
+// WriteToAddress sends a packet. To one that is no member any more nothing goes: memberlist does not know of that before it misses it.
 func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
+	if addr.Name != "" && !t.guard.member(addr.Name) {
+		return time.Now(), nil // as if it were lost
+	}
 	return t.WriteTo(b, addr.Addr)
 }
 
@@ -141,7 +158,7 @@ func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dur
 	if err != nil {
 		return nil, opError("dial", err)
 	}
-	return c, nil
+	return &guarded{Conn: c, guard: t.guard}, nil
 }
 
 func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packets }

@@ -52,6 +52,12 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 				n.log.Warn("could not hint", "error", err)
 			}
 		}
+	case mesh.UseKeys:
+		if n.ports.Gossip != nil {
+			if err := n.ports.Gossip.UseKeys(a.Keys); err != nil {
+				n.log.Warn("could not use a gossip key", "error", err)
+			}
+		}
 	case mesh.Learn:
 		if n.ports.Transport != nil {
 			n.ports.Transport.Learn(a.Peer, a.Addr)

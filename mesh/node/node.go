@@ -38,9 +38,11 @@ type Config struct {
 	// Roster is what the node begins with: membership.Solo for a node without a mesh; with a ticket, the chain and the own
 	// redemption; nil: what an earlier start saved.
 	Roster *membership.Roster
-	Addr   string   // of this node, for display; Attach may set it
-	Join   []string // addresses to begin with; more are remembered
-	Place  func([]ring.Node) ring.Ring
+	// GossipKey is that of the node's ticket; nil: it has none, and gets the keys from whom it joins.
+	GossipKey []byte
+	Addr      string   // of this node, for display; Attach may set it
+	Join      []string // addresses to begin with; more are remembered
+	Place     func([]ring.Node) ring.Ring
 	// Replicas, Grace: as mesh.Config has them.
 	Replicas int
 	Grace    time.Duration
@@ -63,6 +65,7 @@ type Gossip interface {
 	Join(ctx context.Context, addrs []string) (int, error)
 	Events() <-chan membership.Event
 	Hint(payload []byte) error
+	UseKeys(keys [][]byte) error
 	Leave(ctx context.Context) error
 }
 
@@ -198,7 +201,7 @@ func (n *Node) load(ctx context.Context) error {
 	}
 	n.core, err = mesh.New(mesh.Config{
 		Key: n.cfg.Key, Seed: n.cfg.Seed, Replicas: n.cfg.Replicas, Grace: n.cfg.Grace, Scrub: n.cfg.Scrub, Keep: n.cfg.Keep, Forget: n.cfg.Forget, Place: n.cfg.Place,
-		Volatile: n.cfg.Volatile, Joins: len(n.cfg.Join) > 0,
+		GossipKey: n.cfg.GossipKey, Volatile: n.cfg.Volatile, Joins: len(n.cfg.Join) > 0,
 	}, roster, time.Now(), saved, kept)
 	if err != nil {
 		return err
@@ -353,6 +356,7 @@ func (n *Node) farewell() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
+	n.sayGoodbye()
 	left := make(chan struct{})
 	n.work.Go(func() {
 		defer close(left)

@@ -120,5 +120,8 @@ func (n *Node) absent() (addrs []string, alone bool) {
 			addrs = append(addrs, m.Addr)
 		}
 	}
+	if alone {
+		addrs = append(addrs, n.shown.Load().former...)
+	}
 	return addrs, alone
 }

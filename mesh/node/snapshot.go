@@ -25,6 +25,8 @@ type snapshot struct {
 	evicted bool
 	// convicted are those that have contradicted themselves as acceptors.
 	convicted []membership.NodeID
+	leaving   []membership.NodeID
+	former    []string // addresses; see Core.Former
 }
 
 // publish replaces the snapshot when something changed.
@@ -38,7 +40,7 @@ func (n *Node) look() *snapshot {
 	}
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
-		own: n.core.Own(), evicted: n.core.Evicted(),
+		own: n.core.Own(), evicted: n.core.Evicted(), leaving: n.core.Leaving(), former: n.core.Former(),
 		staged: n.core.Staged(), convicted: n.core.Convicted(),
 	}
 	for i := range s.members {

@@ -8,6 +8,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"shoal/membership"
 )
 
 // What peers can make this node hold.
@@ -16,7 +18,8 @@ const (
 	maxConnections = 128 // past this, idle ones are closed early
 	maxStreams     = 64  // that one peer has open here
 	idleTime       = 90 * time.Second
-	trimEvery      = 30 * time.Second
+	trimEvery      = 10 * time.Second
+	strangeTime    = 20 * time.Second // how long a connection lives whose other end is no member
 )
 
 var errTooMany = errors.New("too many connections or streams")
@@ -77,7 +80,7 @@ type scope struct {
 
 func (s *scope) Done() { s.done() }
 
-// trim closes connections without streams: those idle for idleTime, and while there are more than maxConnections those
+// trim closes connections to those who are no members, and connections without streams: those idle for idleTime, and while there are more than maxConnections those
 // that were idle the last time.
 func (t *Transport) trim(idleSince map[network.Conn]time.Time, now time.Time) {
 	var conns []network.Conn
@@ -87,6 +90,8 @@ func (t *Transport) trim(idleSince map[network.Conn]time.Time, now time.Time) {
 	excess := len(conns) - maxConnections
 	for _, c := range conns {
 		switch since, idle := idleSince[c]; {
+		case now.Sub(c.Stat().Opened) >= strangeTime && !t.known(membership.NodeID(c.RemotePeer().String())):
+			c.Close()
 		case len(c.GetStreams()) > 0:
 			delete(idleSince, c)
 		case !idle:

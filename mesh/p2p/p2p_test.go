@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -209,6 +210,36 @@ func TestDrop(t *testing.T) {
 	if err := a.Send(b.id, []byte("x")); !errors.Is(err, mesh.ErrUnknownPeer) {
 		t.Error(err)
 	}
+}
+
+// Who is evicted while it is connected opens no stream any more, and what was connected just then, or by us, ends at the next look.
+func TestEvictedWhileConnected(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
+	l := must(b.Listen("/test/1"))(t)
+	defer l.Close()
+	a.Learn(b.id, b.Addr())
+	must(0, a.Send(b.id, []byte("one")))(t)
+	b.expect(t, a.id, []byte("one"))
+	bulk := bytes.Repeat([]byte("x"), BulkSize+1)
+	must(0, a.Send(b.id, bulk))(t) // over the other transport
+	b.expect(t, a.id, bulk)
+	revocation := must(membership.SignRevocation(membership.Revocation{Mesh: w.chain.Mesh(), Node: a.id}, w.op))(t)
+	b.mu.Lock()
+	must(b.roster.Add(time.Now(), revocation))(t)
+	b.mu.Unlock()
+	c := must(a.DialStream(t.Context(), b.id, "/test/1"))(t)
+	defer c.Close()
+	_, _ = c.Write([]byte("x"))
+	must(0, c.SetReadDeadline(time.Now().Add(patience)))(t)
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("it opens a stream:", err)
+	}
+	if !b.isConnected(a.self) {
+		t.Fatal("the connections are gone already, so the test shows nothing")
+	}
+	b.trim(map[network.Conn]time.Time{}, time.Now().Add(strangeTime))
+	eventually(t, "both connections to end", func() bool { return !b.isConnected(a.self) && !a.isConnected(b.self) })
 }
 
 func TestStreamsAndPackets(t *testing.T) {

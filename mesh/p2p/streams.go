@@ -177,6 +177,11 @@ func (t *Transport) handle(s network.Stream) {
 		return
 	}
 	_ = s.SetDeadline(time.Time{})
+	// Who is no member any more, or not yet, has frames alone, whose reader looks at each: it is told why, or tells of its new grant.
+	if proto != framesProtocol && proto != bulkProtocol && !t.known(membership.NodeID(s.Conn().RemotePeer().String())) {
+		_ = s.Reset()
+		return
+	}
 	if proto == framesProtocol || proto == bulkProtocol {
 		t.read(s, proto)
 		return

@@ -68,6 +68,7 @@ type Transport struct {
 	cancel  context.CancelFunc
 	key     ed25519.PrivateKey
 	secure  *secure
+	known   func(membership.NodeID) bool
 	self    peer.ID
 	swarms  [2]*swarm.Swarm
 	store   peerstore.Peerstore
@@ -107,7 +108,7 @@ func New(o Options) (*Transport, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	t := &Transport{
-		log: o.Logger, key: o.Key, mux: msmux.NewMultistreamMuxer[protocol.ID](),
+		log: o.Logger, key: o.Key, known: o.Known, mux: msmux.NewMultistreamMuxer[protocol.ID](),
 		frames: make(chan mesh.Frame, maxIncoming),
 		peers:  map[membership.NodeID]*remote{}, readers: map[readerKey]*reader{}, listeners: map[protocol.ID]*listener{},
 	}
@@ -227,11 +228,16 @@ func (p *remote) retry() {
 	p.bulk.Retry()
 }
 
-// connected ends the back-off towards a peer that came to us by itself.
+// connected looks at a new connection once more, and ends the back-off towards a peer that came to us by itself.
 func (t *Transport) connected(_ network.Network, c network.Conn) {
+	node := membership.NodeID(c.RemotePeer().String())
+	if c.Stat().Direction == network.DirInbound && !t.known(node) {
+		t.start(func() { _ = c.Close() }) // evicted while its handshake was under way, after Drop had closed the others
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.peers[membership.NodeID(c.RemotePeer().String())]; p != nil {
+	if p := t.peers[node]; p != nil {
 		p.retry()
 	}
 }

@@ -156,7 +156,7 @@ func (m *Machine) Start(join []string) error {
 	m.starts++
 	r.node, err = node.New(node.Config{
 		Key: m.key, Seed: m.world.draw(), Roster: roster, Join: join, Place: m.world.places.update,
-		Grace: m.world.Grace, FullCheck: m.world.FullCheck, Logger: m.world.logger(m.Name),
+		GossipKey: m.world.gossipKey, Grace: m.world.Grace, FullCheck: m.world.FullCheck, Logger: m.world.logger(m.Name),
 	}, node.Ports{KV: r.disk, Drift: r.drift, Enforcer: &recorder{m, &enforcer.Enforcer{
 		Engine: engine, Functions: builtin.Functions(), Facts: m.facts(), Secrets: rehearsed,
 	}}})
@@ -165,7 +165,7 @@ func (m *Machine) Start(join []string) error {
 	}
 	r.port = m.world.Fabric.Connect(m.Name, m.id, m.addr, r.node)
 	g, err := gossip.Start(gossip.Options{
-		Self: m.id, Network: r.port, Key: m.world.gossipKey, Allowed: r.node.Known, Logger: m.world.logger(m.Name),
+		Self: m.id, Network: r.port, Keys: r.node.GossipKeys(), Allowed: r.node.Known, Leaving: r.node.Leaving, Meet: r.node.Meet, Logger: m.world.logger(m.Name),
 	})
 	if err != nil {
 		return errors.Join(err, r.port.Close())

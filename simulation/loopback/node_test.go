@@ -95,7 +95,8 @@ func (n *node) start(t testing.TB, m *mesh) {
 		Credential: func() []membership.Signed { return n.roster.Load().Credential(n.id) },
 	}))(t)
 	n.bind = n.p2p.Addr()
-	n.gossip = must(gossip.Start(gossip.Options{Self: n.id, Network: n.p2p, Key: m.gossip, Allowed: n.known}))(t)
+	n.gossip = must(gossip.Start(gossip.Options{Self: n.id, Network: n.p2p, Keys: [][]byte{m.gossip}, Allowed: n.known,
+		Leaving: func(membership.NodeID) bool { return true }}))(t)
 	go n.watch(n.gossip.Events(), n.done)
 }
 

@@ -102,7 +102,7 @@ func (m *Mesh) sleep(d time.Duration) {
 func (m *Mesh) start(one *member) error {
 	port := m.Fabric.Connect(one.name, one.id, one.addr, open{})
 	g, err := gossip.Start(gossip.Options{
-		Self: one.id, Network: port, Key: make([]byte, membership.GossipKeySize), Timing: &m.timing,
+		Self: one.id, Network: port, Keys: [][]byte{make([]byte, membership.GossipKeySize)}, Timing: &m.timing,
 		Allowed: func(membership.NodeID) bool { return true },
 	})
 	if err != nil {
