@@ -188,7 +188,7 @@ func gossipInClear(t *testing.T) string {
 	w := newWire(t)
 	start := func(p *port) *gossip.Gossip {
 		g := must(gossip.Start(gossip.Options{
-			Self: p.id, Network: p, Key: make([]byte, membership.GossipKeySize), Allowed: func(membership.NodeID) bool { return true },
+			Self: p.id, Network: p, Keys: [][]byte{make([]byte, membership.GossipKeySize)}, Allowed: func(membership.NodeID) bool { return true },
 		}))(t)
 		t.Cleanup(func() { g.Close() })
 		return g
