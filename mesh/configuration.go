@@ -17,6 +17,7 @@ const (
 	tendLow   = 2 * time.Second // between two looks at the acceptors
 	tendHigh  = 6 * time.Second
 	seatTime  = 500 * time.Millisecond // to hear from those who are to be acceptors
+	sealTime  = 2 * time.Second        // from then on, to propose them: they may lose their disks
 	maxSeals  = 1024                   // changes of one environment
 	sealsTold = 64                     // in one message; whoever lacks more asks again
 )
@@ -228,7 +229,7 @@ func (c *Core) tend(env string) {
 		return
 	}
 	if a := c.registers.acceptors[store.HeadRegister(env)]; len(a.Next) > 0 {
-		c.proposeSeal(env, a.Next) // one that somebody began is finished
+		c.proposeSeal(env, a.Next, time.Time{}) // one that somebody began is finished
 		return
 	}
 	asked, next := c.now, c.reseat(env)
@@ -240,7 +241,7 @@ func (c *Core) tend(env string) {
 	if next != nil {
 		c.after(seatTime, func() {
 			if next := c.reseat(env); next != nil && c.maySeal(env) && c.attested(next, asked) {
-				c.proposeSeal(env, next)
+				c.proposeSeal(env, next, c.now.Add(sealTime))
 			}
 		})
 	}
@@ -320,11 +321,11 @@ func (c *Core) canDecide(seats []store.Seat) bool {
 	return live >= store.Majority(len(seats))
 }
 
-func (c *Core) proposeSeal(env string, next []store.Seat) {
+func (c *Core) proposeSeal(env string, next []store.Seat, until time.Time) {
 	created := c.heads.creations[env]
 	p := &proposal{Proposal: store.Proposal{
 		Register: store.HeadRegister(env), Epoch: created.epoch(), Members: created.members(created.epoch()), Seal: next,
-	}}
+	}, until: until}
 	p.told = func() Message { return c.headTold(env) }
 	p.chosen = func(cert store.Certificate) {
 		c.sealChosen(env, cert)
@@ -393,4 +394,12 @@ func (c *Core) Configuration(env string) (epoch uint64, seats []store.Seat) {
 		return 0, nil
 	}
 	return created.epoch(), slices.Clone(created.seats())
+}
+
+// Proposed is who this node has begun to make the acceptors of an environment's head; none: nobody.
+func (c *Core) Proposed(env string) []store.Seat {
+	if p := c.registers.proposals[store.HeadRegister(env)]; p != nil {
+		return slices.Clone(p.Seal)
+	}
+	return nil
 }

@@ -30,6 +30,8 @@ type proposal struct {
 	// chosen is called once with the certificate; declined, when the transition had nothing to write.
 	chosen   func(store.Certificate)
 	declined func(current []byte)
+	// until is when its transition is proposed at the latest; zero: whenever it can be. What it rests on may be over then.
+	until time.Time
 	// told helps an acceptor that knows nothing: what to send it; nil: nothing.
 	told func() Message
 	// toldNow are those that were helped in this round; nobody is helped twice.
@@ -158,6 +160,11 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 	}
 	switch p.Step() {
 	case store.Accepting:
+		if !p.until.IsZero() && c.now.After(p.until) {
+			c.cancelProposal(p)
+			c.nextProposal(strings.TrimPrefix(p.Register, store.HeadRegister("")))
+			return
+		}
 		c.sendAccepts(p)
 	case store.Declined:
 		c.cancelProposal(p)

@@ -34,7 +34,7 @@ func (j *judge) maySpoil(n *Node) bool {
 
 // seatsSuffice tells whether a majority of an environment's acceptors know all that they promised, also without n.
 // Both those that anybody knows of count, and those that are known without n: it may be the only one who knows of a change; and those
-// that some acceptor has taken from a proposer: whoever finds them there finishes the change.
+// that are proposed, or that some acceptor has taken: whoever finds them there finishes the change.
 func (j *judge) seatsSuffice(env string, without *Node) bool {
 	for _, next := range j.changing(env) {
 		if !j.suffices(env, next, without) {
@@ -47,6 +47,11 @@ func (j *judge) seatsSuffice(env string, without *Node) bool {
 // changing are the acceptors of changes that are under way.
 func (j *judge) changing(env string) (all [][]store.Seat) {
 	for _, n := range j.w.nodes {
+		if n.up {
+			if next := n.core.Proposed(env); len(next) > 0 {
+				all = append(all, next)
+			}
+		}
 		data, ok := n.disk.Synced(store.MetaKey(mesh.SavePrefix + "acceptor/" + store.HeadRegister(env)))
 		var a store.Acceptor
 		if ok && codec.Unmarshal(data, &a) == nil && len(a.Next) > 0 && a.Phase != store.Moved {
