@@ -16,7 +16,7 @@ import (
 const (
 	tendLow   = 2 * time.Second // between two looks at the acceptors
 	tendHigh  = 6 * time.Second
-	maxSeals  = 1024 // changes of one environment
+	MaxSeals  = 1024 // changes of the acceptors of one environment, in one era
 	sealsTold = 64   // in one message; whoever lacks more asks again
 )
 
@@ -84,8 +84,8 @@ func (c *Core) learnSeals(env string, seals []membership.Signed) (bool, error) {
 		if err == nil {
 			vote, err = store.OpenSeal(votes, store.HeadRegister(env), created.epoch(), created.members(created.epoch()))
 		}
-		if err == nil && len(created.seals) >= maxSeals {
-			err = fmt.Errorf("more than %d changes of acceptors", maxSeals)
+		if err == nil && len(created.seals) >= MaxSeals {
+			err = fmt.Errorf("more than %d changes of acceptors", MaxSeals)
 		}
 		if err != nil {
 			problem = err

@@ -76,8 +76,8 @@ func (p Proof) beginning(env string, w Witness) (created creation, err error) {
 			return created, err
 		}
 	}
-	if len(p.Seals) > maxSeals {
-		return created, fmt.Errorf("head of %s: more than %d changes of acceptors", env, maxSeals)
+	if len(p.Seals) > MaxSeals {
+		return created, fmt.Errorf("head of %s: more than %d changes of acceptors", env, MaxSeals)
 	}
 	for _, votes := range p.Seals {
 		vote, err := store.OpenSeal(votes, store.HeadRegister(env), created.epoch(), created.members(created.epoch()))

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -55,6 +58,9 @@ the first push over its socket.`,
 	f.StringVar(&flags.API, "api", "", "where commands reach this node: unix:PATH or a loopback HOST:PORT (default: DATA_DIR/api.sock)")
 	f.StringVar(&flags.Store, "store", "", "memory, disk or replicated (default: replicated in a mesh, disk without one)")
 	f.StringVar(&flags.Ring, "ring", "", "token or circular; the same on all nodes of a mesh (default: token)")
+	f.StringVar(&flags.User, "user", "", "whom the side that is on the network runs as, `NAME or UID:GID` (default: "+meshUserName+", where there is one and root is the machine)")
+	f.BoolVar(&flags.OneProcess, "one-process", false, "do not divide the agent: the process that is on the network is the one that changes the machine")
+	f.StringVar(&flags.APIGroup, "api-group", "", "a `GROUP` that may open the socket (default: "+meshUserName+", where there is one and root is the machine)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		given, err := parseTags(tags)
 		if err != nil {
@@ -87,11 +93,30 @@ type agent struct {
 	drift   <-chan []string
 	node    *node.Node
 	door    net.Listener
+	// Of an agent that is divided:
+	who       meshUser
+	meshLock  *os.File
+	storeDir  string
+	executive node.Executive
 	closers []func() error // run last to first
 }
 
-func runAgent(ctx context.Context, t *terminal, c agentConfig) (err error) {
+func runAgent(ctx context.Context, t *terminal, c agentConfig) error {
 	a := &agent{config: c, log: slog.New(slog.NewTextHandler(t.err, nil)), facts: local.Facts(c.Root)}
+	who, why, err := c.meshUser()
+	if err != nil {
+		return err
+	}
+	if who != nil {
+		a.who = *who
+		return a.run(ctx, a.serveDivided, a.openDoor, a.identify, a.openMachine)
+	}
+	a.log.Warn("one process: whoever takes over the side that is on the network is who changes this machine", "reason", why)
+	return a.run(ctx, a.serve, a.openDoor, a.identify, a.openStore, a.openMachine, a.makeNode)
+}
+
+// run takes the steps and then serves; what was opened is closed, the last first.
+func (a *agent) run(ctx context.Context, serve func(context.Context) error, steps ...func() error) (err error) {
 	defer func() {
 		for i := len(a.closers) - 1; i >= 0; i-- {
 			if closeErr := a.closers[i](); err == nil {
@@ -99,12 +124,12 @@ func runAgent(ctx context.Context, t *terminal, c agentConfig) (err error) {
 			}
 		}
 	}()
-	for _, step := range []func() error{a.openDoor, a.openDisk, a.openMachine, a.makeNode} {
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	return a.serve(ctx)
+	return serve(ctx)
 }
 
 // openDoor listens for commands before anything else is opened: an agent that runs already is found there. Who comes early
@@ -113,11 +138,20 @@ func (a *agent) openDoor() (err error) {
 	if err := makeFolders(a.config.Root, a.config.DataDir); err != nil {
 		return err
 	}
+	if err := a.lock(); err != nil {
+		return err
+	}
 	if a.config.API == "" {
 		a.config.API = filepath.Join(a.config.DataDir, "api.sock")
 	}
+	if network, _ := api.Network(a.config.API); network == "tcp" && a.who.uid != 0 {
+		return nil // the side that is on the network listens
+	}
 	if a.door, err = api.Listen(a.config.API); err != nil {
 		return badInput("%v", err)
+	}
+	if err := a.config.admitGroup(); err != nil {
+		return errors.Join(err, a.door.Close())
 	}
 	a.closers = append(a.closers, func() error {
 		_ = a.door.Close() // Serve has closed it, unless the start failed
@@ -126,8 +160,8 @@ func (a *agent) openDoor() (err error) {
 	return nil
 }
 
-// openDisk opens what the node keeps, and who it is.
-func (a *agent) openDisk() (err error) {
+// identify finds out who this node is, and refuses what does not fit.
+func (a *agent) identify() (err error) {
 	if a.id, err = openIdentity(a.config); err != nil {
 		return err
 	}
@@ -137,6 +171,11 @@ func (a *agent) openDisk() (err error) {
 	if network, _ := api.Network(a.config.API); network == "tcp" && a.id.standing == nil {
 		return badInput("--api %s: a node without a mesh takes its operators from the first push, so that TCP would make any user of this machine its operator; use the socket", a.config.API)
 	}
+	return nil
+}
+
+// openStore opens what the node keeps of the mesh.
+func (a *agent) openStore() (err error) {
 	form := a.config.Store
 	if form == "" {
 		form = map[bool]string{true: "disk", false: "replicated"}[a.id.standing == nil]
@@ -148,7 +187,7 @@ func (a *agent) openDisk() (err error) {
 		a.log.Warn("the store is volatile: what is pushed here is gone when the agent ends, unless other nodes have it")
 		a.kv = memory.New()
 	} else if a.kv, err = badger.Open(badger.Options{
-		Dir: filepath.Join(a.config.DataDir, "store"), Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()},
+		Dir: cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName)), Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()},
 	}); err != nil {
 		return err
 	}
@@ -230,14 +269,19 @@ func (a *agent) makeNode() error {
 		Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
 		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
 		Volatile: a.kv.Volatile() && !a.id.fresh,
-	}, node.Ports{
-		KV: a.kv, Drift: a.drift,
-		Enforcer: a.enforcer(),
-	})
+	}, a.ports())
 	if err != nil || a.id.standing == nil {
 		return err
 	}
 	return a.connect()
+}
+
+// ports are what the node acts through: the machine itself or, in an agent that is divided, the side that does.
+func (a *agent) ports() node.Ports {
+	if a.executive != nil {
+		return node.Ports{KV: a.kv, Executive: a.executive}
+	}
+	return node.Ports{KV: a.kv, Drift: a.drift, Enforcer: a.enforcer()}
 }
 
 // connect brings up the two ways to other nodes. What they ask of the node waits until it runs.

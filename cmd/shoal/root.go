@@ -55,7 +55,7 @@ do it now; 4 a rollback was incomplete; 5 refused by the rules of trust; 10 ther
 			root.AddCommand(c)
 		}
 	}
-	add("mesh", newInit(t), newTicket(t), newAgent(t), newMembers(t), newRing(t), newLeave(t), newEvict(t), newTrust(t))
+	add("mesh", newInit(t), newTicket(t), newAgent(t), newMeshSide(t), newMembers(t), newRing(t), newLeave(t), newEvict(t), newTrust(t))
 	add("publish", newPush(t), newStatus(t), newReport(t), newLog(t), newShow(t), newDiff(t), newRollback(t))
 	add("machine", newValidate(t), newPlan(t), newApply(t), newRecover(t), newStore(t))
 	add("write", newFmt(t), newSchema(t), newDocs(t))
