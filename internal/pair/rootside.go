@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -322,14 +321,8 @@ func (s *RootSide) offer(p mesh.Proof) error {
 	return nil
 }
 
-// Tree implements node.Site.
-func (s *RootSide) Tree(ctx context.Context, c mesh.Converge) (fs.FS, error) {
-	m, err := store.OpenManifest(ctx, c.Manifest, s.get)
-	if err != nil {
-		return nil, err
-	}
-	return store.OpenTree(ctx, m, s.get), nil
-}
+// Object implements node.Site.
+func (s *RootSide) Object(ctx context.Context, hash store.Hash) ([]byte, error) { return s.get(ctx, hash) }
 
 // Member implements node.Site.
 func (s *RootSide) Member() membership.Member {

@@ -3,18 +3,19 @@ package node
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shoal/executor"
 	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/mesh"
+	"shoal/store"
 )
 
 // After a run that failed, a drift is looked at again after failedAgain, doubled at each failure up to Config.FullCheck: a
@@ -23,16 +24,15 @@ import (
 const (
 	failedOnce  = 100 * time.Millisecond
 	failedAgain = 10 * time.Second
-	// unreadAgain is after how long a run is tried again that could not begin, doubled each time: its tree may have been damaged
-	// on this disk, and come from a peer that was not here yet.
+	// unreadAgain is after how long a run is tried again that could not begin or not read its tree, doubled each time.
 	unreadAgain = time.Second
 )
 
 // Site is what an Enforcement needs of what is around it: a Node, or where the two are different processes, the other side of a
 // Node. Its methods may be called from the goroutine of Run alone.
 type Site interface {
-	// Tree is the tree of a revision, whose files are on this machine's disk.
-	Tree(ctx context.Context, c mesh.Converge) (fs.FS, error)
+	// Object reads an object. Those of what is to be enforced are on this machine's disk.
+	Object(ctx context.Context, hash store.Hash) ([]byte, error)
 	// Member is this node as its grant has it.
 	Member() membership.Member
 	// Fleet are all members, sorted by name.
@@ -83,6 +83,7 @@ type Enforcement struct {
 	names   map[string]bool  // of all that was touched since; more than maxNames of them are all that there is
 	failed  int              // runs of this revision in a row
 	held    bool             // this revision was in force once
+	unread  bool             // the last run failed, and had begun nothing or could not read its tree
 	notYet  time.Time
 }
 
@@ -167,7 +168,7 @@ func (e *Enforcement) Run(ctx context.Context) {
 		}
 		if e.now != nil && e.duty.Enforcer != nil {
 			e.once(ctx, why)
-			if e.last.Result == executor.RunFailed && len(e.last.States) == 0 && later == nil {
+			if e.unread && later == nil {
 				later = time.After(min(unreadAgain<<min(e.failed, 10), e.duty.FullCheck))
 			}
 		}
@@ -216,10 +217,13 @@ func (e *Enforcement) fullCheck() time.Duration {
 
 func (e *Enforcement) once(ctx context.Context, why reason) {
 	head := e.now.Head
-	report := e.enforce(ctx, e.about(why))
+	tree := treeReader{get: e.duty.Site.Object}
+	report := e.enforce(ctx, &tree, e.about(why))
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
+	begun := report.Result != executor.RunFailed || len(report.States) > 0
+	e.unread = report.Result != executor.Converged && (tree.failed.Load() || !begun)
 	open, known := openOf(report), 0
 	for row := range open {
 		if e.open[row] {
@@ -275,11 +279,26 @@ func (e *Enforcement) about(why reason) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-func (e *Enforcement) enforce(ctx context.Context, touched []string) executor.Report {
+// treeReader notes whether an object of a tree could not be read. The run that fails for it is soon made again: what was damaged
+// on this disk comes from a peer that may not have been here yet.
+type treeReader struct {
+	get    store.Getter
+	failed atomic.Bool
+}
+
+func (t *treeReader) fetch(ctx context.Context, hash store.Hash) ([]byte, error) {
+	data, err := t.get(ctx, hash)
+	if err != nil {
+		t.failed.Store(true)
+	}
+	return data, err
+}
+
+func (e *Enforcement) enforce(ctx context.Context, tree *treeReader, touched []string) executor.Report {
 	site, head := e.duty.Site, e.now.Head
 	member := site.Member()
 	// The tree is on this disk; what was damaged since comes from the others.
-	tree, err := site.Tree(ctx, *e.now)
+	manifest, err := store.OpenManifest(ctx, e.now.Manifest, tree.fetch)
 	if err != nil {
 		return executor.Report{
 			Node: member.Name, Env: head.Env, Version: head.Version, Revision: head.Revision.String(),
@@ -288,7 +307,7 @@ func (e *Enforcement) enforce(ctx context.Context, touched []string) executor.Re
 	}
 	return e.duty.Enforcer.Enforce(ctx, Wanted{
 		Env: head.Env, Version: head.Version, Revision: head.Revision,
-		Tree: tree, Member: member, Fleet: site.Fleet(), Contact: site.Contact,
+		Tree: store.OpenTree(ctx, manifest, tree.fetch), Member: member, Fleet: site.Fleet(), Contact: site.Contact,
 		Touched: touched,
 	})
 }

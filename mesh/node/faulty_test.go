@@ -38,6 +38,14 @@ func (f *faulty) flip(h store.Hash) {
 	f.flipped[string(store.ObjectKey(h))] = true
 }
 
+// vanish has an object gone that its node takes for kept, as with a damaged block that the library passes over.
+func (f *faulty) vanish(t *testing.T, h store.Hash) {
+	t.Helper()
+	if err := f.KV.Write(t.Context(), []store.Change{{Key: store.ObjectKey(h)}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (f *faulty) Write(ctx context.Context, changes []store.Change) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,8 +71,14 @@ func (f *faulty) Get(ctx context.Context, key []byte) ([]byte, error) {
 }
 
 // A bit that turned under an object is never served: who asks for it gets the right bytes, from a peer, and the disk has them
-// again afterwards.
+// again afterwards. So it is with an object that is not there any more.
 func TestTurnedBitIsRepairedAndNeverServed(t *testing.T) {
+	t.Run("turned", func(t *testing.T) { repaired(t, func(disk *faulty, h store.Hash) { disk.flip(h) }) })
+	t.Run("vanished", func(t *testing.T) { repaired(t, func(disk *faulty, h store.Hash) { disk.vanish(t, h) }) })
+}
+
+func repaired(t *testing.T, damage func(*faulty, store.Hash)) {
+	t.Helper()
 	f := newFleet(t)
 	disk := newFaulty(memory.New())
 	a := f.startWith("n1", "", disk, f.roster("n1"))
@@ -83,7 +97,7 @@ func TestTurnedBitIsRepairedAndNeverServed(t *testing.T) {
 	defer cancel()
 	for _, content := range files {
 		h := store.HashOf([]byte(content))
-		disk.flip(h)
+		damage(disk, h)
 		data, err := a.Store().Get(ctx, h)
 		if err != nil || string(data) != content {
 			t.Errorf("a damaged object is read as %q, %v", data, err)
@@ -93,6 +107,30 @@ func TestTurnedBitIsRepairedAndNeverServed(t *testing.T) {
 			return err == nil && string(data) == content
 		})
 	}
+}
+
+// A run that could not read its tree is made again without anybody asking, and goes well when a peer is back that has what is missing:
+// also a run that had begun.
+func TestRunsAgainWhenItsTreeIsBack(t *testing.T) {
+	f := newFleet(t)
+	disk := newFaulty(memory.New())
+	a := f.startWith("n1", "", disk, f.roster("n1"))
+	kv := memory.New()
+	b := f.startWith("n2", "n1", kv, f.roster("n2"))
+	eventually(t, "they meet", func() bool { return len(a.Members()) == 2 && len(b.Members()) == 2 })
+	files := map[string]string{"site.yaml": "a"}
+	if res := f.push(a, 1, store.Hash{}, files); res.Status != store.Committed {
+		t.Fatalf("push: %+v", res)
+	}
+	allAt(f, 1, a, b)
+	b.stop()
+	a.machine.midway()
+	disk.vanish(t, store.HashOf([]byte("a")))
+	a.drift <- []string{"/etc/motd"}
+	eventually(t, "a run fails", func() bool { return a.machine.unread() > 0 })
+	f.start("n2", "n1", kv)
+	a.machine.forget()
+	eventually(t, "a run goes well", func() bool { return a.machine.has("site.yaml") == "a" })
 }
 
 // A node whose disk fills up says nothing that it cannot keep, serves what it has, and goes on enforcing; when there is room

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -30,6 +31,9 @@ type machine struct {
 	files  map[string]string
 	fail   string // a result's error
 	reads  bool   // the fleet
+	// fault is the result where the tree cannot be read, which happened unreads times.
+	fault   executor.Result
+	unreads int
 	// left is what differs and is only told, as with drift: report.
 	left []executor.StateReport
 	// touched are those of each run, in one line; "all" of a run that looks at everything.
@@ -71,7 +75,8 @@ func (m *machine) Enforce(_ context.Context, w node.Wanted) executor.Report {
 		return err
 	})
 	if err != nil {
-		r.Result, r.Error = executor.RunFailed, err.Error()
+		r.Result, r.Error = cmp.Or(m.fault, executor.RunFailed), err.Error()
+		m.unreads++
 		return r
 	}
 	for name, content := range files {
@@ -81,6 +86,26 @@ func (m *machine) Enforce(_ context.Context, w node.Wanted) executor.Report {
 	}
 	m.wanted, m.files = w, files
 	return r
+}
+
+// midway has it read its tree when the run has begun.
+func (m *machine) midway() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = executor.RolledBackRun
+}
+
+func (m *machine) unread() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.unreads
+}
+
+// forget has the files gone until the next run that goes well.
+func (m *machine) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files = nil
 }
 
 func (m *machine) at() uint64 {

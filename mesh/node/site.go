@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"io/fs"
 
 	"shoal/membership"
 	"shoal/mesh"
@@ -14,14 +13,8 @@ type site struct{ n *Node }
 
 var _ Site = site{}
 
-// Tree implements Site.
-func (s site) Tree(ctx context.Context, c mesh.Converge) (fs.FS, error) {
-	manifest, err := store.OpenManifest(ctx, c.Manifest, s.n.get)
-	if err != nil {
-		return nil, err
-	}
-	return store.OpenTree(ctx, manifest, s.n.get), nil
-}
+// Object implements Site.
+func (s site) Object(ctx context.Context, hash store.Hash) ([]byte, error) { return s.n.get(ctx, hash) }
 
 // Member implements Site.
 func (s site) Member() membership.Member {

@@ -62,21 +62,29 @@ func (s meshStore) Get(ctx context.Context, hash store.Hash) ([]byte, error) {
 
 func (n *Node) get(ctx context.Context, hash store.Hash) ([]byte, error) {
 	data, err := n.local(ctx, hash)
-	if err == nil || !(errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt)) {
-		return data, err
-	}
-	if errors.Is(err, store.ErrCorrupt) {
-		if err := n.tell(ctx, mesh.Lost{Hash: hash}); err != nil { // or the Core would answer that it is here
+	for again := false; errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt); again = true {
+		if again || errors.Is(err, store.ErrCorrupt) { // or the Core would answer that it is here
+			if err := n.tell(ctx, mesh.Lost{Hash: hash}); err != nil {
+				return nil, err
+			}
+		}
+		if err := n.want(ctx, hash); err != nil {
 			return nil, err
 		}
-	}
-	if _, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Want{ID: id, Hashes: []store.Hash{hash}} }); err != nil {
-		if errors.Is(err, mesh.ErrUnobtainable) {
-			return nil, fmt.Errorf("object %s: %w: %w", hash.Short(), store.ErrNotFound, err)
+		if data, err = n.objects.Get(ctx, hash); again {
+			break
 		}
-		return nil, err
 	}
-	return n.objects.Get(ctx, hash)
+	return data, err
+}
+
+// want returns when the object is here, as far as the Core knows.
+func (n *Node) want(ctx context.Context, hash store.Hash) error {
+	_, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Want{ID: id, Hashes: []store.Hash{hash}} })
+	if errors.Is(err, mesh.ErrUnobtainable) {
+		return fmt.Errorf("object %s: %w: %w", hash.Short(), store.ErrNotFound, err)
+	}
+	return err
 }
 
 // Head implements store.Store: the newest head that this node knows.

@@ -206,8 +206,10 @@ func removeUnborn(dir string) error {
 }
 
 func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, error) {
+	var damaged []string
 	spared := func(table string, err error) {
 		log.Warn("objects on the disk are damaged; peers have copies", "table", table, "error", err)
+		damaged = append(damaged, table)
 	}
 	if err := verifyTables(dir, spared); err != nil {
 		return nil, err
@@ -220,7 +222,10 @@ func openDatabase(dir string, readOnly bool, log *slog.Logger) (*badger.DB, erro
 	if err := emptyLargeLogs(dir, readOnly, log); err != nil {
 		return nil, err
 	}
-	return openWith(dir, readOnly, memTable, log)
+	if err := rewriteObjects(dir, damaged, readOnly, log); err != nil {
+		return nil, fmt.Errorf("rewrite objects: %w", err)
+	}
+	return openWith(libraryOptions(dir, readOnly, memTable, log))
 }
 
 // emptyLargeLogs has what is in logs that were made with larger tables in memory written out: the library dies of one that does
@@ -233,17 +238,17 @@ func emptyLargeLogs(dir string, readOnly bool, log *slog.Logger) error {
 	if err != nil || size <= memTable {
 		return err
 	}
-	db, err := openWith(dir, false, size, log)
+	db, err := openWith(libraryOptions(dir, false, size, log))
 	if err != nil {
 		return err
 	}
 	return db.Close()
 }
 
-func openWith(dir string, readOnly bool, memTable int64, log *slog.Logger) (*badger.DB, error) {
+func libraryOptions(dir string, readOnly bool, memTable int64, log *slog.Logger) badger.Options {
 	defaults := badger.DefaultOptions(dir)
 	defaults.TableSizeMultiplier = 1
-	db, err := badger.Open(defaults.
+	return defaults.
 		WithReadOnly(readOnly).
 		WithSyncWrites(false).      // logSync does it
 		WithDetectConflicts(false). // one goroutine writes
@@ -265,7 +270,11 @@ func openWith(dir string, readOnly bool, memTable int64, log *slog.Logger) (*bad
 		WithNumLevelZeroTablesStall(levelZeroStall).
 		WithBaseLevelSize(baseLevel).
 		WithLevelSizeMultiplier(levelGrowth).
-		WithLogger(logger{log}))
+		WithLogger(logger{log})
+}
+
+func openWith(opt badger.Options) (*badger.DB, error) {
+	db, err := badger.Open(opt)
 	if err != nil && isChecksum(err) {
 		err = fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}

@@ -28,48 +28,51 @@ func (p *powerCut) datasync(f *os.File) error {
 	return err
 }
 
-// image is what the disk would have if the power failed now. The library syncs all but its logs itself. Logs come first, then the
-// manifest, then the tables that it may name.
+// image is what the disk would have if the power failed now. The library syncs all but its logs itself, and empties a table before it
+// removes it: what is copied while the list of tables becomes another is no image.
 func (p *powerCut) image(dir string) string {
 	p.t.Helper()
-	out := p.t.TempDir()
-	keep := func(name string, data []byte) {
-		if err := os.WriteFile(filepath.Join(out, name), data, 0o600); err != nil {
-			p.t.Fatal(err)
+	for {
+		out := p.t.TempDir()
+		before := p.manifest(dir)
+		p.copy(dir, out)
+		if bytes.Equal(before, p.manifest(dir)) {
+			return out
 		}
 	}
-	var others []string
+}
+
+func (p *powerCut) manifest(dir string) []byte {
+	p.t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "MANIFEST"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return data
+}
+
+func (p *powerCut) copy(dir, out string) {
+	p.t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	for _, e := range entries {
 		data, synced := p.synced[e.Name()]
-		switch {
-		case synced:
-			keep(e.Name(), data)
-		case e.Name() == "MANIFEST":
-			others = append([]string{e.Name()}, others...)
-		case !strings.HasSuffix(e.Name(), logSuffix) && e.Name() != "LOCK":
-			others = append(others, e.Name())
+		if !synced && (strings.HasSuffix(e.Name(), logSuffix) || e.Name() == "LOCK") {
+			continue
 		}
-	}
-	for _, name := range others {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		if !synced {
+			if data, err = os.ReadFile(filepath.Join(dir, e.Name())); errors.Is(err, os.ErrNotExist) {
+				continue
+			} else if err != nil {
+				p.t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(out, e.Name()), data, 0o600); err != nil {
 			p.t.Fatal(err)
 		}
-		if err == nil {
-			keep(name, data)
-		}
 	}
-	tables, _ := filepath.Glob(filepath.Join(dir, "*.sst")) // made since
-	for _, name := range tables {
-		if data, err := os.ReadFile(name); err == nil {
-			keep(filepath.Base(name), data)
-		}
-	}
-	return out
 }
 
 // TestWhatIsAcknowledgedIsSynced: whatever was acknowledged before the power fails is there afterwards, in whichever of the library's logs

@@ -79,7 +79,7 @@ func TestOpensALogOfALargerTable(t *testing.T) {
 	const formerly = 4 << 20
 	dir, killed := t.TempDir(), t.TempDir()
 	log := slog.New(slog.DiscardHandler)
-	db, err := openWith(dir, false, formerly, log)
+	db, err := openWith(libraryOptions(dir, false, formerly, log))
 	if err != nil {
 		t.Fatal(err)
 	}
