@@ -98,7 +98,7 @@ type agent struct {
 	meshLock  *os.File
 	storeDir  string
 	executive node.Executive
-	closers []func() error // run last to first
+	closers   []func() error // run last to first
 }
 
 func runAgent(ctx context.Context, t *terminal, c agentConfig) error {

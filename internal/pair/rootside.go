@@ -322,7 +322,9 @@ func (s *RootSide) offer(p mesh.Proof) error {
 }
 
 // Object implements node.Site.
-func (s *RootSide) Object(ctx context.Context, hash store.Hash) ([]byte, error) { return s.get(ctx, hash) }
+func (s *RootSide) Object(ctx context.Context, hash store.Hash) ([]byte, error) {
+	return s.get(ctx, hash)
+}
 
 // Member implements node.Site.
 func (s *RootSide) Member() membership.Member {
