@@ -55,7 +55,10 @@ the first push over its socket.`,
 	f.StringArrayVar(&tags, "tag", nil, "a tag of a node without a mesh, `K=V`; in a mesh, a tag that the grant must hold (repeatable)")
 	f.StringVar(&flags.Zone, "zone", "", "the zone of a node without a mesh; in a mesh, the zone that the grant must hold")
 	f.StringVar(&flags.Root, "root", "", "a folder, `DIR`, that stands for the machine")
-	f.StringVar(&flags.API, "api", "", "where commands reach this node: unix:PATH or a loopback HOST:PORT (default: DATA_DIR/api.sock)")
+	f.StringVar(&flags.API, "api", "", "where commands reach this node: unix:PATH, or HOST:PORT beside the socket (default: DATA_DIR/api.sock)")
+	f.StringVar(&flags.APICert, "api-cert", "", "certificate of this node for the API over TCP, a PEM `FILE`; without one it is on a loopback address alone")
+	f.StringVar(&flags.APIKey, "api-key", "", "the key of it, a PEM `FILE`")
+	f.StringVar(&flags.APIClients, "api-clients", "", "who signs the certificates of clients, a PEM `FILE`; without it a token is the only way in")
 	f.StringVar(&flags.Store, "store", "", "memory, disk or replicated (default: replicated in a mesh, disk without one)")
 	f.StringVar(&flags.Ring, "ring", "", "token or circular; the same on all nodes of a mesh (default: token)")
 	f.StringVar(&flags.User, "user", "", "whom the side that is on the network runs as, `NAME or UID:GID` (default: "+meshUserName+", where there is one and root is the machine)")
@@ -93,6 +96,9 @@ type agent struct {
 	drift   <-chan []string
 	node    *node.Node
 	door    net.Listener
+	tcp     net.Listener // nil: the socket alone
+	secured *apiTLS
+	access  *os.File // the folder of the tokens
 	// Of an agent that is divided:
 	who       meshUser
 	meshLock  *os.File
@@ -109,10 +115,10 @@ func runAgent(ctx context.Context, t *terminal, c agentConfig) error {
 	}
 	if who != nil {
 		a.who = *who
-		return a.run(ctx, a.serveDivided, a.openDoor, a.identify, a.openMachine)
+		return a.run(ctx, a.serveDivided, a.openDoor, a.identify, a.openAccess, a.openMachine)
 	}
 	a.log.Warn("one process: whoever takes over the side that is on the network is who changes this machine", "reason", why)
-	return a.run(ctx, a.serve, a.openDoor, a.identify, a.openStore, a.openMachine, a.makeNode)
+	return a.run(ctx, a.serve, a.openDoor, a.identify, a.openAccess, a.openTCP, a.openStore, a.openMachine, a.makeNode)
 }
 
 // run takes the steps and then serves; what was opened is closed, the last first.
@@ -141,13 +147,10 @@ func (a *agent) openDoor() (err error) {
 	if err := a.lock(); err != nil {
 		return err
 	}
-	if a.config.API == "" {
-		a.config.API = filepath.Join(a.config.DataDir, "api.sock")
+	if a.secured, err = a.config.readTLS(); err != nil {
+		return err
 	}
-	if network, _ := api.Network(a.config.API); network == "tcp" && a.who.uid != 0 {
-		return nil // the side that is on the network listens
-	}
-	if a.door, err = api.Listen(a.config.API); err != nil {
+	if a.door, err = api.Listen(a.config.socket(), nil); err != nil {
 		return badInput("%v", err)
 	}
 	if err := a.config.admitGroup(); err != nil {
@@ -313,8 +316,11 @@ func (a *agent) serve(ctx context.Context) error {
 	apiCtx, stopAPI := context.WithCancel(context.Background())
 	var group lifecycle.Group
 	group.Add(func() error { return a.node.Run(nodeCtx) }, func(error) { stopNode() })
-	group.Add(func() error { return api.Serve(apiCtx, a.door, api.NewHandler(backend{a.node, a}, a.log)) }, func(error) { stopAPI() })
-	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", a.config.API, "root", a.config.Root)
+	group.Add(func() error { return api.Serve(apiCtx, a.door, api.NewHandler(backend{a.node, a}, a.log, nil), nil) }, func(error) { stopAPI() })
+	if a.tcp != nil {
+		group.Add(func() error { return a.serveTCP(apiCtx) }, func(error) { stopAPI() })
+	}
+	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", a.config.socket(), "root", a.config.Root)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // there may be no systemd
 	started := time.Now()
 	err := group.Run()

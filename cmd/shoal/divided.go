@@ -33,7 +33,7 @@ const (
 
 	meshSideCommand = "mesh-side"
 	// The files of the mesh's side, after the standard ones; number 5 is the lock that says that it runs.
-	pairFD, doorFD, files = 3, 4, 6
+	pairFD, doorFD, accessFD, files = 3, 4, 6, 7
 
 	restartFirst = 100 * time.Millisecond
 	restartMost  = 30 * time.Second
@@ -49,6 +49,7 @@ type meshStart struct {
 	Fresh    bool
 	Member   membership.Member
 	Facts    map[string]string
+	Secured  *apiTLS
 }
 
 // serveDivided enforces here, and keeps a mesh's side running, until ctx ends or the node was told to leave.
@@ -151,7 +152,7 @@ func (a *agent) oneMeshSide(ctx context.Context, root *pair.RootSide, up func())
 
 func (a *agent) startBody() []byte {
 	body, err := codec.Marshal(meshStart{
-		Config: a.config, Key: a.id.key.Seed(), Standing: a.id.standing, Fresh: a.id.fresh, Member: a.id.member, Facts: a.facts,
+		Config: a.config, Key: a.id.key.Seed(), Standing: a.id.standing, Fresh: a.id.fresh, Member: a.id.member, Facts: a.facts, Secured: a.secured,
 	})
 	if err != nil {
 		panic(err) // a type without an encoding, which no input brings about
@@ -172,7 +173,7 @@ func (a *agent) startMeshSide() (*pair.Conn, *exec.Cmd, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	door, err := a.doorFile()
+	door, err := a.door.(*net.UnixListener).File() // who comes while no mesh's side runs waits
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
@@ -180,7 +181,7 @@ func (a *agent) startMeshSide() (*pair.Conn, *exec.Cmd, error) {
 	cmd := exec.Command("/proc/self/exe", meshSideCommand, "--become", strconv.Itoa(a.who.uid)+":"+strconv.Itoa(a.who.gid))
 	cmd.Args[0] = "shoal"
 	cmd.Dir = filepath.Join(a.config.DataDir, storeName)
-	cmd.ExtraFiles = []*os.File{there, door, a.meshLock}
+	cmd.ExtraFiles = []*os.File{there, door, a.meshLock, a.access}
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.Env = meshSideEnv()
 	// Not the signals of a terminal: it is told to stop over the pair.
@@ -200,12 +201,4 @@ func meshSideEnv() []string {
 		}
 	}
 	return env
-}
-
-// doorFile is the socket for commands, to be inherited: who comes while no mesh's side runs waits. Over TCP the mesh's side listens itself.
-func (a *agent) doorFile() (*os.File, error) {
-	if l, ok := a.door.(*net.UnixListener); ok {
-		return l.File()
-	}
-	return os.Open(os.DevNull)
 }

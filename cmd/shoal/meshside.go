@@ -17,7 +17,6 @@ import (
 	"shoal/internal/pair"
 	"shoal/internal/sandbox"
 	"shoal/membership"
-	"shoal/mesh/api"
 )
 
 // newMeshSide is the child of an agent that is divided.
@@ -59,7 +58,7 @@ func runMeshSide(t *terminal) error {
 	}
 	a.executive = side
 	serve := func(ctx context.Context) error { return a.serveMeshSide(ctx, side) }
-	return a.run(context.Background(), serve, a.openMeshDoor, a.openStore, a.makeNode)
+	return a.run(context.Background(), serve, a.openMeshDoor, a.openTCP, a.openStore, a.makeNode)
 }
 
 func pairConn() (*pair.Conn, error) {
@@ -82,7 +81,7 @@ func meshSideAgent(body []byte, log *slog.Logger) (*agent, error) {
 	}
 	key := ed25519.NewKeyFromSeed(start.Key)
 	return &agent{
-		config: start.Config, log: log, facts: start.Facts,
+		config: start.Config, log: log, facts: start.Facts, secured: start.Secured,
 		// The store is the folder that this process was started in: it need not be able to reach it by its name.
 		storeDir: "/proc/self/cwd",
 		id: identity{
@@ -91,20 +90,15 @@ func meshSideAgent(body []byte, log *slog.Logger) (*agent, error) {
 	}, nil
 }
 
-// openMeshDoor takes over the socket for commands, or listens.
+// openMeshDoor takes over the socket for commands, and the folder of the tokens.
 func (a *agent) openMeshDoor() (err error) {
-	if network, _ := api.Network(a.config.API); network == "tcp" {
-		if a.door, err = api.Listen(a.config.API); err != nil {
-			return badInput("%v", err)
-		}
-	} else {
-		f := os.NewFile(doorFD, "door")
-		defer f.Close() // FileListener has its own
-		if a.door, err = net.FileListener(f); err != nil {
-			return fmt.Errorf("socket: %w", err)
-		}
-		a.door.(*net.UnixListener).SetUnlinkOnClose(false) // it is the executor's side's
+	f := os.NewFile(doorFD, "door")
+	defer f.Close() // FileListener has its own
+	if a.door, err = net.FileListener(f); err != nil {
+		return fmt.Errorf("socket: %w", err)
 	}
+	a.door.(*net.UnixListener).SetUnlinkOnClose(false) // it is the executor's side's
+	a.access = os.NewFile(accessFD, "access")
 	a.closers = append(a.closers, func() error {
 		_ = a.door.Close() // Serve has closed it, unless the start failed
 		return nil

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"shoal/internal/sandbox"
-	"shoal/mesh/api"
 )
 
 const (
@@ -74,10 +73,10 @@ func lookUser(name string) (*meshUser, error) {
 
 // admitGroup lets a group open the socket, and pass through the data folder to it, in which it can list and read nothing.
 func (c agentConfig) admitGroup() error {
-	network, path := api.Network(c.API)
-	if network != "unix" || os.Getuid() != 0 {
+	path := c.socket()
+	if os.Getuid() != 0 {
 		if c.APIGroup != "" {
-			return badInput("--api-group is for a socket, and for root")
+			return badInput("--api-group is for root")
 		}
 		return nil
 	}

@@ -25,7 +25,8 @@ type Fleet struct {
 	Dir    string
 	Home   string // the operator's
 	Nodes  []*Node
-	net    int // the third byte of its loopback addresses
+	More   []string // of the environment of commands and agents
+	net    int      // the third byte of its loopback addresses
 	port   int
 }
 
@@ -126,7 +127,7 @@ func (f *Fleet) JSON(ctx context.Context, v any, args ...string) error {
 
 // Env is the environment that commands of this fleet run in.
 func (f *Fleet) Env() []string {
-	return append(os.Environ(), "SHOAL_HOME="+f.Home)
+	return append(append(os.Environ(), "SHOAL_HOME="+f.Home), f.More...)
 }
 
 // Close ends every agent, and fails if one had to be killed.
