@@ -92,6 +92,11 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 		c.send(from, tell)
 		return false
 	}
+	if c.people.joins {
+		answer.Refused = store.RefusedUnknown
+		c.send(from, answer)
+		return false
+	}
 	a, installed := c.registers.acceptors[m.Register]
 	// Without an order it has been read at most: nothing is lost when it goes by one.
 	bound := installed && (len(a.Order) > 0 || !a.Accepted.IsZero() || len(m.Order) == 0)
@@ -107,7 +112,7 @@ func (c *Core) mayDirect(from membership.NodeID, m *Prepare, answer *Promise) bo
 	case bound:
 		answer.Members, answer.Order = a.Members, a.Order
 	case !c.mayElect(env, m):
-		c.send(from, &RosterAsk{Digest: c.people.roster.Digest()})
+		c.askRoster(from)
 	default:
 		first, err := store.Install(m.Register, 0, m.Members)
 		if err == nil && (installed || len(c.registers.acceptors) < maxRegisters) {

@@ -16,8 +16,9 @@ import (
 const (
 	tendLow   = 2 * time.Second // between two looks at the acceptors
 	tendHigh  = 6 * time.Second
-	MaxSeals  = 1024 // changes of the acceptors of one environment, in one era
-	sealsTold = 64   // in one message; whoever lacks more asks again
+	seatTime  = 500 * time.Millisecond // to hear from those who are to be acceptors
+	MaxSeals  = 1024                   // changes of the acceptors of one environment, in one era
+	sealsTold = 64                     // in one message; whoever lacks more asks again
 )
 
 // creation is how an environment's head began: by a verified creation or, later, a recovery; and all that its acceptors came
@@ -223,21 +224,57 @@ func (c *Core) startConfigurations() {
 // tend replaces acceptors that are gone, and adds some while there are fewer than five. Each acceptor looks at another time, so
 // that they seldom try at once; if they do, one seal wins and the others find it.
 func (c *Core) tend(env string) {
-	created, register := c.heads.creations[env], store.HeadRegister(env)
-	a, installed := c.registers.acceptors[register]
-	if c.registers.proposals[register] != nil || !installed || c.fenced(register) || !c.mayVote() || a.Phase == store.Moved ||
-		a.Epoch != created.epoch() || c.people.evicted {
+	if !c.maySeal(env) {
 		return
 	}
-	next := a.Next // one that somebody began is finished
-	if len(next) == 0 {
-		good := func(s store.Seat) bool { return c.goodSeat(created, s) }
-		next = store.Reseat(env, created.seats(), good, c.goneSeat, c.candidates(created))
-		if slices.Equal(next, created.seats()) || !c.canDecide(next) {
-			return
+	if a := c.registers.acceptors[store.HeadRegister(env)]; len(a.Next) > 0 {
+		c.proposeSeal(env, a.Next) // one that somebody began is finished
+		return
+	}
+	asked, next := c.now, c.reseat(env)
+	for _, s := range next {
+		if s.Node != c.self {
+			c.greet(s.Node)
 		}
 	}
-	c.proposeSeal(env, next)
+	if next != nil {
+		c.after(seatTime, func() {
+			if next := c.reseat(env); next != nil && c.maySeal(env) && c.attested(next, asked) {
+				c.proposeSeal(env, next)
+			}
+		})
+	}
+}
+
+// maySeal tells whether this node is an acceptor that may propose a change of acceptors now.
+func (c *Core) maySeal(env string) bool {
+	created, register := c.heads.creations[env], store.HeadRegister(env)
+	a, installed := c.registers.acceptors[register]
+	return c.registers.proposals[register] == nil && installed && !c.fenced(register) && c.mayVote() && a.Phase != store.Moved &&
+		a.Epoch == created.epoch() && !c.people.evicted
+}
+
+// reseat is who should be the acceptors of the next epoch; nil: nothing is to change, or they could not decide.
+func (c *Core) reseat(env string) []store.Seat {
+	created := c.heads.creations[env]
+	good := func(s store.Seat) bool { return c.goodSeat(created, s) }
+	next := store.Reseat(env, created.seats(), good, c.goneSeat, c.candidates(created))
+	if slices.Equal(next, created.seats()) || !c.canDecide(next) {
+		return nil
+	}
+	return next
+}
+
+// attested tells whether a majority of seats have said since then which disk they have. What this node heard earlier may be over:
+// once a seal names disks that are gone, and no majority is left, nothing but a recovery goes on from there.
+func (c *Core) attested(seats []store.Seat, since time.Time) bool {
+	said := 0
+	for _, s := range seats {
+		if at, ok := c.fence.heard[s.Node]; s.Disk == c.diskOf(s.Node) && (s.Node == c.self || ok && at.After(since)) {
+			said++
+		}
+	}
+	return said >= store.Majority(len(seats))
 }
 
 // goodSeat: its holder may be down, but is expected back with the disk that the seat was given to. When this node heard last of a disk

@@ -32,7 +32,7 @@ type Config struct {
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
-	// Joins says that the node was told to join others: before it has met one it begins no environment.
+	// Joins says that the node was told to join others: before it knows of them it has no say in the beginning of an environment.
 	Joins bool
 	// Place makes the ring of some nodes. It is called by one goroutine.
 	Place func([]ring.Node) ring.Ring
@@ -118,6 +118,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 		return nil, fmt.Errorf("mesh: %w", err)
 	}
 	c.loadFence()
+	c.people.joins = c.people.joins || cfg.Joins && c.fence.first
 	c.refreshMembers()
 	return c, nil
 }
@@ -325,6 +326,9 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 }
 
 func (c *Core) start() {
+	if c.people.joins {
+		c.save(keyJoins+"roster", true) // before the start is counted
+	}
 	c.startFence()
 	c.startDamaged() // after the fence has saved the disk's new number
 	c.startRoster()

@@ -22,8 +22,8 @@ func (c *Core) proposeCreation(p *push) {
 	if p.electorate != nil {
 		electorate = p.electorate
 	}
-	if len(electorate) == 1 && !c.mayDecideAlone() {
-		p.stage = "its mesh, to create the environment: it has met none of its members yet"
+	if c.people.joins || len(electorate) == 1 && !c.mayDecideAlone() {
+		p.stage = "its mesh, to create the environment: it does not know of all members yet"
 		return // staged when its time is over, and tried again when somebody comes
 	}
 	c.proposeDirectory(p, electorate, p.order())
@@ -142,7 +142,7 @@ func (c *Core) electorateDiffers(p *push, from membership.NodeID, installed []me
 	c.cancelProposal(old)
 	for _, id := range old.Members {
 		if c.alive(id) && id != c.self {
-			c.send(id, &RosterAsk{Digest: c.people.roster.Digest()})
+			c.askRoster(id)
 		}
 	}
 	c.after(c.dice.between(100*time.Millisecond, 400*time.Millisecond), func() {

@@ -27,6 +27,7 @@ type fence struct {
 	first bool
 	known map[membership.NodeID]map[uint64]incarnation // by disk
 	disks map[membership.NodeID]uint64                 // that a node last said it has
+	heard map[membership.NodeID]time.Time              // when it said so
 	// unsure are the registers of which something may be forgotten, with the acceptors that have told what they know.
 	unsure map[string]map[membership.NodeID]bool
 	began  time.Time
@@ -42,6 +43,7 @@ type incarnation struct {
 func newFence() fence {
 	return fence{
 		known: map[membership.NodeID]map[uint64]incarnation{}, disks: map[membership.NodeID]uint64{},
+		heard:  map[membership.NodeID]time.Time{},
 		unsure: map[string]map[membership.NodeID]bool{},
 	}
 }
@@ -187,6 +189,7 @@ func (c *Core) onFenceAsk(from membership.NodeID, m *FenceAsk) {
 // meet takes a node's word for its incarnation. newer is an earlier word of the same node which shows that its disk went back.
 func (c *Core) meet(from membership.NodeID, signed membership.Signed) (inc store.Incarnation, newer *membership.Signed, err error) {
 	if known, ok := c.fence.known[from][c.fence.disks[from]]; ok && sameRecord(known.signed, signed) {
+		c.fence.heard[from] = c.now
 		return known.Incarnation, nil, nil // as it said before, with every greeting
 	}
 	if inc, err = openIncarnation(signed); err != nil {
@@ -205,6 +208,7 @@ func (c *Core) meet(from membership.NodeID, signed membership.Signed) (inc store
 		c.remember(incarnation{inc, signed})
 		c.save(keyPeerDisk+peerDisk(inc), signed)
 	}
+	c.fence.heard[from] = c.now
 	if c.fence.disks[from] != inc.Disk {
 		c.fence.disks[from] = inc.Disk
 		c.retryStagedSoon()

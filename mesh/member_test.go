@@ -148,6 +148,36 @@ func TestAJoinerBeginsNothing(t *testing.T) {
 	}
 }
 
+// TestJoinersWithoutTheirMeshBeginNothing: they have met each other, and nobody who belongs to the mesh that they were told to join. A
+// restart does not change that; meeting it does.
+func TestJoinersWithoutTheirMeshBeginNothing(t *testing.T) {
+	w := meshtest.New(7)
+	w.Configure = func(n *meshtest.Node, c *mesh.Config) { c.Joins = n.Name != "n1" }
+	first := w.Add("n1", nil)
+	w.Run(10 * time.Second)
+	joiners := []*meshtest.Node{w.Add("n2", first), nil}
+	w.Partition([]*meshtest.Node{first}, joiners[:1])
+	joiners[1] = w.Add("n3", joiners[0])
+	w.Partition([]*meshtest.Node{first}, joiners)
+	w.Run(10 * time.Second)
+	if got := outcome(t, w, joiners[1], 1, store.Hash{}); got != store.Staged {
+		t.Errorf("two joiners by themselves: %s", got)
+	}
+	for _, n := range joiners {
+		w.Kill(n)
+		w.Restart(n)
+	}
+	w.Run(10 * time.Second)
+	if got := outcome(t, w, joiners[0], 1, store.Hash{}); got != store.Staged {
+		t.Errorf("two joiners by themselves, started again: %s", got)
+	}
+	w.Heal()
+	w.Run(time.Minute)
+	if epoch, seats := joiners[1].Core.Configuration("production"); len(seats) != 3 {
+		t.Errorf("with their mesh: epoch %d has %d acceptors", epoch, len(seats))
+	}
+}
+
 // TestAWipedNodeIsHeardAgain: it has forgotten how far its log was, and the others have not.
 func TestAWipedNodeIsHeardAgain(t *testing.T) {
 	w, nodes := three(t, 7)

@@ -40,6 +40,7 @@ type (
 	// RosterAsk: this is my roster's digest; tell me if yours differs.
 	RosterAsk struct {
 		Digest [32]byte `cbor:"1,keyasint"`
+		Joins  bool     `cbor:"2,keyasint,omitempty"` // the sender was told to join others, and does not know all members yet
 	}
 	// RosterHave lists the records that the sender has. With Answer unset the receiver lists its own in return.
 	RosterHave struct {

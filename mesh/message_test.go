@@ -26,6 +26,7 @@ func samples() []Message {
 	certificate := store.Certificate{Value: []byte{4}, Votes: signed}
 	return []Message{
 		&RosterAsk{Digest: h},
+		&RosterAsk{Digest: h, Joins: true},
 		&RosterHave{IDs: [][]byte{h[:recordIDSize]}, Answer: true},
 		&RosterTell{Records: []membership.Signed{signed}},
 		&HeadAsk{Heads: []EnvVersion{{Env: "production", Version: 9}}},

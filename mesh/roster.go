@@ -33,6 +33,9 @@ type people struct {
 	publishersAt     uint64
 	own              membership.Member // what this node was granted last, also when it was evicted since
 	evicted          bool              // this node knows of its own eviction
+	// joins: this node was told to join others, and knows not yet of all members. It has no say in what has no beginning yet: it
+	// and others like it would begin a second time what they have not heard of.
+	joins bool
 	// members are those of the roster whose grants hold, by id; derived at each change and each minute.
 	members map[membership.NodeID]membership.Member
 	ids     []membership.NodeID // of members, sorted
@@ -221,7 +224,7 @@ func (c *Core) startRoster() {
 
 // contact asks a peer for what it knows and we do not: roster, creations and heads; and which disk it has.
 func (c *Core) contact(peer membership.NodeID) {
-	c.send(peer, &RosterAsk{Digest: c.people.roster.Digest()})
+	c.askRoster(peer)
 	c.askHeads(peer)
 	c.greet(peer)
 	c.tellPlaced(peer)
@@ -280,10 +283,26 @@ func (c *Core) returned(id membership.NodeID) {
 	c.pumpFetches()
 }
 
+func (c *Core) askRoster(peer membership.NodeID) {
+	c.send(peer, &RosterAsk{Digest: c.people.roster.Digest(), Joins: c.people.joins})
+}
+
 func (c *Core) onRosterAsk(from membership.NodeID, m *RosterAsk) {
-	if m.Digest != c.people.roster.Digest() {
+	switch {
+	case m.Digest != c.people.roster.Digest():
 		c.send(from, &RosterHave{IDs: recordIDs(c.people.roster.Records())})
+	case m.Joins && !c.people.joins:
+		c.askRoster(from) // it learns that it knows all
+	case c.people.joins && !m.Joins:
+		c.joined()
 	}
+}
+
+// joined: somebody who belongs to the mesh has the same roster.
+func (c *Core) joined() {
+	c.people.joins = false
+	c.emit(Save{Key: keyJoins + "roster"})
+	c.retryStagedSoon()
 }
 
 func (c *Core) onRosterHave(from membership.NodeID, m *RosterHave) {
@@ -317,6 +336,9 @@ func (c *Core) onRosterHave(from membership.NodeID, m *RosterHave) {
 func (c *Core) onRosterTell(from membership.NodeID, m *RosterTell) {
 	if err := c.addRecords(m.Records); err != nil {
 		c.note("refused roster records", from, "", err)
+	}
+	if c.people.joins {
+		c.askRoster(from)
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	keySeal     = SavePrefix + "seal/"     // env-epoch -> Signed, the votes for the end of that epoch
 	keyRecovery = SavePrefix + "recovery/" // env -> Signed store.Recovery
 	keyEvidence = SavePrefix + "evidence/" // node id -> store.Evidence against it
+	keyJoins    = SavePrefix + "joins/"    // "roster": people.joins
 	keyDisk     = SavePrefix + "disk/"     // "own" -> store.Incarnation of the last start
 	keyPeerDisk = SavePrefix + "peerdisk/" // node id-disk -> Signed store.Incarnation
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
@@ -164,6 +165,9 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		return err
 	case keyEvidence:
 		return c.loadEvidence(name, value)
+	case keyJoins:
+		c.people.joins = true
+		return nil
 	case keyDisk:
 		own := map[string]store.Incarnation{}
 		err := loadInto(own, name, value)
