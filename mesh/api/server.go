@@ -169,7 +169,7 @@ func (s server) push(r *http.Request) (any, error) {
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if err := s.mayPush(r, in); err != nil {
+	if err := s.mayPush(r, &in); err != nil {
 		return nil, err
 	}
 	if len(in.Chain) > 0 {
