@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shoal/executor/local"
+	"shoal/internal/fetch"
 	"shoal/membership"
 	"shoal/membership/gossip"
 	"shoal/mesh"
@@ -204,6 +205,9 @@ func (a *agent) openMachine() (err error) {
 		return err
 	}
 	a.closers = append(a.closers, a.machine.close)
+	if a.who.uid != 0 {
+		a.machine.host.Fetcher = local.NewFetcher(a.machine.host.Files, fetch.NewClientBy(a.who.fetch))
+	}
 	report, interrupted, err := a.machine.engine.Recover(context.Background())
 	if err != nil {
 		return err

@@ -1,10 +1,16 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,12 +28,13 @@ func TestDivided(t *testing.T) {
 		t.Skip("only root can run a part of itself as somebody else")
 	}
 	w := newWorld(t)
-	w.mesh(2, "--user", meshSideUser)
+	w.mesh(2, "--user", meshSideUser, "--api-group", "64322")
 	n1, n2 := w.Nodes[0], w.Nodes[1]
 	w.ok("push", w.motd("one", "one\n"), "--wait", "--node", n1.Socket())
 	w.holds("etc/motd", "one\n", n1, n2)
 
 	w.part(t, "it has no rights", (*world).withoutRights)
+	w.part(t, "a download", (*world).download)
 	w.part(t, "the mesh side is killed", (*world).meshSideKilled)
 	w.part(t, "the executor side is killed", (*world).rootSideKilled)
 	w.part(t, "one process and back", (*world).oneProcessAndBack)
@@ -88,6 +95,12 @@ func (w *world) withoutRights() {
 	if sockets := w.networkSockets(pid); len(sockets) == 0 {
 		w.t.Error("the mesh side is seen to have no socket: this test sees nothing")
 	}
+	for path, mode := range map[string]os.FileMode{"var/lib/shoal": 0o710, "var/lib/shoal/api.sock": 0o660} {
+		info, err := os.Stat(n1.Path(path))
+		if err != nil || info.Mode().Perm() != mode || info.Sys().(*syscall.Stat_t).Gid != 64322 || info.Sys().(*syscall.Stat_t).Uid != 0 {
+			w.t.Errorf("%s: %v %v", path, info, err)
+		}
+	}
 	for _, name := range []string{"node.key", "anchor", "tree", "agent.lock"} {
 		info, err := os.Stat(n1.Path("var/lib/shoal/" + name))
 		if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 || info.Mode().Perm()&0o077 != 0 {
@@ -124,6 +137,56 @@ func (w *world) networkSockets(pid int) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// download: what a tree fetches is fetched by somebody without rights.
+func (w *world) download() {
+	n1 := w.Nodes[0]
+	users := make(chan string, 64)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		users <- userOf(r.RemoteAddr)
+		if r.URL.Path != "/text" {
+			http.NotFound(rw, r)
+			return
+		}
+		_, _ = io.WriteString(rw, "fetched") // who hangs up has had enough
+	}))
+	defer server.Close()
+	tree := func(name, path, content string) string {
+		return w.tree(name, "site.yaml", everywhere, "components/c/states.yaml", fmt.Sprintf(
+			"states:\n  motd:\n    file.managed: {path: /etc/motd, content: \"one\\n\"}\n  text:\n    download.fetched: {path: /etc/text, url: %q, sha256: %x}\n",
+			server.URL+path, sha256.Sum256([]byte(content))))
+	}
+	w.ok("push", tree("fetched", "/text", "fetched"), "--wait", "--node", n1.Socket())
+	w.holds("etc/text", "fetched", w.Nodes...)
+	w.ok("push", tree("missing", "/missing", "missing"), "--node", n1.Socket())
+	w.says(n1, "enforced", "404 Not Found")
+	w.ok("push", tree("other", "/text", "something else"), "--node", n1.Socket())
+	w.says(n1, "enforced", "its hash is")
+	w.holds("etc/text", "fetched", w.Nodes...)
+	w.ok("push", w.motd("one-again", "one\n"), "--wait", "--node", n1.Socket())
+	close(users)
+	for user := range users {
+		if user != "64321" {
+			w.t.Errorf("user %q is on the network", user)
+		}
+	}
+}
+
+// userOf is whom the kernel says that a connection of this machine belongs to.
+func userOf(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	n, errNumber := strconv.Atoi(port)
+	data, errRead := os.ReadFile("/proc/net/tcp")
+	if err := errors.Join(err, errNumber, errRead); err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 7 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", n)) {
+			return fields[7]
+		}
+	}
+	return "nobody"
 }
 
 // meshSideKilled: enforcement and drift go on while it is stopped, and when it is killed it comes back.
