@@ -211,12 +211,7 @@ func (c *Core) meet(from membership.NodeID, signed membership.Signed) (inc store
 	c.fence.heard[from] = c.now
 	if c.fence.disks[from] != inc.Disk {
 		c.fence.disks[from] = inc.Disk
-		c.retryStagedSoon()
-		for _, h := range sortedHashes(c.pushes.open) { // one may wait to know whom it can name
-			if p := c.pushes.open[h]; p != nil && p.proposal == nil {
-				c.nextProposal(p.revision.Env)
-			}
-		}
+		c.goOn() // one may wait to know whom it can name
 	}
 	return inc, nil, nil
 }

@@ -445,6 +445,16 @@ func (c *Core) retryStaged() {
 	}
 }
 
+// goOn is for when this node came to know what pushes may wait for.
+func (c *Core) goOn() {
+	c.retryStagedSoon()
+	for _, h := range sortedHashes(c.pushes.open) {
+		if p := c.pushes.open[h]; p != nil && p.proposal == nil {
+			c.nextProposal(p.revision.Env)
+		}
+	}
+}
+
 // retryStagedSoon is for when somebody came back. Many may come at once: one retry serves them all.
 func (c *Core) retryStagedSoon() {
 	if c.pushes.soon || len(c.pushes.open) == 0 {

@@ -213,6 +213,7 @@ func (c *Core) startRoster() {
 	for _, id := range sorted(c.people.addrs) {
 		c.emit(Learn{Peer: id, Addr: c.people.addrs[id]})
 	}
+	c.askUntilJoined()
 	c.every(50*time.Second, 70*time.Second, c.refreshMembers) // grants end
 	c.after(c.cfg.Grace+time.Second, c.place)                 // for those that are not seen until then
 	c.every(2*time.Second, 5*time.Second, func() {
@@ -298,11 +299,22 @@ func (c *Core) onRosterAsk(from membership.NodeID, m *RosterAsk) {
 	}
 }
 
+// askUntilJoined asks more often than those who belong: people wait for a node that was just told to join.
+func (c *Core) askUntilJoined() {
+	if !c.people.joins {
+		return
+	}
+	if peers := c.alivePeers(); len(peers) > 0 {
+		c.askRoster(peers[c.dice.below(len(peers))])
+	}
+	c.after(c.dice.between(200*time.Millisecond, 400*time.Millisecond), c.askUntilJoined)
+}
+
 // joined: somebody who belongs to the mesh has the same roster.
 func (c *Core) joined() {
 	c.people.joins = false
 	c.emit(Save{Key: keyJoins + "roster"})
-	c.retryStagedSoon()
+	c.goOn()
 }
 
 func (c *Core) onRosterHave(from membership.NodeID, m *RosterHave) {
