@@ -7,7 +7,7 @@ import (
 )
 
 // What is promised is promised for as long as not too much is lost at once: any one copy of an object, any minority of a head's
-// acceptors. So a fault that destroys something is left out where it would destroy more than that.
+// acceptors; while these change, of those who are and of those who are to be. So a fault that destroys something is left out where it would destroy more than that.
 
 // maySpoil tells whether a node may lose its disk now.
 func (j *judge) maySpoil(n *Node) bool {
@@ -33,9 +33,27 @@ func (j *judge) maySpoil(n *Node) bool {
 }
 
 // seatsSuffice tells whether a majority of an environment's acceptors know all that they promised, also without n.
-// Both those that anybody knows of count, and those that are known without n: it may be the only one who knows of a change.
+// Both those that anybody knows of count, and those that are known without n: it may be the only one who knows of a change; and those
+// that some acceptor has taken from a proposer: whoever finds them there finishes the change.
 func (j *judge) seatsSuffice(env string, without *Node) bool {
+	for _, next := range j.changing(env) {
+		if !j.suffices(env, next, without) {
+			return false
+		}
+	}
 	return j.suffices(env, j.seats(env, nil), without) && j.suffices(env, j.seats(env, without), without)
+}
+
+// changing are the acceptors of changes that are under way.
+func (j *judge) changing(env string) (all [][]store.Seat) {
+	for _, n := range j.w.nodes {
+		data, ok := n.disk.Synced(store.MetaKey(mesh.SavePrefix + "acceptor/" + store.HeadRegister(env)))
+		var a store.Acceptor
+		if ok && codec.Unmarshal(data, &a) == nil && len(a.Next) > 0 && a.Phase != store.Moved {
+			all = append(all, a.Next)
+		}
+	}
+	return all
 }
 
 func (j *judge) suffices(env string, seats []store.Seat, without *Node) bool {
