@@ -109,12 +109,14 @@ func (a *agent) openMeshDoor() (err error) {
 // serveMeshSide runs the node until the executor's side says stop, or the node is told to leave. When the executor's side is gone, so
 // is this process, at once: nothing that was acknowledged is only in its memory.
 func (a *agent) serveMeshSide(ctx context.Context, side *pair.MeshSide) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	speaking, silent := context.WithCancel(ctx) // the pair stays open until the node has said goodbye
+	defer silent()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
 	side.Attach(a.node)
 	go func() {
-		err := side.Listen(ctx)
-		if ctx.Err() == nil {
+		err := side.Listen(speaking)
+		if speaking.Err() == nil {
 			a.log.Error("mesh side: ends", "error", err)
 			os.Exit(exitFailed)
 		}
@@ -122,15 +124,15 @@ func (a *agent) serveMeshSide(ctx context.Context, side *pair.MeshSide) error {
 	go func() {
 		select {
 		case <-side.Stopped():
-			cancel()
-		case <-ctx.Done():
+			stop()
+		case <-running.Done():
 		}
 	}()
 	if err := side.Up(); err != nil {
 		return err
 	}
-	err := a.serve(ctx)
-	if err == nil && ctx.Err() == nil {
+	err := a.serve(running)
+	if err == nil && running.Err() == nil {
 		err = side.Left()
 	}
 	return err

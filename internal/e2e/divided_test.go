@@ -39,6 +39,19 @@ func TestDivided(t *testing.T) {
 	w.part(t, "the executor side is killed", (*world).rootSideKilled)
 	w.part(t, "one process and back", (*world).oneProcessAndBack)
 	w.part(t, "a goodbye", func(w *world) {
+		if err := n2.Stop(); err != nil {
+			w.t.Fatal(err)
+		}
+		log, err := os.ReadFile(n2.Log())
+		// Both sides say that they went by themselves: the one that is on the network has told the others.
+		if lines := strings.Split(strings.TrimSpace(string(log)), "\n"); err != nil || len(lines) < 2 ||
+			!strings.Contains(lines[len(lines)-1], "msg=down") || !strings.Contains(lines[len(lines)-2], "msg=down") {
+			w.t.Errorf("one side was ended: %v\n%s", err, log)
+		}
+		w.sees(n1, "n2", "left")
+		w.start(n2)
+		w.answers(n2)
+		w.together(n1, n2)
 		w.ok("leave", "--node", n2.Socket())
 		if status, err := n2.Ended(w.ctx); err != nil || status != 0 {
 			w.t.Errorf("after leave: exit status %d, %v", status, err)
