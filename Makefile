@@ -8,11 +8,15 @@ CORES       = ./states ./membership ./ring ./store ./executor ./mesh ./internal/
 FUZZTIME   ?= 60s
 SEEDS      ?= 2000
 FROM       ?= 1
+NODES      ?= 200
+LOSSES     ?= 0,10,25
+CUTS       ?= 1m,1h
+QUIET      ?= 1h
 SIMULATE    = $(GO) run -tags fastverify ./cmd/simulate
 
 NFPM        = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 
-.PHONY: help build build-simulate deb demo test check race bench bench-peers fuzz lab sim sim-mutants sim-large sim-replay sim-planted clean
+.PHONY: help build build-simulate deb demo test check race bench bench-peers fuzz lab sim sim-mutants sim-large sim-membership sim-replay sim-planted clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,8 +70,12 @@ sim: ## whole meshes in virtual time under every fault: SEEDS=20000 [FROM=1] [ST
 sim-mutants: ## plant bugs, and see how many seeds it takes to find each: [MUTANT=name] [SEEDS=…]
 	@$(SIMULATE) -mutants $(if $(MUTANT),-mutant $(MUTANT)) -seeds $(SEEDS)
 
-sim-large: build-simulate ## 200 whole nodes in virtual time: join, push, all applied
-	@bin/shoal-simulate --nodes 200 --zones 3 --tag role=web examples/webfleet
+sim-large: build-simulate ## 200 whole nodes in virtual time: join, push, all applied, without faults and with them
+	@bin/shoal-simulate - simulation/bubble/testdata/large/quiet.scenario
+	@bin/shoal-simulate - simulation/bubble/testdata/large/faults.scenario
+
+sim-membership: ## the gossip alone, measured: deaths, hints, partitions [NODES=200] [LOSSES=0,10,25] [CUTS=1m,1h] [QUIET=1h]
+	@$(SIMULATE) -membership -nodes $(NODES) -losses "$(LOSSES)" -cuts "$(CUTS)" -quiet $(QUIET)
 
 sim-replay: ## build bin/shoal-simulate-exact, over changes to the Go runtime, and run one scenario twice: the traces are equal
 	@GO="$(GO)" ./scripts/replay.sh

@@ -40,6 +40,13 @@ type (
 		Report  store.Hash
 		Message Message // LogTell, ReportTell or RunTell
 	}
+	// SendKeys sends a KeyTell with those keys that To may have and that are here.
+	SendKeys struct {
+		To      membership.NodeID
+		ID      uint64
+		Env     string
+		Secrets []store.Hash
+	}
 	// StoreObjects makes verified objects durable and answers with Stored.
 	StoreObjects struct{ Objects [][]byte }
 	// VerifyObjects reads objects and compares them with their hashes; it is answered with Verified.
@@ -100,6 +107,7 @@ func (Save) action()          {}
 func (Send) action()          {}
 func (SendObjects) action()   {}
 func (SendReport) action()    {}
+func (SendKeys) action()      {}
 func (StoreObjects) action()  {}
 func (ReachObjects) action()  {}
 func (DropObjects) action()   {}

@@ -71,6 +71,7 @@ type Core struct {
 	pushes    pushes
 	logs      logs
 	damage    damage
+	keys      keys
 }
 
 // New makes a Core from a roster and all records that Save actions of earlier Cores of this node left, and the objects that
@@ -104,7 +105,7 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 	c := &Core{
 		cfg: cfg, self: membership.IDOf(cfg.Key.Public().(ed25519.PublicKey)), dice: dice(cfg.Seed), now: now,
 		people: newPeople(roster), objects: newObjects(), registers: newRegisters(), fence: newFence(), witnesses: newWitnesses(),
-		heads: newHeads(), reads: newReads(), pushes: newPushes(), logs: newLogs(),
+		heads: newHeads(), reads: newReads(), pushes: newPushes(), logs: newLogs(), keys: newKeys(),
 	}
 	c.run = c.dice.next()
 	c.people.own = membership.Member{ID: c.self}
@@ -227,6 +228,8 @@ func (c *Core) take(ev Event) {
 		c.adoptChain(ev)
 	case Submit:
 		c.submit(ev)
+	case AskKeys:
+		c.askKeys(ev)
 	case AskRecovery:
 		c.askRecovery(ev)
 	case Recover:
@@ -320,6 +323,10 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onCollectTell(from, m)
 	case *KeepAsk:
 		c.onKeepAsk(from, m)
+	case *KeyAsk:
+		c.onKeyAsk(from, m)
+	case *KeyTell:
+		c.onKeyTell(from, m)
 	case *KeepTell:
 		c.onKeepTell(from, m)
 	}

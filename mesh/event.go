@@ -128,6 +128,14 @@ type (
 		ID      uint64
 		Records []membership.Signed
 	}
+	// AskKeys asks a peer for the keys of secrets, at most MaxKeys of them. The answer's Value is a [][]byte: one for each, wrapped for
+	// this node; an empty one: the peer has none for it.
+	AskKeys struct {
+		ID      uint64
+		Peer    membership.NodeID
+		Env     string
+		Secrets []store.Hash
+	}
 	// AskRecovery asks how the head of an environment could go on without its acceptors. The answer's Value is a Standing.
 	AskRecovery struct {
 		ID  uint64
@@ -169,6 +177,7 @@ func (RecordsLost) event() {}
 func (Admit) event()       {}
 func (AdoptChain) event()  {}
 func (Submit) event()      {}
+func (AskKeys) event()     {}
 func (AskRecovery) event() {}
 func (Recover) event()     {}
 

@@ -371,6 +371,7 @@ var blank = map[byte]func() Message{
 	50: func() Message { return &LogHave{} }, 51: func() Message { return &LogAsk{} },
 	52: func() Message { return &LogRange{} }, 53: func() Message { return &RunAsk{} },
 	54: func() Message { return &RunTell{} }, 55: func() Message { return &Placed{} },
+	60: func() Message { return &KeyAsk{} }, 61: func() Message { return &KeyTell{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

@@ -97,6 +97,8 @@ func samples() []Message {
 		&RunAsk{ID: 10, Node: "n1", Report: h},
 		&RunTell{ID: 10, Node: "n1", Report: []byte{15}},
 		&Placed{Version: "circular/1"},
+		&KeyAsk{ID: 5, Env: "production", Secrets: []store.Hash{h}},
+		&KeyTell{ID: 5, Keys: [][]byte{{7}, {}}},
 	}
 }
 

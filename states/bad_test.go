@@ -71,7 +71,7 @@ func badTree(t *testing.T, file string) {
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	for _, p := range states.Validate(fsys, []states.Node{web()}, nil, functions()) {
+	for _, p := range states.Validate(fsys, []states.Node{web()}, nil, functions(), func(states.Node) *states.Secrets { return nil }) {
 		if !strings.Contains(got, p.Message) {
 			t.Errorf("validate says %q, compile does not", p.Message)
 		}

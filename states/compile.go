@@ -64,7 +64,7 @@ func open(fsys fs.FS, functions []Function, hidden secrets) (*Catalogue, error) 
 		l.modules[f.Module] = true
 	}
 	var err error
-	if l.expressions, err = newExpressions(func(r *reads) { l.noting.reads.add(r) }, l.nodesOf); err != nil {
+	if l.expressions, err = newExpressions(l, func(r *reads) { l.noting.reads.add(r) }); err != nil {
 		return nil, err
 	}
 	l.room = newRoom()
@@ -97,6 +97,8 @@ type Input struct {
 	Node Node
 	// Fleet are all nodes that there are, as the roster grants them, Node included; nil where there is no mesh.
 	Fleet []Node
+	// Secrets is what secret() answers from; nil where there is no mesh.
+	Secrets *Secrets
 	// Order overrules the site's ordering mode; an empty one does not.
 	Order Order
 }
@@ -155,6 +157,7 @@ func (l *Catalogue) compile(in Input) *compilation {
 	did := &effects{outermost: true}
 	l.noting = did
 	l.newFleet(in.Fleet)
+	l.give(in.Secrets, in.Node.Name)
 	c := &compilation{
 		lib: l, problems: l.problems, node: in.Node,
 		plan:  &Plan{Node: in.Node, Policy: l.site.policy, Rendered: map[string][]byte{}},

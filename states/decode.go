@@ -239,7 +239,7 @@ func (d *decoder) deferred(depth int) Deferred {
 			v.Reads[i] = OutputRef{As: d.text(), ID: d.text(), Number: d.number(), Output: d.text()}
 		}
 	}
-	v.Secret, v.Place = d.uint() == 1, d.place()
+	v.Secret, v.StandIns, v.Place = d.uint() == 1, d.uint() == 1, d.place()
 	for _, other := range []**Deferred{&v.Twin, &v.And} {
 		if d.uint() != 1 {
 			continue

@@ -10,7 +10,7 @@ import (
 // A plan's encoding is for a cache on the node that compiled it, and for comparing plans: equal plans have equal bytes. It
 // is not internal/codec's, since a plan may be larger than what a peer may send, repeats the same strings thousands of
 // times, and holds a Content among plain values. Integers are varints; a string is written once, and later by its number.
-const planMagic = "shoal plan 4\n"
+const planMagic = "shoal plan 5\n"
 
 var errPlanBytes = errors.New("decode plan: malformed")
 
@@ -198,6 +198,7 @@ func (e *encoder) deferred(d Deferred, depth int) error {
 		e.text(r.Output)
 	}
 	e.bool(d.Secret)
+	e.bool(d.StandIns)
 	e.place(d.Place)
 	for _, other := range []*Deferred{d.Twin, d.And} {
 		if e.bool(other != nil); other == nil {

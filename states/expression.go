@@ -89,6 +89,8 @@ type expressions struct {
 	programs map[string]program
 	// note is told what each evaluation may read.
 	note func(*reads)
+	// refused knows the error of a secret.
+	refused func(text string) *expressionError
 }
 
 type program struct {
@@ -99,8 +101,8 @@ type program struct {
 	err     *expressionError
 }
 
-func newExpressions(note func(*reads), nodes func(string) ([]any, error)) (*expressions, error) {
-	env, err := cel.NewEnv(append(sharedOptions(), fleetInCEL(nodes),
+func newExpressions(l *Catalogue, note func(*reads)) (*expressions, error) {
+	env, err := cel.NewEnv(append(sharedOptions(), fleetInCEL(l.nodesOf), secretInCEL(l.secretOf),
 		cel.Variable("vars", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("tags", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("name", cel.StringType),
@@ -111,7 +113,7 @@ func newExpressions(note func(*reads), nodes func(string) ([]any, error)) (*expr
 	if err != nil {
 		return nil, fmt.Errorf("prepare expressions: %w", err)
 	}
-	return &expressions{env: env, programs: map[string]program{}, note: note}, nil
+	return &expressions{env: env, programs: map[string]program{}, note: note, refused: l.refusedSecret}, nil
 }
 
 func sharedOptions() []cel.EnvOption {
@@ -232,6 +234,9 @@ func (w *weight) add(bytes int) error {
 func (x *expressions) explain(text string, err error, s *scope) *expressionError {
 	m := missingKey.FindStringSubmatch(err.Error())
 	if m == nil {
+		if e := x.refused(err.Error()); e != nil {
+			return &expressionError{message: e.message, hint: e.hint, offset: wordIndex(text, secretFunction)}
+		}
 		if strings.HasPrefix(err.Error(), fleetFunction+"(") {
 			return &expressionError{message: err.Error(), offset: wordIndex(text, fleetFunction)}
 		}

@@ -42,15 +42,16 @@ func (g *goTemplates) functions() text.FuncMap {
 		return s, nil
 	}
 	return text.FuncMap{
-		fleetFunction: g.fleetInGo,
-		tickName:      func() (string, error) { return "", g.budget.spend(1) },
-		"print":       func(a ...any) (string, error) { return limit(fmt.Sprint(a...)) },
-		"printf":      func(f string, a ...any) (string, error) { return limit(fmt.Sprintf(f, a...)) },
-		"println":     func(a ...any) (string, error) { return limit(fmt.Sprintln(a...)) },
-		"html":        func(a ...any) (string, error) { return limit(text.HTMLEscaper(a...)) },
-		"js":          func(a ...any) (string, error) { return limit(text.JSEscaper(a...)) },
-		"urlquery":    func(a ...any) (string, error) { return limit(text.URLQueryEscaper(a...)) },
-		"join":        func(sep string, list []any) (string, error) { return joinLimited(sep, list, limit) },
+		fleetFunction:  g.fleetInGo,
+		secretFunction: g.secretInGo,
+		tickName:       func() (string, error) { return "", g.budget.spend(1) },
+		"print":        func(a ...any) (string, error) { return limit(fmt.Sprint(a...)) },
+		"printf":       func(f string, a ...any) (string, error) { return limit(fmt.Sprintf(f, a...)) },
+		"println":      func(a ...any) (string, error) { return limit(fmt.Sprintln(a...)) },
+		"html":         func(a ...any) (string, error) { return limit(text.HTMLEscaper(a...)) },
+		"js":           func(a ...any) (string, error) { return limit(text.JSEscaper(a...)) },
+		"urlquery":     func(a ...any) (string, error) { return limit(text.URLQueryEscaper(a...)) },
+		"join":         func(sep string, list []any) (string, error) { return joinLimited(sep, list, limit) },
 		"default": func(fallback, v any) any {
 			if v == nil || v == "" {
 				return fallback
@@ -183,6 +184,10 @@ func (g *goTemplates) problem(name string, err error, s *scope) *placedError {
 	if m := goPlace.FindStringSubmatch(message); m != nil {
 		p.place = g.problemPlace(name, m)
 		message = message[len(m[0]):]
+	}
+	if e := g.lib.refusedSecret(message); e != nil {
+		p.message, p.hint = e.message, e.hint
+		return &p
 	}
 	if m := goMissing.FindStringSubmatch(message); m != nil {
 		p.message = fmt.Sprintf("undefined variable %q", m[1])

@@ -49,6 +49,7 @@ func newJinja(l *Catalogue) *jinja {
 	globals["range"] = j.budget.rangeFunction
 	globals["dict"] = j.budget.dictFunction
 	globals[fleetFunction] = j.fleetInJinja
+	globals[secretFunction] = j.secretInJinja
 	j.env = &exec.Environment{
 		Context:           exec.NewContext(globals),
 		Filters:           jinjaFilters(j.budget),

@@ -47,6 +47,10 @@ func (j *jinja) problem(name string, err error, s *scope) *placedError {
 			}
 		}
 	}
+	if e := j.lib.refusedSecret(text); e != nil {
+		p.message, p.hint, p.place = e.message, e.hint, j.wordNear(p.place, secretFunction)
+		return &p
+	}
 	for _, re := range jinjaMissing {
 		if m := re.FindStringSubmatch(text); m != nil {
 			p.message = fmt.Sprintf("undefined variable %q", m[1])

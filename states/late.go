@@ -12,8 +12,9 @@ import (
 // Late evaluates what a plan left open, once the outputs that it reads are known. Like compiling it is a function of the tree,
 // the plan and the outputs, under the same limits; it may be used by several goroutines.
 type Late struct {
-	fsys fs.FS
-	plan *Plan
+	fsys    fs.FS
+	plan    *Plan
+	secrets *Secrets
 
 	mu     sync.Mutex
 	lib    *Catalogue // made when first asked for
@@ -31,6 +32,12 @@ func NewLate(fsys fs.FS, plan *Plan) *Late {
 	return &Late{fsys: fsys, plan: plan, scopes: map[string]*lateScope{}}
 }
 
+// With says what secret() answers from; without it there is no mesh.
+func (l *Late) With(secrets *Secrets) *Late {
+	l.secrets = secrets
+	return l
+}
+
 // Resolve evaluates d. A Content comes with the bytes that its hash names. An error is Problems, at the place in the tree.
 func (l *Late) Resolve(d Deferred, outputs map[OutputRef]any) (value any, rendered []byte, err error) {
 	l.mu.Lock()
@@ -39,7 +46,7 @@ func (l *Late) Resolve(d Deferred, outputs map[OutputRef]any) (value any, render
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", d.Place, err)
 	}
-	c := l.compilation(s)
+	c := l.compilation(s, d)
 	if _, err := l.lib.tree.read(d.Place.File, MaxDocumentBytes); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s: %w", d.Place, err)
 	}
@@ -53,7 +60,9 @@ func (l *Late) Resolve(d Deferred, outputs map[OutputRef]any) (value any, render
 	return value, rendered, nil
 }
 
-func (l *Late) compilation(s *scope) *compilation {
+func (l *Late) compilation(s *scope, d Deferred) *compilation {
+	l.lib.give(l.secrets, s.node.Name)
+	l.lib.secrets.twin = d.StandIns
 	c := &compilation{lib: l.lib, problems: newCollector(l.lib.tree), node: s.node, plan: &Plan{Rendered: map[string][]byte{}}}
 	l.lib.problems = c.problems
 	return c
@@ -61,7 +70,7 @@ func (l *Late) compilation(s *scope) *compilation {
 
 // evaluate evaluates a variable.
 func (l *Late) evaluate(d Deferred, s *scope) (any, bool, error) {
-	c := l.compilation(s)
+	c := l.compilation(s, d)
 	value, ok := c.resolve1(d, s)
 	if ps := c.problems.sorted(); !ok || len(ps) > 0 {
 		return nil, false, ps

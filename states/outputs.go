@@ -103,6 +103,9 @@ func (c *compilation) deferred(d Deferred, reads []outputRead, s *scope, id func
 	c.lib.noting.reads.everything = true // it is not shared between nodes: its place in the plan is written into it
 	c.outputs.reads[&d.Reads[0]] = known
 	d.Each = s.each
+	if !c.promises(&d) {
+		return nil, false
+	}
 	var ok bool
 	d.Scope, ok = c.keepScope(s, c.asksForFleet(d), d.Place)
 	return d, ok

@@ -136,6 +136,8 @@ type Deferred struct {
 	// Reads lists all outputs that it may read.
 	Reads  []OutputRef
 	Secret bool
+	// StandIns: secret() gives it stand-ins. A Twin has it.
+	StandIns bool
 	// Twin is the same with stand-ins in the place of the secrets that it reads: where its value differs, it holds one. nil:
 	// Secret says whether all of it is one.
 	Twin  *Deferred

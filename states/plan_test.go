@@ -343,7 +343,7 @@ func TestValidateTriesTheTagsOfTheTargets(t *testing.T) {
 	if _, err := states.Compile(fsys, states.Input{Node: web()}, functions()); err != nil {
 		t.Errorf("web-1 is fine, and gets %v", err)
 	}
-	got := states.Validate(fsys, nil, nil, functions()).Error()
+	got := states.Validate(fsys, nil, nil, functions(), nil).Error()
 	for _, want := range []string{`undefined variable "nope"`, `undefined variable "none"`, `unknown function "cmd.runn"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("validate does not say %s:\n%s", want, got)

@@ -53,8 +53,8 @@ func (r *reads) whole(name string) {
 		r.allVars = true
 	case fleetFunction:
 		r.fleet = true
-	case "states":
-		r.everything = true // outputs
+	case "states", secretFunction:
+		r.everything = true // outputs, and values that no other node need have
 	}
 }
 
@@ -230,6 +230,7 @@ func (r *goReads) operand(n parse.Node, inner bool) {
 		if n.Ident == fleetFunction {
 			r.fleet = true
 		}
+		r.everything = r.everything || n.Ident == secretFunction
 	case *parse.ChainNode:
 		r.operand(n.Node, inner)
 	case *parse.PipeNode:

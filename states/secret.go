@@ -51,6 +51,10 @@ type secrets struct {
 	found  bool
 	twin   bool // this Catalogue reads stand-ins
 	values map[string]bool
+	// Of one compilation: what secret() answers from, for whom, and what it refused last.
+	given   *Secrets
+	node    string
+	refused *expressionError
 }
 
 func (l *secrets) note(v any) {

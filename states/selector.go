@@ -262,3 +262,34 @@ func (l lenient) Get(key ref.Val) ref.Val {
 	}
 	return l.Mapper.Get(key)
 }
+
+// Selector is a selector that is used again and again. It knows no groups: these are a tree's, and change with it.
+type Selector struct {
+	text string
+	all  *selectors
+}
+
+// ParseSelector checks a selector that knows no groups.
+func ParseSelector(expr string) (*Selector, error) {
+	s := &Selector{text: expr, all: &selectors{}}
+	if _, short := shorthand(expr); !short && strings.TrimSpace(expr) != "*" {
+		all, err := newSelectors(nil)
+		if err != nil {
+			return nil, err
+		}
+		s.all = all
+	}
+	if problem := s.all.check(expr); problem != nil {
+		return nil, fmt.Errorf("selector %q: %s", expr, withHint(problem))
+	}
+	return s, nil
+}
+
+// Selects tells whether it selects a node. It is not safe for concurrent use.
+func (s *Selector) Selects(n Node) (bool, error) {
+	ok, problem := s.all.selects(s.text, n)
+	if problem != nil {
+		return false, fmt.Errorf("selector %q: %s", s.text, withHint(problem))
+	}
+	return ok, nil
+}

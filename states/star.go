@@ -279,6 +279,10 @@ func (f *starFiles) problems(name string, err error, s *scope) []placedError {
 	if errors.As(err, &run) {
 		f.backtrace(&p, run.CallStack)
 	}
+	if e := f.lib.refusedSecret(p.message); e != nil {
+		p.message, p.hint = e.message, e.hint
+		return []placedError{p}
+	}
 	f.explain(&p, s)
 	return []placedError{p}
 }

@@ -147,12 +147,13 @@ func (b *starBudget) spendShallow(factor int, values ...starlark.Value) error {
 
 // starGuards are the functions that starGuard calls.
 var starGuards = starlark.StringDict{
-	starCall:      starlark.NewBuiltin(starCall, guardCall),
-	starBinary:    starlark.NewBuiltin(starBinary, guardBinary),
-	starAug:       starlark.NewBuiltin(starAug, guardAug),
-	starSized:     starlark.NewBuiltin(starSized, guardSized),
-	starKey:       starlark.NewBuiltin(starKey, guardKey),
-	fleetFunction: starlark.NewBuiltin(fleetFunction, starFleet),
+	starCall:       starlark.NewBuiltin(starCall, guardCall),
+	starBinary:     starlark.NewBuiltin(starBinary, guardBinary),
+	starAug:        starlark.NewBuiltin(starAug, guardAug),
+	starSized:      starlark.NewBuiltin(starSized, guardSized),
+	starKey:        starlark.NewBuiltin(starKey, guardKey),
+	fleetFunction:  starlark.NewBuiltin(fleetFunction, starFleet),
+	secretFunction: starlark.NewBuiltin(secretFunction, starSecret),
 }
 
 func guardSized(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {

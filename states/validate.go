@@ -9,8 +9,9 @@ import (
 )
 
 // Validate compiles a tree for each of the nodes and returns all problems, each once. Fleet are all nodes that there are;
-// empty: no more than these. Without nodes it makes them up, as ValidateLike does.
-func Validate(fsys fs.FS, nodes, fleet []Node, functions []Function) Problems {
+// empty: no more than these. Without nodes it makes them up, as ValidateLike does. sealed tells what secret() answers on a node; nil:
+// whatever is asked for.
+func Validate(fsys fs.FS, nodes, fleet []Node, functions []Function, sealed func(Node) *Secrets) Problems {
 	if len(nodes) == 0 {
 		problems, _ := ValidateLike(fsys, Node{Name: "node"}, functions)
 		return problems
@@ -22,7 +23,7 @@ func Validate(fsys fs.FS, nodes, fleet []Node, functions []Function) Problems {
 	if len(fleet) == 0 {
 		fleet = nodes
 	}
-	return l.validate(nodes, fleet, newCollector(l.tree))
+	return l.validate(nodes, fleet, newCollector(l.tree), sealed)
 }
 
 // Tried says how much ValidateLike tried.
@@ -48,13 +49,16 @@ func ValidateLike(fsys fs.FS, base Node, functions []Function) (Problems, Tried)
 		}
 	}
 	nodes, more := l.likelyNodes(base)
-	return l.validate(nodes, nodes, all), Tried{len(nodes), more}
+	return l.validate(nodes, nodes, all, nil), Tried{len(nodes), more}
 }
 
 // validate adds what is wrong for the nodes to all.
-func (l *Catalogue) validate(nodes, fleet []Node, all *collector) Problems {
+func (l *Catalogue) validate(nodes, fleet []Node, all *collector, sealed func(Node) *Secrets) Problems {
+	if sealed == nil {
+		sealed = func(Node) *Secrets { return &Secrets{Assumed: true} }
+	}
 	for _, n := range nodes {
-		_, problems, err := l.compileTainted(Input{Node: n, Fleet: fleet})
+		_, problems, err := l.compileTainted(Input{Node: n, Fleet: fleet, Secrets: sealed(n)})
 		if err != nil {
 			return Problems{{Message: err.Error()}}
 		}

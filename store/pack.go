@@ -21,14 +21,29 @@ var versionControl = []string{".git", ".hg", ".svn", ".jj"}
 // A symlink inside the tree becomes the file that it names. A symlink to a folder or out of the tree, a device, a file
 // larger than MaxFile: each is an error.
 func Pack(tree fs.FS, emit func(object []byte) error) (Hash, Manifest, error) {
+	return PackWith(tree, func(m Manifest) Manifest { return m }, emit)
+}
+
+// PackWith is Pack, but for what amend makes of the manifest: files that are stored already may come to those of the tree.
+func PackWith(tree fs.FS, amend func(Manifest) Manifest, emit func(object []byte) error) (Hash, Manifest, error) {
 	p := packer{tree: tree, splitter: newSplitter(), emit: emit}
 	if err := fs.WalkDir(tree, ".", p.visit); err != nil {
 		return Hash{}, Manifest{}, err
 	}
 	// WalkDir goes by the parts of a path, where "a/b" is before "a-b".
 	slices.SortFunc(p.m.Entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	name, err := p.m.Encode(emit)
-	return name, p.m, err
+	m := amend(p.m)
+	name, err := m.Encode(emit)
+	return name, m, err
+}
+
+// PackFile hands the objects of one file to emit, and returns its entry in a manifest.
+func PackFile(path string, data []byte, emit func(object []byte) error) (entry Entry, err error) {
+	entry = Entry{Path: path, Mode: ModeFile}
+	if entry.Chunks, entry.Size, err = emitPieces(newSplitter(), data, emit); err != nil {
+		return Entry{}, err
+	}
+	return entry, entry.check()
 }
 
 type packer struct {

@@ -70,6 +70,20 @@ func TestSimulate(t *testing.T) {
 			t.Errorf("%d\n%s", status, out)
 		}
 	})
+	t.Run("a push that changes nothing is not what is waited for", func(t *testing.T) {
+		file := write("again.scenario", "node a b c tag role=web\nat 5s push tree to a\nat 30s push tree to b\nat 40s expect all applied tree\n")
+		out, _, status := run(t, binary, "--json", tree, file)
+		var a answer
+		if err := json.Unmarshal([]byte(out), &a); err != nil || status != 0 {
+			t.Fatal(status, err, out)
+		}
+		for _, n := range a.Nodes {
+			if n.TookS != nil && *n.TookS > 0 {
+				return
+			}
+		}
+		t.Errorf("nobody took any time:\n%s", out)
+	})
 	t.Run("what is not needed is left out", func(t *testing.T) {
 		t.Setenv("TMPDIR", t.TempDir())
 		file := write("small.scenario", "node a b c tag role=web\nat 5s push tree to a\nat 20s slow a by 20ms for 5s\nat 30s crash b\nat 40s loss 1% for 5s\nat 1m expect b up\n")

@@ -51,7 +51,7 @@ func printConverged(out io.Writer, r *bubble.Result) {
 	if len(took) == 0 {
 		fmt.Fprintf(out, "converged: none of %d nodes\n", len(r.Nodes))
 	} else {
-		fmt.Fprintf(out, "converged: %d of %d nodes after the last push: half of them within %s, the last after %s\n", len(took), len(r.Nodes),
+		fmt.Fprintf(out, "converged: %d of %d nodes after the last push that changed something: half of them within %s, the last after %s\n", len(took), len(r.Nodes),
 			seconds(took[len(took)/2]), seconds(took[len(took)-1]))
 	}
 	late := r.Late()

@@ -270,13 +270,16 @@ func (a *agent) makeNode() error {
 	if a.config.Ring == "circular" {
 		place = ring.NewCircular
 	}
-	var err error
+	ports, err := a.ports()
+	if err != nil {
+		return err
+	}
 	a.node, err = node.New(node.Config{
 		Key: a.id.key, Seed: binary.LittleEndian.Uint64(seed[:]), Roster: roster, Join: a.config.Join,
 		Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
 		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
 		Volatile: a.kv.Volatile() && !a.id.fresh,
-	}, a.ports())
+	}, ports)
 	if err != nil || a.id.standing == nil {
 		return err
 	}
@@ -284,11 +287,12 @@ func (a *agent) makeNode() error {
 }
 
 // ports are what the node acts through: the machine itself or, in an agent that is divided, the side that does.
-func (a *agent) ports() node.Ports {
+func (a *agent) ports() (node.Ports, error) {
 	if a.executive != nil {
-		return node.Ports{KV: a.kv, Executive: a.executive}
+		return node.Ports{KV: a.kv, Executive: a.executive}, nil
 	}
-	return node.Ports{KV: a.kv, Drift: a.drift, Enforcer: a.enforcer()}
+	enforcer, err := a.enforcer()
+	return node.Ports{KV: a.kv, Drift: a.drift, Enforcer: enforcer}, err
 }
 
 // connect brings up the two ways to other nodes. What they ask of the node waits until it runs.

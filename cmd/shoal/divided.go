@@ -61,8 +61,12 @@ func (a *agent) serveDivided(ctx context.Context) error {
 	if err := a.giveStore(); err != nil {
 		return err
 	}
+	enforcer, err := a.enforcer()
+	if err != nil {
+		return err
+	}
 	duty := node.NewEnforcement(node.Duty{
-		Site: root, Enforcer: a.enforcer(), Drift: a.drift, FullCheck: a.config.CheckEvery, Logger: a.log,
+		Site: root, Enforcer: enforcer, Drift: a.drift, FullCheck: a.config.CheckEvery, Logger: a.log,
 	})
 	started := time.Now()
 	var group lifecycle.Group

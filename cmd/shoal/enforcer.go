@@ -6,16 +6,23 @@ import (
 
 	"shoal/executor"
 	"shoal/internal/enforcer"
+	"shoal/internal/keyring"
 	"shoal/mesh"
 	"shoal/mesh/node"
+	"shoal/secrets/agebox"
 	"shoal/states"
 )
 
 // lazyCollector is an enforcer during whose runs the collector lets memory grow.
 type lazyCollector struct{ *enforcer.Enforcer }
 
-func (a *agent) enforcer() node.Enforcer {
+func (a *agent) enforcer() (node.Enforcer, error) {
+	key, err := agebox.NewNodeKey(a.id.key)
+	if err != nil {
+		return nil, err
+	}
 	return lazyCollector{&enforcer.Enforcer{
+		Keys:   keyring.New(keysDir(a.config.DataDir), key),
 		Engine: a.machine.engine, Functions: functions(), Facts: a.facts,
 		Watch: func(e *executor.Engine) {
 			a.watcher.Watch(e.Managed())
@@ -23,7 +30,7 @@ func (a *agent) enforcer() node.Enforcer {
 				a.units.Watch(e.ManagedServices())
 			}
 		},
-	}}
+	}}, nil
 }
 
 // Enforce implements node.Enforcer.

@@ -175,9 +175,17 @@ func (o planOptions) plan(ctx context.Context, client *api.Client, asked bool, a
 	fleet := fleetOf(members)
 	if !others || o.forName == self.Name {
 		node := states.Node{Name: self.Name, Zone: self.Zone, Tags: self.Tags}
-		return o.check(ctx, node, fleet, tree, meta, self.Root, self.DataDir)
+		given, err := ownSecrets(ctx, client, self)
+		if err != nil {
+			return nil, err
+		}
+		return o.check(ctx, states.Input{Node: node, Fleet: fleet, Secrets: given}, tree, meta, self.Root, self.DataDir)
 	}
-	return o.planOthers(fleet, self.Tags, tree, meta)
+	at, err := sealedNow(ctx, client, o.env)
+	if err != nil {
+		return nil, err
+	}
+	return o.planOthers(fleet, self.Tags, tree, meta, standIns(at.all))
 }
 
 func agentAnswers(ctx context.Context, client *api.Client) bool {
@@ -198,11 +206,12 @@ func (o planOptions) planHere(ctx context.Context, dir string, members []mesh.Me
 	if fleet == nil && members != nil {
 		fleet = fleetOf(members)
 	}
-	return o.check(ctx, node, fleet, tree, executor.RunMeta{Env: o.env}, o.root, dataDir(o.dataDir, o.root))
+	return o.check(ctx, states.Input{Node: node, Fleet: fleet}, tree, executor.RunMeta{Env: o.env}, o.root, dataDir(o.dataDir, o.root))
 }
 
-func (o planOptions) check(ctx context.Context, node states.Node, fleet []states.Node, tree fs.FS, meta executor.RunMeta, root, dataDir string) ([]executor.Report, error) {
-	plan, err := states.Compile(tree, states.Input{Node: node, Fleet: fleet, Order: states.Order(o.order)}, functions())
+func (o planOptions) check(ctx context.Context, in states.Input, tree fs.FS, meta executor.RunMeta, root, dataDir string) ([]executor.Report, error) {
+	in.Order = states.Order(o.order)
+	plan, err := states.Compile(tree, in, functions())
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +223,7 @@ func (o planOptions) check(ctx context.Context, node states.Node, fleet []states
 	if err != nil {
 		return nil, err
 	}
-	meta.Resolver = states.NewLate(tree, plan)
+	meta.Resolver = states.NewLate(tree, plan).With(in.Secrets)
 	report := m.engine.Check(ctx, plan, executor.TreeContents(tree), meta)
 	return []executor.Report{report}, done()
 }
@@ -254,12 +263,14 @@ func (o planOptions) planListed(dir string) ([]executor.Report, error) {
 	if nodes == nil {
 		return nil, badInput("no agent answers, and there is no inventory: name one with --inventory FILE")
 	}
-	return o.planOthers(nodes, local.Facts("/"), tree, executor.RunMeta{Env: o.env})
+	assumed := func(states.Node) *states.Secrets { return &states.Secrets{Assumed: true} }
+	return o.planOthers(nodes, local.Facts("/"), tree, executor.RunMeta{Env: o.env}, assumed)
 }
 
 // planOthers compiles for other nodes. Their machines are not here to be looked at, so that what would change is unknown, and
-// the facts of a machine that is here stand in for theirs.
-func (o planOptions) planOthers(fleet []states.Node, here map[string]string, tree fs.FS, meta executor.RunMeta) ([]executor.Report, error) {
+// the facts of a machine that is here stand in for theirs, as do other values for their secrets.
+func (o planOptions) planOthers(fleet []states.Node, here map[string]string, tree fs.FS, meta executor.RunMeta,
+	sealed func(states.Node) *states.Secrets) ([]executor.Report, error) {
 	nodes, err := selectedOf(withFactsOf(fleet, here), o.forName, o.on, tree)
 	if err != nil {
 		return nil, err
@@ -273,7 +284,7 @@ func (o planOptions) planOthers(fleet []states.Node, here map[string]string, tre
 	}
 	reports := make([]executor.Report, len(nodes))
 	for i, n := range nodes {
-		plan, err := l.Compile(states.Input{Node: n, Fleet: fleet, Order: states.Order(o.order)})
+		plan, err := l.Compile(states.Input{Node: n, Fleet: fleet, Secrets: sealed(n), Order: states.Order(o.order)})
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/api"
+	"shoal/secrets"
 	"shoal/states"
 	"shoal/states/disk"
 	"shoal/store"
@@ -119,18 +120,22 @@ func (p publisher) push(ctx context.Context, t *terminal, tree fs.FS, env, messa
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
-	problems := states.Validate(tree, nodes, fleet, functions())
+	head, err := p.head(ctx, env)
+	if err != nil {
+		return mesh.PushResult{}, err
+	}
+	at, err := p.sealed(ctx, head)
+	if err != nil {
+		return mesh.PushResult{}, err
+	}
+	problems := states.Validate(tree, nodes, fleet, functions(), standIns(at.all))
 	if len(nodes) == 0 {
 		problems, _ = validateLikely(tree)
 	}
 	if len(problems) > 0 {
 		return mesh.PushResult{}, problems
 	}
-	head, err := p.head(ctx, env)
-	if err != nil {
-		return mesh.PushResult{}, err
-	}
-	manifest, err := p.upload(ctx, t, tree)
+	manifest, err := p.upload(ctx, t, tree, at.manifest)
 	if err != nil {
 		return mesh.PushResult{}, err
 	}
@@ -149,28 +154,41 @@ func (p publisher) push(ctx context.Context, t *terminal, tree fs.FS, env, messa
 	return res, t.outcome(res)
 }
 
-// upload reads the tree twice, once for the names of its objects and once for the bytes that the mesh lacks: the memory
-// it needs does not grow with the tree.
-func (p publisher) upload(ctx context.Context, t *terminal, tree fs.FS) (store.Hash, error) {
+// upload brings the tree to the mesh, with the secrets of the manifest that it takes the place of.
+func (p publisher) upload(ctx context.Context, t *terminal, tree fs.FS, before store.Manifest) (manifest store.Hash, err error) {
+	if err := checkReserved(tree); err != nil {
+		return manifest, err
+	}
+	carry := func(m store.Manifest) store.Manifest { return secrets.Carry(before, m) }
+	err = p.bring(ctx, t, func(emit func([]byte) error) error {
+		var err error
+		manifest, _, err = store.PackWith(tree, carry, emit)
+		return err
+	})
+	return manifest, err
+}
+
+// bring has objects made twice, once for their names and once for the bytes that the mesh lacks: the memory it needs does not
+// grow with them.
+func (p publisher) bring(ctx context.Context, t *terminal, pack func(emit func(object []byte) error) error) error {
 	var hashes []store.Hash
-	manifest, _, err := store.Pack(tree, func(object []byte) error {
+	if err := pack(func(object []byte) error {
 		hashes = append(hashes, store.HashOf(object))
 		return nil
-	})
-	if err != nil {
-		return manifest, badInput("%v", err)
+	}); err != nil {
+		return badInput("%v", err)
 	}
 	missing, err := p.client.Missing(ctx, hashes)
 	if err != nil || len(missing) == 0 {
-		return manifest, err
+		return err
 	}
 	// From here on memory does not grow with the tree, if the collector keeps up.
 	defer debug.SetGCPercent(debug.SetGCPercent(busyGrowth))
 	up := newUploader(ctx, p.client, t.progress("objects", len(missing)), missing)
-	if _, _, err := store.Pack(tree, up.add); err != nil {
-		return manifest, err
+	if err := pack(up.add); err != nil {
+		return err
 	}
-	return manifest, up.flush()
+	return up.flush()
 }
 
 // unchanged says that head has this manifest, so that a push repeated is no new version.

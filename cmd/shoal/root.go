@@ -56,7 +56,7 @@ do it now; 4 a rollback was incomplete; 5 refused by the rules of trust; 10 ther
 		}
 	}
 	add("mesh", newInit(t), newTicket(t), newAgent(t), newMeshSide(t), newToken(t), newMembers(t), newRing(t), newLeave(t), newEvict(t), newTrust(t))
-	add("publish", newPush(t), newStatus(t), newReport(t), newLog(t), newShow(t), newDiff(t), newRollback(t))
+	add("publish", newPush(t), newStatus(t), newReport(t), newLog(t), newShow(t), newDiff(t), newRollback(t), newSecret(t))
 	add("machine", newValidate(t), newPlan(t), newApply(t), newRecover(t), newStore(t))
 	add("write", newFmt(t), newSchema(t), newDocs(t))
 	root.AddCommand(newVersion(t), newMan(t), newRemote(), newFetchSide())

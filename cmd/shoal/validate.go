@@ -61,7 +61,11 @@ func (o validateOptions) validate(ctx context.Context, client *api.Client, asked
 			return nil, "", err
 		}
 		if len(nodes) > 0 {
-			return states.Validate(tree, nodes, fleet, functions()), fmt.Sprintf("all %d nodes of %s", len(nodes), o.env), nil
+			at, err := sealedNow(ctx, client, o.env)
+			if err != nil {
+				return nil, "", err
+			}
+			return states.Validate(tree, nodes, fleet, functions(), standIns(at.all)), fmt.Sprintf("all %d nodes of %s", len(nodes), o.env), nil
 		}
 	}
 	listed, err := inventoryOf(o.inventory, tree)
@@ -70,7 +74,7 @@ func (o validateOptions) validate(ctx context.Context, client *api.Client, asked
 	}
 	if len(listed) > 0 {
 		nodes := withFactsOf(listed, local.Facts("/"))
-		return states.Validate(tree, nodes, listed, functions()), fmt.Sprintf("all %d nodes of the inventory", len(listed)), nil
+		return states.Validate(tree, nodes, listed, functions(), nil), fmt.Sprintf("all %d nodes of the inventory", len(listed)), nil
 	}
 	problems, tried := validateLikely(tree)
 	said := fmt.Sprintf("every combination of tags that its targets and conditions mention (%d)", tried.Nodes)

@@ -38,6 +38,7 @@ type options struct {
 	mutant            string
 	profile           string
 	overlay           string // a folder
+	gossiping         gossiping
 }
 
 func run(args []string, out io.Writer) error {
@@ -56,6 +57,7 @@ func run(args []string, out io.Writer) error {
 	flags.StringVar(&o.mutant, "mutant", "", "plant this bug alone")
 	flags.StringVar(&o.overlay, "replay-overlay", "", "write what go build -overlay needs for runs that can be repeated to this folder, and print the file")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a profile of the processor's time to this file")
+	o.gossiping.flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -74,6 +76,8 @@ func run(args []string, out io.Writer) error {
 		defer pprof.StopCPUProfile()
 	}
 	switch {
+	case o.gossiping.on:
+		return measureGossip(o.gossiping, o.seed)
 	case o.mutants || o.mutant != "":
 		return mutants(o, out)
 	case o.seed != 0 || o.file != "":

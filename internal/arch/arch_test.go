@@ -16,7 +16,7 @@ import (
 )
 
 // families are the cores. Their root packages are pure; a folder below one is an adapter.
-var families = []string{"states", "membership", "ring", "store", "executor", "mesh"}
+var families = []string{"states", "membership", "ring", "store", "secrets", "executor", "mesh"}
 
 // impure are packages that reach a clock, a disk, a process or dice by being used at all. time is allowed for its types;
 // clockCalls forbids those of its functions that read the clock.

@@ -37,7 +37,7 @@ func TestExamplesCompile(t *testing.T) {
 		}
 		problems, _ := states.ValidateLike(tree, node, functions())
 		if len(nodes) > 0 {
-			problems = states.Validate(tree, nodes, nodes, functions())
+			problems = states.Validate(tree, nodes, nodes, functions(), nil)
 		}
 		if len(problems) > 0 {
 			t.Errorf("%s: %v", dir, problems)

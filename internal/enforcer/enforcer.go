@@ -7,6 +7,7 @@ import (
 	"reflect"
 
 	"shoal/executor"
+	"shoal/internal/keyring"
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/node"
@@ -21,10 +22,15 @@ type Enforcer struct {
 	Facts     map[string]string
 	// Watch, unless nil, is called after a run that looked at everything: what the engine manages may be another by now.
 	Watch func(*executor.Engine)
+	// Keys, unless nil, has what is sealed for this machine; without it Secrets says what secret() answers.
+	Keys    *keyring.Keyring
+	Secrets *states.Secrets
 
 	compiled  store.Hash // the revision that plan is of
 	plan      *states.Plan
 	fleet     []states.Node
+	node      states.Node // plan is for
+	secrets   *states.Secrets
 	converged bool // the machine matched plan once
 }
 
@@ -46,7 +52,7 @@ func (e *Enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 		}
 	}
 	contents := executor.TreeContents(w.Tree)
-	meta.Resolver = states.NewLate(w.Tree, e.plan)
+	meta.Resolver = states.NewLate(w.Tree, e.plan).With(e.secrets)
 	if e.converged && e.plan.Policy.Drift == "report" {
 		return e.Engine.Check(ctx, e.plan, contents, meta) // what drifted is told, and left
 	}
@@ -59,18 +65,30 @@ func (e *Enforcer) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 }
 
 // compile keeps the plan of the newest revision, so that putting a deleted file back costs no compilation; one that reads the
-// fleet is made again when that has changed.
+// fleet is made again when that has changed, and any when this node is granted something else.
 func (e *Enforcer) compile(w node.Wanted) error {
 	fleet := Fleet(w.Fleet)
-	if e.plan != nil && e.compiled == w.Revision && (!e.plan.ReadsFleet || reflect.DeepEqual(e.fleet, fleet)) {
+	self := NodeOf(w.Member, e.Facts)
+	if e.plan != nil && e.compiled == w.Revision && reflect.DeepEqual(e.node, self) && (!e.plan.ReadsFleet || reflect.DeepEqual(e.fleet, fleet)) {
 		return nil
 	}
-	plan, err := states.Compile(w.Tree, states.Input{Node: NodeOf(w.Member, e.Facts), Fleet: fleet}, e.Functions)
+	sealed, err := e.sealed(w)
 	if err != nil {
 		return err
 	}
-	e.plan, e.compiled, e.fleet, e.converged = plan, w.Revision, fleet, false
+	plan, err := states.Compile(w.Tree, states.Input{Node: self, Fleet: fleet, Secrets: sealed}, e.Functions)
+	if err != nil {
+		return err
+	}
+	e.plan, e.compiled, e.fleet, e.node, e.secrets, e.converged = plan, w.Revision, fleet, self, sealed, false
 	return nil
+}
+
+func (e *Enforcer) sealed(w node.Wanted) (*states.Secrets, error) {
+	if e.Keys == nil {
+		return e.Secrets, nil
+	}
+	return e.Keys.Read(w.Tree, w.Env, w.Member, w.Fleet)
 }
 
 // NodeOf is a member as the language knows it, with the facts of its machine.

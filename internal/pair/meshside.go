@@ -34,6 +34,7 @@ type Node interface {
 	Contact(ctx context.Context) (confirm func(context.Context) error)
 	Confirm(ctx context.Context) error
 	Reported(ctx context.Context, r mesh.Reported)
+	Seek()
 }
 
 // MeshSide is the node.Executive of a node whose executor is in another process.
@@ -47,6 +48,8 @@ type MeshSide struct {
 
 	mu     sync.Mutex
 	wanted *mesh.Proof
+	asked  uint64
+	asks   map[uint64]chan KeysTold
 
 	told map[[sha256.Size]byte]bool // records
 }
@@ -65,7 +68,7 @@ func Accept(conn *Conn, log *slog.Logger) (*MeshSide, []byte, error) {
 	}
 	return &MeshSide{
 		conn: conn, log: log, wake: make(chan struct{}, 1), stop: make(chan struct{}), lost: make(chan error, 1),
-		told: map[[sha256.Size]byte]bool{},
+		told: map[[sha256.Size]byte]bool{}, asks: map[uint64]chan KeysTold{},
 	}, start.Body, nil
 }
 
@@ -188,6 +191,9 @@ func (s *MeshSide) Listen(ctx context.Context) error {
 			})
 		case *Done:
 			s.node.Reported(ctx, m.Reported)
+			s.node.Seek()
+		case *KeysTold:
+			s.keysTold(*m)
 		case *Stop:
 			select {
 			case <-s.stop:

@@ -241,6 +241,8 @@ func (s *RootSide) Serve(ctx context.Context, conn *Conn, start []byte, up func(
 			s.answer(*m)
 		case *Told:
 			s.told(*m)
+		case *Keys:
+			s.keyed(ctx, conn, *m)
 		default:
 			return left, fmt.Errorf("%w: %T", ErrFrame, m)
 		}

@@ -28,6 +28,7 @@ import (
 	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/mesh"
+	"shoal/mesh/node"
 	"shoal/store"
 )
 
@@ -92,27 +93,46 @@ type (
 	Done struct {
 		Reported mesh.Reported `cbor:"1,keyasint"`
 	}
+	// Keys asks the executor's side about the keys of secrets, as node.KeyKeeper has it: which are lacking; with Wrapped, to take
+	// one; with To, to wrap one.
+	Keys struct {
+		ID      uint64            `cbor:"1,keyasint"`
+		Env     string            `cbor:"2,keyasint,omitempty"`
+		Secret  store.Hash        `cbor:"3,keyasint"`
+		Wrapped []byte            `cbor:"4,keyasint,omitempty"`
+		To      membership.NodeID `cbor:"5,keyasint,omitempty"`
+	}
+	// KeysTold answers Keys.
+	KeysTold struct {
+		ID      uint64            `cbor:"1,keyasint"`
+		Lacking []node.LackingKey `cbor:"2,keyasint,omitempty"`
+		Wrapped []byte            `cbor:"3,keyasint,omitempty"`
+		Err     string            `cbor:"4,keyasint,omitempty"`
+	}
 	// Stop asks the node to say goodbye and end.
 	Stop struct{}
 )
 
-func (*Start) kind() byte   { return 1 }
-func (*Up) kind() byte      { return 2 }
-func (*Left) kind() byte    { return 3 }
-func (*Records) kind() byte { return 4 }
-func (*Offer) kind() byte   { return 5 }
-func (*Get) kind() byte     { return 6 }
-func (*Object) kind() byte  { return 7 }
-func (*Ask) kind() byte     { return 8 }
-func (*Told) kind() byte    { return 9 }
-func (*Done) kind() byte    { return 10 }
-func (*Stop) kind() byte    { return 11 }
+func (*Start) kind() byte    { return 1 }
+func (*Up) kind() byte       { return 2 }
+func (*Left) kind() byte     { return 3 }
+func (*Records) kind() byte  { return 4 }
+func (*Offer) kind() byte    { return 5 }
+func (*Get) kind() byte      { return 6 }
+func (*Object) kind() byte   { return 7 }
+func (*Ask) kind() byte      { return 8 }
+func (*Told) kind() byte     { return 9 }
+func (*Done) kind() byte     { return 10 }
+func (*Stop) kind() byte     { return 11 }
+func (*Keys) kind() byte     { return 12 }
+func (*KeysTold) kind() byte { return 13 }
 
 var blank = map[byte]func() Message{
 	1: func() Message { return &Start{} }, 2: func() Message { return &Up{} }, 3: func() Message { return &Left{} },
 	4: func() Message { return &Records{} }, 5: func() Message { return &Offer{} }, 6: func() Message { return &Get{} },
 	7: func() Message { return &Object{} }, 8: func() Message { return &Ask{} }, 9: func() Message { return &Told{} },
 	10: func() Message { return &Done{} }, 11: func() Message { return &Stop{} },
+	12: func() Message { return &Keys{} }, 13: func() Message { return &KeysTold{} },
 }
 
 func atMost(what string, n, limit int) error {
@@ -139,6 +159,12 @@ func (m *Done) check() error {
 	return atMost("bytes of a report", len(m.Reported.Report), mesh.MaxReport)
 }
 func (*Stop) check() error { return nil }
+func (m *Keys) check() error {
+	return errors.Join(atMost("bytes of a name", len(m.Env), store.MaxEnv), atMost("bytes of a key", len(m.Wrapped), maxText), atMost("bytes of a node", len(m.To), maxText))
+}
+func (m *KeysTold) check() error {
+	return errors.Join(atMost("bytes of a key", len(m.Wrapped), maxText), atMost("bytes of an error", len(m.Err), maxText))
+}
 
 // Encode makes the payload of a frame: the kind and the body.
 func Encode(m Message) ([]byte, error) {

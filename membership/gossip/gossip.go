@@ -21,18 +21,13 @@ import (
 	"shoal/membership"
 )
 
-// Timings. A probe a second and node finds a killed one in 5 to 10 s on a small mesh, for about 300 bytes a second.
 const (
-	probeInterval    = time.Second
-	probeTimeout     = 500 * time.Millisecond
-	gossipInterval   = 200 * time.Millisecond
-	pushPullInterval = 30 * time.Second
-	streamTime       = 10 * time.Second
-	reconnectEvery   = 15 * time.Second
-	reclaimTime      = time.Second // a dead node may come back from another address after it
-	forgetTime       = 24 * time.Hour
-	leaveBroadcast   = 600 * time.Millisecond // twice, and once leaveSpread, bound a leave to below 2 s
-	leaveSpread      = 300 * time.Millisecond
+	streamTime     = 10 * time.Second
+	reconnectEvery = 15 * time.Second
+	reclaimTime    = time.Second // a dead node may come back from another address after it
+	forgetTime     = 24 * time.Hour
+	leaveBroadcast = 600 * time.Millisecond // twice, and once leaveSpread, bound a leave to below 2 s
+	leaveSpread    = 300 * time.Millisecond
 )
 
 const (
@@ -41,6 +36,31 @@ const (
 	// one wants to know whom to ask.
 	hintEvent = "h/"
 )
+
+// Timing is how fast news travel, and what that costs. What was tried is in docs/simulation.md.
+type Timing struct {
+	// ProbeInterval is between two of a node's probes, of one other in turn; one that has not answered after ProbeTimeout is
+	// asked through so many Helpers, and over a stream, until the interval ends.
+	ProbeInterval, ProbeTimeout time.Duration
+	Helpers                     int
+	// A suspect is dead after Suspicion times log10(nodes) intervals when enough others suspect it too, and else after
+	// SuspicionMost times that.
+	Suspicion, SuspicionMost int
+	// Each GossipInterval a node tells GossipNodes others what it has not yet told Retransmit times log10(nodes) of them.
+	GossipInterval          time.Duration
+	GossipNodes, Retransmit int
+	// PushPullInterval is between two exchanges of all that is known with one other, on up to 32 nodes; a few times that on more.
+	PushPullInterval time.Duration
+}
+
+// DefaultTiming is what nodes run with. News are told more often than by default in memberlist: to a node that has missed what a
+// suspect answered the suspect is dead.
+func DefaultTiming() Timing {
+	return Timing{
+		ProbeInterval: 600 * time.Millisecond, ProbeTimeout: 200 * time.Millisecond, Helpers: 8, Suspicion: 3, SuspicionMost: 3,
+		GossipInterval: 150 * time.Millisecond, GossipNodes: 3, Retransmit: 8, PushPullInterval: 30 * time.Second,
+	}
+}
 
 // Network carries the packets and streams. Streams exist between members only; packets are sealed with the gossip key.
 type Network interface {
@@ -52,12 +72,13 @@ type Network interface {
 	Whoami(ctx context.Context, addr string) (membership.NodeID, error)
 }
 
-// Options are what a Gossip needs. All but Advertise and Logger must be set.
+// Options are what a Gossip needs. All but Advertise, Timing and Logger must be set.
 type Options struct {
 	Self      membership.NodeID
 	Network   Network
-	Key       []byte // the mesh's gossip key, of membership.GossipKeySize bytes
-	Advertise string // IP:port for the others; derived from Network.Addr when empty
+	Key       []byte  // the mesh's gossip key, of membership.GossipKeySize bytes
+	Advertise string  // IP:port for the others; derived from Network.Addr when empty
+	Timing    *Timing // nil: DefaultTiming
 	Logger    *slog.Logger
 
 	// Allowed tells whom the roster knows; nobody else shows up. It is asked under memberlist's lock, so it must not wait
@@ -125,9 +146,7 @@ func (g *Gossip) config(o Options, t *transport, at netip.AddrPort) (*serf.Confi
 	ml.AdvertiseAddr, ml.AdvertisePort = at.Addr().String(), int(at.Port())
 	ml.Alive = g.doorman // serf leaves it alone as long as it has no merge delegate of its own
 	ml.EnableCompression = false
-	ml.ProbeInterval, ml.ProbeTimeout = probeInterval, probeTimeout
-	ml.SuspicionMult, ml.SuspicionMaxTimeoutMult = 4, 2
-	ml.GossipInterval, ml.PushPullInterval = gossipInterval, pushPullInterval
+	o.Timing.set(ml)
 	ml.TCPTimeout = streamTime
 	ml.DeadNodeReclaimTime = reclaimTime
 	ml.DNSConfigPath = "" // addresses are never names
@@ -140,6 +159,17 @@ func (g *Gossip) config(o Options, t *transport, at netip.AddrPort) (*serf.Confi
 	c.ReconnectInterval, c.ReconnectTimeout, c.TombstoneTimeout = reconnectEvery, forgetTime, forgetTime
 	c.BroadcastTimeout, c.LeavePropagateDelay = leaveBroadcast, leaveSpread
 	return c, nil
+}
+
+func (t *Timing) set(ml *memberlist.Config) {
+	if t == nil {
+		usual := DefaultTiming()
+		t = &usual
+	}
+	ml.ProbeInterval, ml.ProbeTimeout, ml.IndirectChecks = t.ProbeInterval, t.ProbeTimeout, t.Helpers
+	ml.SuspicionMult, ml.SuspicionMaxTimeoutMult = t.Suspicion, t.SuspicionMost
+	ml.GossipInterval, ml.GossipNodes, ml.RetransmitMult = t.GossipInterval, t.GossipNodes, t.Retransmit
+	ml.PushPullInterval = t.PushPullInterval
 }
 
 // Events are what happens: newest status of each node, and hints. A slow reader finds the statuses merged to one for each

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -218,12 +219,30 @@ func TestDoorman(t *testing.T) {
 	if d.NotifyAlive(&memberlist.Node{Name: "self"}) != nil {
 		t.Error("it refuses itself")
 	}
-	if alive(x) == nil || len(d.nowAllowed(time.Now())) != 0 {
+	next := func(at time.Time, turn func(int) bool) string {
+		_, addr := d.nextAllowed(at, turn)
+		return addr
+	}
+	always := func(int) bool { return true }
+	if alive(x) == nil || next(time.Now(), always) != "" {
 		t.Fatal("an unknown node passes")
 	}
 	known = true
-	if alive(x) != nil || d.nowAllowed(time.Now())[x.id] != "10.0.0.3:7077" || len(d.refused) != 0 {
-		t.Error("a node that is known by now is not remembered")
+	var waited []int
+	for range 2 {
+		never := func(turns int) bool { waited = append(waited, turns); return false }
+		if next(time.Now(), never) != "" || len(d.refused) != 1 {
+			t.Fatal("a node that others are to meet is met, or forgotten")
+		}
+	}
+	if !slices.Equal(waited, []int{0, 1}) || next(time.Now(), always) != "10.0.0.3:7077" || len(d.refused) != 0 {
+		t.Error("a node that is known by now is not remembered", waited)
+	}
+	known = false
+	_ = alive(x)
+	known = true
+	if alive(x) != nil || len(d.refused) != 0 {
+		t.Error("a node that came in by itself is still to be met")
 	}
 	known = false
 	for i := range 2 * maxRefused {
@@ -233,7 +252,7 @@ func TestDoorman(t *testing.T) {
 	if len(d.refused) != maxRefused {
 		t.Errorf("%d are remembered", len(d.refused))
 	}
-	if d.nowAllowed(time.Now().Add(2 * refusalTime)); len(d.refused) != 0 {
+	if next(time.Now().Add(2*refusalTime), always); len(d.refused) != 0 {
 		t.Errorf("%d are never forgotten", len(d.refused))
 	}
 	if d.NotifyAlive(&memberlist.Node{Name: "not an id"}) == nil || len(d.refused) != 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -19,6 +20,8 @@ const (
 	maxRefused   = 256
 	welcomeEvery = time.Second
 	refusalTime  = 2 * time.Minute
+	// hosts is how many of all nodes welcome a newcomer in the first second. The others hear of it from these.
+	hosts = 3
 )
 
 // Join meets the members at addrs (IP:port) and says how many answered. That is nil and an error when none did. It may be
@@ -81,8 +84,9 @@ func (g *Gossip) join(ctx context.Context, names []string) (int, error) {
 	}
 }
 
-// doorman keeps out of the gossip whom the roster does not know. The gossip of a newcomer is often faster than its grant,
-// so those refused are remembered for a while and met when the roster has them.
+// doorman keeps out of the gossip whom the roster does not know. The gossip of a newcomer is often faster than its grant, and
+// to the newcomer all are strangers: so those refused are remembered for a while, and met when the roster has them. One is
+// met at a time, for it brings whom it knows: an exchange of all that is known with each would be the square of the mesh.
 type doorman struct {
 	self    membership.NodeID
 	allowed func(membership.NodeID) bool
@@ -94,6 +98,8 @@ type doorman struct {
 type refusal struct {
 	addr string
 	at   time.Time
+	// waited is for how many turns it has been left to others to meet it.
+	waited int
 }
 
 var errNobody = errors.New("no other node at these addresses")
@@ -104,6 +110,9 @@ var errUnknown = errors.New("not in the roster")
 func (d *doorman) NotifyAlive(n *memberlist.Node) error {
 	id := membership.NodeID(n.Name)
 	if id == d.self || d.allowed(id) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.refused, id)
 		return nil
 	}
 	if _, err := id.Key(); err != nil {
@@ -115,34 +124,57 @@ func (d *doorman) NotifyAlive(n *memberlist.Node) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, again := d.refused[id]; again || len(d.refused) < maxRefused {
-		d.refused[id] = refusal{netip.AddrPortFrom(addr.Unmap(), n.Port).String(), time.Now()}
+	if old, again := d.refused[id]; again || len(d.refused) < maxRefused {
+		d.refused[id] = refusal{netip.AddrPortFrom(addr.Unmap(), n.Port).String(), time.Now(), old.waited}
 	}
 	return errUnknown
 }
 
-// nowAllowed takes out those whom the roster knows by now.
-func (d *doorman) nowAllowed(now time.Time) (addrs map[membership.NodeID]string) {
+// nextAllowed takes out one of those whom the roster knows by now and whom it is this node's turn to meet. turn is told how often
+// it was not.
+func (d *doorman) nextAllowed(now time.Time, turn func(waited int) bool) (who membership.NodeID, addr string) {
 	d.mu.Lock()
 	refused := make(map[membership.NodeID]refusal, len(d.refused))
 	for id, r := range d.refused {
 		refused[id] = r
 	}
 	d.mu.Unlock()
-	addrs = map[membership.NodeID]string{}
+	var turns, waits, over []membership.NodeID
 	for id, r := range refused { // outside of the lock: allowed may ask the roster's owner
-		if d.allowed(id) {
-			addrs[id] = r.addr
-		} else if now.Sub(r.at) < refusalTime {
-			delete(refused, id)
+		switch {
+		case !d.allowed(id):
+			if now.Sub(r.at) >= refusalTime {
+				over = append(over, id)
+			}
+		case turn(r.waited):
+			turns = append(turns, id)
+		default:
+			waits = append(waits, id)
 		}
+	}
+	if len(turns) > 0 {
+		who = turns[rand.IntN(len(turns))]
+		addr = refused[who].addr
+		over = append(over, who)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for id := range refused {
+	for _, id := range over {
 		delete(d.refused, id)
 	}
-	return addrs
+	for _, id := range waits {
+		if r, still := d.refused[id]; still {
+			r.waited++
+			d.refused[id] = r
+		}
+	}
+	return who, addr
+}
+
+// myTurn draws whether this node meets a newcomer: a few of all do at once, and four times as many each second that it is not in.
+func (g *Gossip) myTurn(waited int) bool {
+	others := g.serf.NumNodes()
+	return waited > 8 || rand.IntN(max(others, 1)) < hosts<<(2*waited)
 }
 
 // welcome meets those who were refused before their grant was here.
@@ -154,14 +186,16 @@ func (g *Gossip) welcome() {
 		case <-g.done:
 			return
 		case now := <-ticker.C:
-			for id, addr := range g.doorman.nowAllowed(now) {
-				g.net.Learn(id, addr)
-				ctx, cancel := context.WithTimeout(context.Background(), streamTime)
-				if _, err := g.join(ctx, []string{string(id) + "/" + addr}); err != nil {
-					g.log.Debug("newcomer not met", "node", id, "err", err)
-				}
-				cancel()
+			id, addr := g.doorman.nextAllowed(now, g.myTurn)
+			if id == "" {
+				continue
 			}
+			g.net.Learn(id, addr)
+			ctx, cancel := context.WithTimeout(context.Background(), streamTime)
+			if _, err := g.join(ctx, []string{string(id) + "/" + addr}); err != nil {
+				g.log.Debug("newcomer not met", "node", id, "err", err)
+			}
+			cancel()
 		}
 	}
 }

@@ -42,6 +42,8 @@ type Network struct {
 	// Configure may change what a node starts with, and Tamper what it sends, as one with bad intent would.
 	Configure func(n *Node, c *mesh.Config)
 	Tamper    func(n *Node, m mesh.Message) mesh.Message
+	// Keys is what a node sends who asks for keys; nil: nothing.
+	Keys func(n *Node, a mesh.SendKeys) [][]byte
 
 	now      time.Time
 	dice     *rand.Rand
@@ -341,6 +343,10 @@ func (n *Node) do(a mesh.Action) {
 	case mesh.SendReport:
 		if report, err := n.report(a.Node, a.Report); err == nil {
 			n.send(a.To, mesh.WithReport(a.Message, report))
+		}
+	case mesh.SendKeys:
+		if w.Keys != nil {
+			n.send(a.To, &mesh.KeyTell{ID: a.ID, Keys: w.Keys(n, a)})
 		}
 	case mesh.StoreObjects:
 		n.later(time.Duration(1+w.dice.IntN(4))*time.Millisecond, func() { n.step(n.Put(a.Objects...)) })

@@ -29,6 +29,8 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 		n.serve(ctx, func() { n.sendObjects(ctx, a) })
 	case mesh.SendReport:
 		n.serve(ctx, func() { n.sendReport(ctx, a) })
+	case mesh.SendKeys:
+		n.serve(ctx, func() { n.sendKeys(ctx, a) })
 	case mesh.StoreObjects:
 		n.work.Go(func() { n.post(ctx, n.storeObjects(ctx, a.Objects)) })
 	case mesh.ReachObjects:

@@ -50,6 +50,7 @@ type Duty struct {
 	Drift     <-chan []string
 	FullCheck time.Duration
 	Logger    *slog.Logger
+	Ran       func() // unless nil, is called after each run
 }
 
 // Executive is an Enforcement, or one in another process.
@@ -60,6 +61,7 @@ type Executive interface {
 	Want(c mesh.Converge)
 	// FleetChanged tells that a member came or went, or has another grant.
 	FleetChanged()
+	KeyKeeper
 }
 
 // Enforcement runs the Enforcer: one run at a time, the newest revision, and never in the way of the loop. It needs no
@@ -69,6 +71,7 @@ type Enforcement struct {
 	wake chan struct{} // there is something in wanted; holds one
 	// roster: it changed; holds one.
 	roster chan struct{}
+	keys   chan struct{} // one came that was lacking; holds one
 
 	mu     sync.Mutex
 	wanted *mesh.Converge
@@ -79,11 +82,12 @@ type Enforcement struct {
 	drift int // things that differed since the revision
 	// open are those of them that the last run left, since the policy is to report.
 	open    map[string]bool
-	touched []executor.Drift // since the last run
-	names   map[string]bool  // of all that was touched since; more than maxNames of them are all that there is
-	failed  int              // runs of this revision in a row
-	held    bool             // this revision was in force once
-	unread  bool             // the last run failed, and had begun nothing or could not read its tree
+	touched []executor.Drift  // since the last run
+	names   map[string]bool   // of all that was touched since; more than maxNames of them are all that there is
+	failed  int               // runs of this revision in a row
+	held    bool              // this revision was in force once
+	member  membership.Member // as it was at the last run
+	unread  bool              // the last run failed, and had begun nothing or could not read its tree
 	notYet  time.Time
 }
 
@@ -91,7 +95,7 @@ var _ Executive = (*Enforcement)(nil)
 
 // NewEnforcement makes one that begins with nothing to enforce.
 func NewEnforcement(d Duty) *Enforcement {
-	return &Enforcement{duty: d, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1)}
+	return &Enforcement{duty: d, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1), keys: make(chan struct{}, 1)}
 }
 
 // FleetChanged implements Executive: it asks for a run where what is enforced depends on who is in the mesh.
@@ -148,8 +152,13 @@ func (e *Enforcement) Run(ctx context.Context) {
 			why = becauseNew
 		case <-e.roster:
 			reader, ok := e.duty.Enforcer.(FleetReader)
-			if !ok || !reader.ReadsFleet() {
+			if (!ok || !reader.ReadsFleet()) && !e.granted() {
 				continue
+			}
+			why = becauseNew
+		case <-e.keys:
+			if e.last.Result != executor.RunFailed {
+				continue // it did without
 			}
 			why = becauseNew
 		case names := <-e.duty.Drift:
@@ -173,6 +182,12 @@ func (e *Enforcement) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// granted tells whether this node was granted something else since the last run.
+func (e *Enforcement) granted() bool {
+	now := e.duty.Site.Member()
+	return now.Name != e.member.Name || now.Zone != e.member.Zone || !maps.Equal(now.Tags, e.member.Tags)
 }
 
 // openOf are the parts of a report that differ and are left as they are.
@@ -219,6 +234,9 @@ func (e *Enforcement) once(ctx context.Context, why reason) {
 	head := e.now.Head
 	tree := treeReader{get: e.duty.Site.Object}
 	report := e.enforce(ctx, &tree, e.about(why))
+	if e.duty.Ran != nil {
+		e.duty.Ran()
+	}
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
@@ -297,6 +315,7 @@ func (t *treeReader) fetch(ctx context.Context, hash store.Hash) ([]byte, error)
 func (e *Enforcement) enforce(ctx context.Context, tree *treeReader, touched []string) executor.Report {
 	site, head := e.duty.Site, e.now.Head
 	member := site.Member()
+	e.member = member
 	// The tree is on this disk; what was damaged since comes from the others.
 	manifest, err := store.OpenManifest(ctx, e.now.Manifest, tree.fetch)
 	if err != nil {

@@ -134,6 +134,7 @@ type Node struct {
 	reading  chan struct{} // a place for each that reads objects for others
 	work     sync.WaitGroup
 	enforce  Executive
+	seek     *seeking
 	touch    touch
 }
 
@@ -157,10 +158,11 @@ func New(cfg Config, ports Ports) (*Node, error) {
 		changed: make(chan struct{}, 1), leaving: make(chan struct{}), stopped: make(chan struct{}),
 		reading: make(chan struct{}, maxReading),
 	}
+	n.seek = newSeeking(n)
 	n.enforce = ports.Executive
 	if n.enforce == nil {
 		n.enforce = NewEnforcement(Duty{
-			Site: site{n}, Enforcer: ports.Enforcer, Drift: ports.Drift, FullCheck: cfg.FullCheck, Logger: cfg.Logger,
+			Site: site{n}, Enforcer: ports.Enforcer, Drift: ports.Drift, FullCheck: cfg.FullCheck, Logger: cfg.Logger, Ran: n.Seek,
 		})
 	}
 	if err := n.load(context.Background()); err != nil {
@@ -221,6 +223,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer n.work.Wait()
 	defer cancel()
 	n.work.Go(func() { n.enforce.Run(ctx) })
+	n.work.Go(func() { n.seek.run(ctx, n.enforce) })
 	if n.ports.Gossip != nil {
 		n.work.Go(func() { n.rejoin(ctx) })
 	}

@@ -17,23 +17,38 @@ const (
 	maxRedial   = 16 // addresses that one attempt tries
 )
 
-// rejoin calls those that are not here, for ever: dead nodes are forgotten by the gossip, and after a partition somebody
+// Redial calls those that are not here, for ever: dead nodes are forgotten by the gossip, and after a partition somebody
 // must begin. Nobody has to tell it whom: addresses are remembered.
-func (n *Node) rejoin(ctx context.Context) {
+type Redial struct {
+	// First are called until one of them answers, also when others have found us before.
+	First []string
+	// Absent are the addresses of members that are not here, in any order; alone, that nobody is.
+	Absent func() (addrs []string, alone bool)
+	// Barred says that nobody is to be called any more.
+	Barred func() bool
+	// Changed says that Absent may say something else.
+	Changed <-chan struct{}
+	Join    func(ctx context.Context, addrs []string) (int, error)
+	// Tried, unless nil, hears what came of an attempt.
+	Tried func(addrs []string, alone bool, joined int, err error)
+}
+
+// Run redials until ctx ends.
+func (r Redial) Run(ctx context.Context) {
 	wait := time.Duration(0)
-	begun := len(n.cfg.Join) == 0 // else those are called until one answers, also when others have found us before
-	var trouble string
+	begun := len(r.First) == 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
-		addrs, alone := n.absent()
+		addrs, alone := r.Absent()
+		rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 		if alone || !begun {
-			addrs = append(slices.Clone(n.cfg.Join), addrs...)
+			addrs = append(slices.Clone(r.First), addrs...)
 		}
-		if n.shown.Load().evicted {
+		if r.Barred() {
 			addrs = nil // that is for good: nobody lets us in
 		}
 		addrs = addrs[:min(len(addrs), maxRedial)]
@@ -42,23 +57,34 @@ func (n *Node) rejoin(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-n.changed:
+			case <-r.Changed:
 				wait = rejoinFirst
 			case <-time.After(wait):
 			}
 			continue
 		}
-		joined, err := n.ports.Gossip.Join(ctx, addrs)
-		if ctx.Err() == nil {
-			trouble = n.couldNotJoin(addrs, alone, err, trouble)
+		joined, err := r.Join(ctx, addrs)
+		if r.Tried != nil && ctx.Err() == nil {
+			r.Tried(addrs, alone, joined, err)
 		}
 		begun = begun || joined > 0
-		if joined > 0 && !alone {
-			n.log.Info("reached members again", "joined", joined)
-		}
 		wait = min(max(2*wait, rejoinFirst), rejoinMost)
 		wait = wait/2 + rand.N(wait/2+1)
 	}
+}
+
+func (n *Node) rejoin(ctx context.Context) {
+	var trouble string
+	Redial{
+		First: n.cfg.Join, Absent: n.absent, Changed: n.changed, Join: n.ports.Gossip.Join,
+		Barred: func() bool { return n.shown.Load().evicted },
+		Tried: func(addrs []string, alone bool, joined int, err error) {
+			trouble = n.couldNotJoin(addrs, alone, err, trouble)
+			if joined > 0 && !alone {
+				n.log.Info("reached members again", "joined", joined)
+			}
+		},
+	}.Run(ctx)
 }
 
 // couldNotJoin says what is wrong when that is not what was wrong before: somebody has to hear why a node is refused, but not
@@ -94,6 +120,5 @@ func (n *Node) absent() (addrs []string, alone bool) {
 			addrs = append(addrs, m.Addr)
 		}
 	}
-	rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 	return addrs, alone
 }

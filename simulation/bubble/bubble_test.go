@@ -2,11 +2,13 @@ package bubble
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
 	"time"
 
+	"shoal/membership"
 	"shoal/store"
 )
 
@@ -59,4 +61,51 @@ func joinOf(w *World, m *Machine) []string {
 		return []string{first.addr}
 	}
 	return nil
+}
+
+// TestJoinsAreCheap: a node that joins exchanges all that is known with a few of those that are there, not with each.
+func TestJoinsAreCheap(t *testing.T) {
+	const count = 40
+	synctest.Test(t, func(t *testing.T) {
+		w, err := NewWorld(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		for i := range count {
+			m := w.Add(fmt.Sprint("n", i), "z1", nil)
+			if err := m.Start(joinOf(w, m)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(apart)
+		}
+		time.Sleep(20 * time.Second)
+		var bytes int64
+		for _, traffic := range w.Fabric.Traffic() {
+			bytes += traffic.StreamBytes
+		}
+		for _, m := range w.Machines() {
+			if alive := aliveOf(m); alive != count {
+				t.Errorf("%s sees %d of %d", m.Name, alive, count)
+			}
+		}
+		if each := bytes / count / count; each > 3500 {
+			t.Errorf("a node has sent %d bytes for each other", each)
+		} else {
+			t.Logf("%d bytes of each node for each other", each)
+		}
+	})
+}
+
+func aliveOf(m *Machine) (n int) {
+	for _, member := range m.Node().Members() {
+		if member.Status == membership.Alive {
+			n++
+		}
+	}
+	return n
 }

@@ -5,8 +5,6 @@ package bubble
 
 import (
 	"container/heap"
-	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -185,9 +183,24 @@ func (f *Fabric) traffic(name string) *Traffic {
 
 // note adds something that is sent to the trace. The caller holds the lock.
 func (f *Fabric) note(from, to string, size int) {
-	h := fnv.New64a()
-	fmt.Fprint(h, f.trace, time.Since(f.began), from, to, size)
-	f.trace = h.Sum64()
+	h := mix(mix(f.trace, uint64(time.Since(f.began))), uint64(size))
+	for _, name := range [2]string{from, to} {
+		for i := range len(name) {
+			h = (h ^ uint64(name[i])) * fnvPrime
+		}
+		h *= fnvPrime // ends the name
+	}
+	f.trace = h
+}
+
+// fnvPrime is that of FNV-1a with 64 bits.
+const fnvPrime = 1099511628211
+
+func mix(h, v uint64) uint64 {
+	for ; v > 0; v >>= 8 {
+		h = (h ^ v&0xff) * fnvPrime
+	}
+	return h * fnvPrime
 }
 
 // Trace is a hash of all that was sent so far: when, by whom, to whom and how much.

@@ -158,7 +158,7 @@ func (m *Machine) Start(join []string) error {
 		Key: m.key, Seed: m.world.draw(), Roster: roster, Join: join, Place: m.world.places.update,
 		Grace: m.world.Grace, FullCheck: m.world.FullCheck, Logger: m.world.logger(m.Name),
 	}, node.Ports{KV: r.disk, Drift: r.drift, Enforcer: &recorder{m, &enforcer.Enforcer{
-		Engine: engine, Functions: builtin.Functions(), Facts: m.facts(),
+		Engine: engine, Functions: builtin.Functions(), Facts: m.facts(), Secrets: rehearsed,
 	}}})
 	if err != nil {
 		return err

@@ -160,6 +160,7 @@ func (p *player) play() error {
 			if err := p.start(n.Name, ""); err != nil {
 				return fmt.Errorf("%s: start %s: %w", n.Pos, n.Name, err)
 			}
+			p.beat.Add(1)
 			if len(p.s.Nodes) > fewNodes {
 				time.Sleep(apart)
 			}
@@ -432,8 +433,11 @@ func (p *player) push(s scenario.Step) error {
 	return p.judge(s, said, results)
 }
 
-// newest notes a committed push: from now on nodes are late.
+// newest notes a committed push: from now on nodes are late. One that has changed nothing makes nobody late.
 func (p *player) newest(r mesh.PushResult) {
+	if p.last.env == r.Env && p.last.revision == r.Revision {
+		return
+	}
 	p.last = pushed{time.Now(), r.Revision, r.Env}
 	for name, t := range p.trouble {
 		if !t.until.IsZero() {

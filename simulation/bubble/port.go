@@ -19,6 +19,7 @@ const (
 	packetsWaiting = 1024
 	streamsWaiting = 16
 	framesWaiting  = 64
+	minSwept       = 16
 	dialTime       = 5 * time.Second
 	admitTime      = 5 * time.Second
 )
@@ -56,6 +57,7 @@ type Port struct {
 	listeners map[string]*listener
 	readers   map[readerKey]*reader
 	streams   map[*stream]bool
+	sweep     int // at how many streams those that are broken are forgotten
 }
 
 type remote struct {
@@ -111,12 +113,15 @@ func (p *Port) start(f func()) bool {
 func (p *Port) own(s *stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.streams[s] = true; len(p.streams) < p.sweep {
+		return
+	}
 	for old := range p.streams {
 		if old.Broken() {
 			delete(p.streams, old)
 		}
 	}
-	p.streams[s] = true
+	p.sweep = max(minSwept, 2*len(p.streams))
 }
 
 // remote finds or makes the entry of a peer. The caller holds the lock.

@@ -21,19 +21,24 @@ const stuckTime = 2 * time.Minute
 func Run(t *testing.T, s *scenario.Scenario, o Options) (r *Result) {
 	beat := &atomic.Uint64{}
 	o.Beat = beat
-	bark := func() {
-		var stacks bytes.Buffer
-		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)
-		fmt.Fprintf(os.Stderr, "%s: virtual time has stood still for %s:\n%s", s.File, stuckTime, stacks.Bytes())
-		os.Exit(2)
-	}
 	if !o.Unwatched {
-		defer watchdog(beat, bark)()
+		defer Watch(beat, s.File)()
 	}
 	began := time.Now()
 	synctest.Test(t, func(*testing.T) { r = Play(s, o) })
 	r.Wall = time.Since(began)
 	return r
+}
+
+// Watch ends the process, and prints what everybody waits for, when time stands still in a bubble, which is when beat does; what
+// names it. It must not be called in a bubble.
+func Watch(beat *atomic.Uint64, what string) (stop func()) {
+	return watchdog(beat, func() {
+		var stacks bytes.Buffer
+		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)
+		fmt.Fprintf(os.Stderr, "%s: virtual time has stood still for %s:\n%s", what, stuckTime, stacks.Bytes())
+		os.Exit(2)
+	})
 }
 
 // watchdog calls bark when beat has not changed for stuckTime, unless it is stopped. It must not be called in a bubble.
