@@ -5,7 +5,8 @@ GOFLAGS_BUILD = -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   = $(GO) run gotest.tools/gotestsum@v1.13.0
 CORES       = ./states ./membership ./ring ./store ./executor ./mesh ./internal/codec
-FUZZTIME   ?= 60s
+FUZZTIME   ?=
+FUZZTOTAL  ?= 600
 SEEDS      ?= 2000
 FROM       ?= 1
 NODES      ?= 200
@@ -16,7 +17,7 @@ SIMULATE    = $(GO) run -tags fastverify ./cmd/simulate
 
 NFPM        = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 
-.PHONY: help build build-simulate deb demo test check race bench bench-peers fuzz lab sim sim-mutants sim-large sim-membership sim-replay sim-planted clean
+.PHONY: help build build-simulate deb demo test check race bench bench-peers fuzz lab sim sim-mutants sim-large sim-membership sim-replay sim-planted clean attacks attacks-planted vulncheck
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +58,17 @@ bench: build ## how fast, as ratios against a twin in the same run
 bench-peers: build ## the same work by Ansible, Puppet and CFEngine, installed from Debian into a throw-away root (root, Linux)
 	@$(GO) run ./cmd/bench -shoal bin/shoal -only peers
 
-fuzz: ## every fuzz target for FUZZTIME each
-	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" ./scripts/fuzz.sh
+fuzz: ## every fuzz target, ten minutes in all: [FUZZTOTAL=seconds] or [FUZZTIME=60s] each
+	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" FUZZTOTAL="$(FUZZTOTAL)" ./scripts/fuzz.sh
+
+attacks: ## what a member with bad intent and a stranger try: none succeeds
+	@$(GO) test -count=1 ./simulation/attacks
+
+attacks-planted: ## take out, for each attack, the one check that stops it, and see it succeed: [ATTACK=name]
+	@$(GO) test -timeout 60m -count=1 -v -run TestPlanted ./simulation/attacks -planted $(if $(ATTACK),$(ATTACK),all) | grep -vE '^=== '
+
+vulncheck: ## known vulnerabilities of what is linked, where the database can be reached
+	@GO="$(GO)" ./scripts/vulncheck.sh
 
 lab: deb ## real hosts in namespaces of this machine, with systemd, apt and a network of their own (root, Linux)
 	@./scripts/prepare.sh

@@ -39,7 +39,7 @@ type Roster struct {
 	tickets map[ticketID]map[NodeID]recordID
 	granted map[NodeID]*record  // what holds for each node, less the revoked
 	revoked map[NodeID]*record  // of several revocations of one node the smallest
-	holders map[string][]NodeID // by granted name, smallest id first
+	holders map[string][]NodeID // by granted name: those whom the operators named first, then by id
 	digest  [32]byte
 }
 
@@ -181,9 +181,12 @@ func (r *Roster) rebuild() {
 			r.revoked[rec.revoked] = rec
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(r.granted)) {
-		name := r.granted[id].grant.Name
-		r.holders[name] = append(r.holders[name], id)
+	for _, direct := range []bool{true, false} {
+		for _, id := range slices.Sorted(maps.Keys(r.granted)) {
+			if rec := r.granted[id]; rec.direct() == direct {
+				r.holders[rec.grant.Name] = append(r.holders[rec.grant.Name], id)
+			}
+		}
 	}
 	r.digest = r.sum()
 }
@@ -232,6 +235,14 @@ func (r *Roster) Records() []Signed {
 	return records
 }
 
+// Size is how many records there are: who has seen more has more, but for the redemptions of a ticket beyond its uses.
+func (r *Roster) Size() int {
+	if r.chain == nil {
+		return 0
+	}
+	return len(r.records)
+}
+
 // Digest is equal for equal rosters.
 func (r *Roster) Digest() [32]byte { return r.digest }
 
@@ -249,8 +260,9 @@ func (r *Roster) Members(now time.Time) []Member {
 	return members
 }
 
-// Lookup finds the member with an id. Of several who were granted one name the smallest id keeps it; each other is shown
-// with a tilde and the end of its id.
+// Lookup finds the member with an id. Of several who were granted one name one whom the operators gave it themselves keeps it,
+// before those who chose it with a ticket: they can make keys until their id comes first. Among equals the smallest id keeps it;
+// each other is shown with a tilde and the end of its id.
 func (r *Roster) Lookup(id NodeID, now time.Time) (Member, bool) {
 	if r.alone != nil && r.alone.ID == id {
 		return *r.alone, true

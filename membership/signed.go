@@ -29,6 +29,8 @@ const (
 	DomainRecovery   Domain = "shoal/recovery/1"
 	// DomainIncarnation is a node's word for the disk and the start that it is in.
 	DomainIncarnation Domain = "shoal/incarnation/1"
+	// DomainFresh is an acceptor's answer to a challenge: how far it is.
+	DomainFresh Domain = "shoal/fresh/1"
 )
 
 // MaxSignatures bounds the signatures of one record that are looked at.

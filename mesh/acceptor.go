@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/store"
 )
@@ -188,7 +189,7 @@ func (c *Core) mayHold(m *Accept) (value store.HeadValue, ok bool) {
 		return value, false
 	}
 	known, hasHead := c.heads.current[env]
-	if len(m.Next) > 0 && (!c.mayReseat(m.Next) || len(m.Value) == 0 && hasHead) {
+	if len(m.Next) > 0 && (!c.mayReseat(env, m.Next) || len(m.Value) == 0 && hasHead) {
 		return value, false
 	}
 	if len(m.Next) > 0 && len(m.Value) == 0 {
@@ -202,7 +203,26 @@ func (c *Core) mayHold(m *Accept) (value store.HeadValue, ok bool) {
 	if err != nil {
 		return value, false
 	}
-	return value, !hasHead || value.Succeeds(known.value)
+	return value, c.standsOn(m, value, known.value)
+}
+
+// standsOn tells whether a value stands on the head that is known here, or on what this acceptor has accepted since. One that is
+// so far ahead that it names neither is refused: versions are pushed one by one, and an acceptor that has missed many learns of
+// them before it votes, or whoever has a revision with a version far ahead could put it where no other follows.
+func (c *Core) standsOn(m *Accept, value, known store.HeadValue) bool {
+	if known.Version > 0 && value.Version <= known.Version+store.MaxBefore {
+		return value.Succeeds(known)
+	}
+	var accepted store.HeadValue
+	if a := c.registers.acceptors[m.Register]; len(a.Value) > 0 && codec.Unmarshal(a.Value, &accepted) != nil {
+		return false
+	}
+	base := max(accepted.Version, known.Version)
+	if value.Version >= base && value.Version-base <= store.MaxBefore {
+		return base == 0 || value.Succeeds(accepted)
+	}
+	c.askSpaced(m.Ballot.Proposer, strings.TrimPrefix(m.Register, store.HeadRegister("")) == c.Env())
+	return false
 }
 
 // elsewhere shows an asker that is at an older epoch what came after, and asks one that is ahead. Either way this acceptor's

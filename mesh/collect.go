@@ -216,7 +216,10 @@ func (c *Core) isDropping(objects []store.Hash) bool {
 
 // acceptorsOf are those that decide an environment's head.
 func (c *Core) acceptorsOf(env string) []membership.NodeID {
-	created := c.heads.creations[env]
+	created, ok := c.heads.creations[env]
+	if !ok {
+		return nil
+	}
 	return created.members(created.epoch())
 }
 

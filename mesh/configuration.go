@@ -350,14 +350,31 @@ func (c *Core) headTold(env string) Message {
 }
 
 // mayReseat tells whether a seal names acceptors that an environment may have. Who it is that went is for the proposer to
-// say: what one acceptor took must be for any other to finish, whatever it thinks of them by now.
-func (c *Core) mayReseat(next []store.Seat) bool {
+// say: what one acceptor took must be for any other to finish, whatever it thinks of them by now. But a majority of them must be
+// there to go on: whoever could seal an environment with disks that nobody has would end it.
+func (c *Core) mayReseat(env string, next []store.Seat) bool {
+	there := 0
 	for _, s := range next {
 		if !c.granted(s.Node) {
 			return false
 		}
+		if c.isSeat(env, s) {
+			there++
+		} else if s.Node != c.self {
+			c.greet(s.Node)
+		}
 	}
-	return len(next) >= min(3, len(c.people.ids))
+	return len(next) >= min(3, len(c.people.ids)) && there >= store.Majority(len(next))
+}
+
+// isSeat tells whether a node is not given up, and has said that it has this disk, or has the seat already.
+func (c *Core) isSeat(env string, s store.Seat) bool {
+	if s.Node == c.self {
+		return s.Disk == c.fence.own.Disk
+	}
+	_, said := c.fence.known[s.Node][s.Disk]
+	created, ok := c.heads.creations[env]
+	return (said || ok && slices.Contains(created.seats(), s)) && !c.isOut(s.Node)
 }
 
 func (c *Core) loadSeal(name string, votes membership.Signed) error {

@@ -27,6 +27,8 @@ type Config struct {
 	Collect time.Duration
 	// PushMost is how long one attempt at a push lasts, however much it moves; 0: DefaultPushMost. Forget is at least twice that.
 	PushMost time.Duration
+	// Fresh is the period of the challenge that shows a freeze; 0: DefaultFresh.
+	Fresh time.Duration
 	// LogEntries and LogBytes are how much of its own log a node keeps; 0: 1024 entries, 4 MiB.
 	LogEntries, LogBytes int
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
@@ -72,6 +74,7 @@ type Core struct {
 	logs      logs
 	damage    damage
 	keys      keys
+	fresh     freshness
 }
 
 // New makes a Core from a roster and all records that Save actions of earlier Cores of this node left, and the objects that
@@ -96,6 +99,9 @@ func New(cfg Config, roster *membership.Roster, now time.Time, saved []store.Pai
 		cfg.PushMost = DefaultPushMost
 	}
 	cfg.Forget = max(cfg.Forget, 2*cfg.PushMost) // a push under way is kept longer than its objects can be collected
+	if cfg.Fresh <= 0 {
+		cfg.Fresh = DefaultFresh
+	}
 	if cfg.Collect == 0 {
 		cfg.Collect = collectEvery
 	}
@@ -329,6 +335,10 @@ func (c *Core) receive(from membership.NodeID, m Message) {
 		c.onKeyTell(from, m)
 	case *KeepTell:
 		c.onKeepTell(from, m)
+	case *FreshAsk:
+		c.onFreshAsk(from, m)
+	case *FreshTell:
+		c.onFreshTell(from, m)
 	}
 }
 
@@ -347,6 +357,7 @@ func (c *Core) start() {
 	c.startPushes()
 	c.storeSoon()
 	c.startConfigurations()
+	c.startFreshness()
 }
 
 func (c *Core) emit(a Action) { c.out = append(c.out, a) }

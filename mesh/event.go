@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"time"
+
 	"shoal/membership"
 	"shoal/store"
 )
@@ -213,4 +215,6 @@ type Holding struct {
 	Moving  int // objects that the node fetches, or brings to others
 	// Placement is the algorithm by which it places, such as "token/2".
 	Placement string
+	// Stale is for how long nobody has confirmed that the node is up to date; 0: it has not raised the alarm.
+	Stale time.Duration
 }

@@ -13,7 +13,8 @@ import (
 const (
 	gatherTime    = 2 * time.Second
 	maxGatherings = 64
-	maxForks      = 16 // in one answer
+	maxForks      = 16      // in one answer
+	maxStale      = 1 << 32 // seconds
 )
 
 // ErrNoReport is returned when no node that can be reached has a report.
@@ -145,7 +146,7 @@ func (c *Core) statusOf(g *gathering) (out Gathered) {
 
 func (c *Core) onStatusAsk(from membership.NodeID, m *StatusAsk) {
 	own := c.holding()
-	answer := &StatusTell{ID: m.ID, Objects: own.Objects, Bytes: own.Bytes, Behind: own.Behind, Moving: own.Moving, Placed: wordOf(c.placementVersion())}
+	answer := &StatusTell{ID: m.ID, Objects: own.Objects, Bytes: own.Bytes, Behind: own.Behind, Moving: own.Moving, Placed: wordOf(c.placementVersion()), Stale: uint64(own.Stale / time.Second)}
 	size := 0
 	for _, node := range sorted(c.logs.kept) {
 		n := c.logs.kept[node]
@@ -183,7 +184,7 @@ func (c *Core) onStatusTell(from membership.NodeID, m *StatusTell) {
 			}
 		}
 	}
-	g.holdings[from] = Holding{Node: from, Objects: m.Objects, Bytes: m.Bytes, Behind: m.Behind, Moving: m.Moving, Placement: versionOf(m.Placed)}
+	g.holdings[from] = Holding{Node: from, Objects: m.Objects, Bytes: m.Bytes, Behind: m.Behind, Moving: m.Moving, Placement: versionOf(m.Placed), Stale: time.Duration(min(m.Stale, maxStale)) * time.Second}
 	c.answered(m.ID, g, from, false)
 }
 

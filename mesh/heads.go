@@ -301,7 +301,7 @@ func (c *Core) takeHead(h head) error {
 		}
 		return fmt.Errorf("two certified revisions of version %d", h.value.Version)
 	}
-	if ok && h.value.Version == known.value.Version+1 && h.revision.Parent != known.value.Hash() {
+	if ok && h.value.Version-known.value.Version <= store.MaxBefore && !h.value.Succeeds(known.value) {
 		return fmt.Errorf("a certified version %d that is not on version %d", h.value.Version, known.value.Version)
 	}
 	c.heads.current[record.Env] = h

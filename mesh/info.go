@@ -70,6 +70,10 @@ type NodeStatus struct {
 	Seen     time.Time  `json:"seen"`
 	// Forked: the node has written its log twice. Its disk went back in time, or two machines have its key.
 	Forked bool `json:"forked,omitempty"`
+	// Convicted: as an acceptor the node has signed two statements that cannot both be true, and everybody can see them.
+	Convicted bool `json:"convicted,omitempty"`
+	// StaleSeconds is for how long no majority of the acceptors has confirmed that the node is up to date, once that is worth an alarm.
+	StaleSeconds int64 `json:"stale_seconds,omitempty"`
 	// Placement is set when the node places by another algorithm than the one that answers.
 	Placement string `json:"placement,omitempty"`
 }

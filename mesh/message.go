@@ -206,6 +206,8 @@ type (
 		Forks []ForkProof `cbor:"7,keyasint,omitempty"`
 		// Placed is how the sender places, as in Offer.
 		Placed string `cbor:"8,keyasint,omitempty"`
+		// Stale is for how many seconds nobody has confirmed that the sender is up to date, once it has raised the alarm.
+		Stale uint64 `cbor:"9,keyasint,omitempty"`
 	}
 	// ReportAsk and ReportTell fetch a node's last report.
 	ReportAsk struct {
@@ -274,6 +276,14 @@ type (
 		ID     uint64            `cbor:"1,keyasint"`
 		Node   membership.NodeID `cbor:"2,keyasint"`
 		Report []byte            `cbor:"3,keyasint,omitempty"` // empty: I have none
+	}
+	// FreshAsk challenges an acceptor: how far are you? FreshTell answers with a signed Freshness.
+	FreshAsk struct {
+		Env   string   `cbor:"1,keyasint"`
+		Nonce [16]byte `cbor:"2,keyasint"`
+	}
+	FreshTell struct {
+		Word membership.Signed `cbor:"1,keyasint"`
 	}
 )
 
@@ -348,6 +358,9 @@ func (*RunAsk) kind() byte   { return 53 }
 func (*RunTell) kind() byte  { return 54 }
 func (*Placed) kind() byte   { return 55 }
 
+func (*FreshAsk) kind() byte  { return 70 }
+func (*FreshTell) kind() byte { return 71 }
+
 // blank returns an empty message of each kind, to decode into.
 var blank = map[byte]func() Message{
 	1: func() Message { return &RosterAsk{} }, 2: func() Message { return &RosterHave{} },
@@ -372,6 +385,7 @@ var blank = map[byte]func() Message{
 	52: func() Message { return &LogRange{} }, 53: func() Message { return &RunAsk{} },
 	54: func() Message { return &RunTell{} }, 55: func() Message { return &Placed{} },
 	60: func() Message { return &KeyAsk{} }, 61: func() Message { return &KeyTell{} },
+	70: func() Message { return &FreshAsk{} }, 71: func() Message { return &FreshTell{} },
 }
 
 // Encode makes a frame: the version, the kind, the body.

@@ -151,6 +151,11 @@ func (m *Put) check() error {
 	return atMost("objects", len(m.Objects), maxHashes)
 }
 
+func (m *FreshAsk) check() error { return store.CheckEnv(m.Env) }
+func (m *FreshTell) check() error {
+	return atMost("bytes of an answer", len(m.Word.Body), 1<<10)
+}
+
 func (m *Compare) check() error { return checkPlaced(m.Placed) }
 func (m *Placed) check() error  { return checkPlaced(m.Version) }
 

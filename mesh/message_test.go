@@ -99,6 +99,8 @@ func samples() []Message {
 		&Placed{Version: "circular/1"},
 		&KeyAsk{ID: 5, Env: "production", Secrets: []store.Hash{h}},
 		&KeyTell{ID: 5, Keys: [][]byte{{7}, {}}},
+		&FreshAsk{Env: "production", Nonce: [16]byte(h[:16])},
+		&FreshTell{Word: signed},
 	}
 }
 

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"slices"
 
 	"shoal/internal/codec"
@@ -111,6 +112,9 @@ func (c *Core) convict(e store.Evidence) bool {
 	c.people.changes++
 	c.save(keyEvidence+string(id), e)
 	c.note("an acceptor has contradicted itself: it gets no seat any more", id, "", store.ErrAmnesia)
+	if id != c.self {
+		c.event(fmt.Sprintf("%s has contradicted itself as an acceptor, by two statements that it signed: it gets no seat any more", id), store.ErrAmnesia)
+	}
 	for _, peer := range c.alivePeers() {
 		c.accuse(peer, e)
 	}

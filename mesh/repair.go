@@ -114,6 +114,9 @@ func (c *Core) holding() Holding {
 			h.Behind = max(h.Behind, n)
 		}
 	}
+	if c.fresh.stale {
+		h.Stale = max(c.now.Sub(c.fresh.since), time.Second)
+	}
 	return h
 }
 

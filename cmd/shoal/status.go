@@ -81,6 +81,13 @@ func (t *terminal) printStatus(status mesh.StatusInfo) error {
 // remarks stand last in a node's row: what is wrong with the node itself, before its run's error.
 func remarks(n mesh.NodeStatus) string {
 	var out []string
+	if n.Convicted {
+		out = append(out, "it has contradicted itself as an acceptor, and has no seat any more (shoal evict "+n.Name+", if its key is in wrong hands)")
+	}
+	if n.StaleSeconds > 0 {
+		out = append(out, fmt.Sprintf("stale: nobody has confirmed for %s that it is up to date; it goes on enforcing what it has",
+			time.Duration(n.StaleSeconds)*time.Second))
+	}
 	if n.Placement != "" {
 		out = append(out, "places by "+n.Placement)
 	}
@@ -113,6 +120,7 @@ func onlyEnv(status mesh.StatusInfo, env string) mesh.StatusInfo {
 func sameStatus(a, b mesh.StatusInfo) bool {
 	return maps.Equal(a.Envs, b.Envs) && slices.EqualFunc(a.Nodes, b.Nodes, func(x, y mesh.NodeStatus) bool {
 		x.Seen, y.Seen = time.Time{}, time.Time{}
+		x.StaleSeconds, y.StaleSeconds = min(x.StaleSeconds, 1), min(y.StaleSeconds, 1)
 		return x == y
 	})
 }

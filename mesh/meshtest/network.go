@@ -103,6 +103,9 @@ func New(seed uint64) *Network {
 // Key is the key of a node or of anybody else: made from a word, so that a world is the same every time.
 func Key(word string) ed25519.PrivateKey { return keyOf(word) }
 
+// SeedKey is the key of a seed.
+func SeedKey(seed [32]byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(seed[:]) }
+
 func keyOf(word string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(word))
 	return ed25519.NewKeyFromSeed(seed[:])

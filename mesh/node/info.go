@@ -48,8 +48,9 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 	for _, l := range g.Logs {
 		said[l.Node] = l
 	}
-	placed := map[membership.NodeID]string{}
+	placed, stale := map[membership.NodeID]string{}, map[membership.NodeID]time.Duration{}
 	for _, h := range g.Holdings {
+		stale[h.Node] = h.Stale
 		if h.Placement != shown.ring.Version() {
 			placed[h.Node] = h.Placement
 		}
@@ -61,7 +62,8 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 			Drift: l.Drift, Error: l.Error, Seen: l.Time,
 		})
 		last := &info.Nodes[len(info.Nodes)-1]
-		last.Placement = placed[m.ID]
+		last.Convicted = slices.Contains(shown.convicted, m.ID)
+		last.Placement, last.StaleSeconds = placed[m.ID], int64(stale[m.ID]/time.Second)
 		last.Forked = slices.Contains(g.Forked, m.ID)
 	}
 	return info, nil
@@ -245,8 +247,13 @@ func (n *Node) EarlierReport(ctx context.Context, name string, entry uint64) (ex
 		return report, fmt.Errorf("report of %s: %w", name, err)
 	}
 	data, _ := v.([]byte)
-	if err := codec.Unmarshal(data, &report); err != nil {
+	if report, err = decodeReport(data); err != nil {
 		return report, fmt.Errorf("report of %s: %w", name, err)
 	}
 	return report, nil
+}
+
+// decodeReport reads what another node said of itself.
+func decodeReport(data []byte) (report executor.Report, err error) {
+	return report, codec.Unmarshal(data, &report)
 }

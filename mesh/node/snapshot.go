@@ -24,6 +24,8 @@ type snapshot struct {
 	own     membership.Member
 	evicted bool
 	adopted []membership.Signed // the trust chain of a node without a mesh
+	// convicted are those that have contradicted themselves as acceptors.
+	convicted []membership.NodeID
 }
 
 // publish replaces the snapshot when something changed.
@@ -38,7 +40,7 @@ func (n *Node) look() *snapshot {
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
 		own: n.core.Own(), evicted: n.core.Evicted(),
-		staged: n.core.Staged(),
+		staged: n.core.Staged(), convicted: n.core.Convicted(),
 	}
 	for i := range s.members {
 		if s.members[i].ID == n.self {

@@ -11,11 +11,12 @@ import (
 
 // A frame on a stream is its length in four bytes, big endian, and its bytes.
 
-var errFrameSize = errors.New("frame out of limits")
+// ErrFrameSize is returned for a frame that is empty, or longer than mesh.MaxFrame.
+var ErrFrameSize = errors.New("frame out of limits")
 
 func writeFrame(w io.Writer, data []byte) error {
 	if len(data) == 0 || len(data) > mesh.MaxFrame {
-		return fmt.Errorf("%w: %d bytes", errFrameSize, len(data))
+		return fmt.Errorf("%w: %d bytes", ErrFrameSize, len(data))
 	}
 	var size [4]byte
 	binary.BigEndian.PutUint32(size[:], uint32(len(data)))
@@ -34,7 +35,7 @@ func ReadFrame(r io.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(size[:])
 	if n == 0 || n > mesh.MaxFrame {
-		return nil, fmt.Errorf("%w: %d bytes", errFrameSize, n)
+		return nil, fmt.Errorf("%w: %d bytes", ErrFrameSize, n)
 	}
 	data := make([]byte, n)
 	if _, err := io.ReadFull(r, data); err != nil {

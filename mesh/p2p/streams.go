@@ -230,7 +230,7 @@ func (t *Transport) read(s network.Stream, proto protocol.ID) {
 	from := membership.NodeID(key.peer.String())
 	for {
 		data, err := ReadFrame(s)
-		if errors.Is(err, errFrameSize) {
+		if errors.Is(err, ErrFrameSize) {
 			t.log.Warn("stream closed", "peer", from, "err", err)
 		}
 		if err != nil {

@@ -139,7 +139,7 @@ func (t *Transport) Frames() <-chan mesh.Frame { return t.frames }
 // Send queues data for a peer; it must not be changed afterwards.
 func (t *Transport) Send(to membership.NodeID, data []byte) error {
 	if len(data) == 0 || len(data) > mesh.MaxFrame {
-		return fmt.Errorf("send to %s: %w: %d bytes", to.Short(), errFrameSize, len(data))
+		return fmt.Errorf("send to %s: %w: %d bytes", to.Short(), ErrFrameSize, len(data))
 	}
 	p, err := t.sendable(to)
 	if err != nil {
