@@ -71,6 +71,7 @@ type (
 	Converge struct {
 		Head     store.Head
 		Manifest store.Hash
+		Proof    *Proof // that Head was committed; nil where this node knows a newer one by now
 	}
 	// Hint tells all members, by gossip, at most membership.MaxHint bytes.
 	Hint struct{ Data []byte }

@@ -18,7 +18,7 @@ const (
 	tendHigh  = 6 * time.Second
 	seatTime  = 500 * time.Millisecond // to hear from those who are to be acceptors
 	sealTime  = 2 * time.Second        // from then on, to propose them: they may lose their disks
-	maxSeals  = 1024                   // changes of one environment
+	MaxSeals  = 1024                   // changes of the acceptors of one environment, in one era
 	sealsTold = 64                     // in one message; whoever lacks more asks again
 )
 
@@ -86,8 +86,8 @@ func (c *Core) learnSeals(env string, seals []membership.Signed) (bool, error) {
 		if err == nil {
 			vote, err = store.OpenSeal(votes, store.HeadRegister(env), created.epoch(), created.members(created.epoch()))
 		}
-		if err == nil && len(created.seals) >= maxSeals {
-			err = fmt.Errorf("more than %d changes of acceptors", maxSeals)
+		if err == nil && len(created.seals) >= MaxSeals {
+			err = fmt.Errorf("more than %d changes of acceptors", MaxSeals)
 		}
 		if err != nil {
 			problem = err

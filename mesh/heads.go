@@ -86,10 +86,7 @@ type pursuit struct {
 
 // Env is the environment that this node follows: what its grant says, or DefaultEnv.
 func (c *Core) Env() string {
-	if env := c.people.members[c.self].Tags["env"]; env != "" {
-		return env
-	}
-	return DefaultEnv
+	return EnvOf(c.people.members[c.self])
 }
 
 // Heads are the newest heads that this node knows, by environment.
@@ -159,7 +156,11 @@ func (c *Core) ownHead(env string, cert store.Certificate) (head, error) {
 func (c *Core) startHeads() {
 	env := c.Env()
 	if a, ok := c.heads.applied[env]; ok {
-		c.emit(Converge{Head: store.Head{Env: env, Version: a.Version, Revision: a.Revision}, Manifest: a.Manifest})
+		again := Converge{Head: store.Head{Env: env, Version: a.Version, Revision: a.Revision}, Manifest: a.Manifest}
+		if h, ok := c.heads.current[env]; ok && h.head() == again.Head {
+			again.Proof = c.proofOf(h)
+		}
+		c.emit(again)
 		c.heads.restored = a.Manifest
 		c.emit(CheckTree{Manifest: a.Manifest})
 	}
@@ -516,5 +517,5 @@ func (c *Core) apply(p *pursuit) {
 	c.heads.applied[p.env] = a
 	c.people.changes++
 	c.save(keyApplied+p.env, a)
-	c.emit(Converge{Head: h, Manifest: a.Manifest})
+	c.emit(Converge{Head: h, Manifest: a.Manifest, Proof: c.proofOf(p.head)})
 }

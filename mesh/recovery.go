@@ -221,12 +221,16 @@ func (c *Core) firstHead(created creation) (head, error) {
 
 // recoveredHead verifies a head for which the operators stand, and not a majority.
 func (c *Core) recoveredHead(created creation, record store.HeadRecord) (head, error) {
-	if created.recovery == nil || !bytes.Equal(record.Certificate.Votes.Body, created.recovery.Body) ||
-		!bytes.Equal(record.Certificate.Value, created.began.Value) {
+	return created.recoveredHead(record, c.everPublishers())
+}
+
+func (r creation) recoveredHead(record store.HeadRecord, who store.Publishers) (head, error) {
+	if r.recovery == nil || !bytes.Equal(record.Certificate.Votes.Body, r.recovery.Body) ||
+		!bytes.Equal(record.Certificate.Value, r.began.Value) {
 		return head{}, fmt.Errorf("head of %s: %w: of another recovery", record.Env, store.ErrCertificate)
 	}
-	value, revision, err := store.OpenHeadValue(record.Env, created.began.Value, c.everPublishers())
-	return head{record, created.era, value, revision}, err
+	value, revision, err := store.OpenHeadValue(record.Env, r.began.Value, who)
+	return head{record, r.era, value, revision}, err
 }
 
 func (c *Core) beginWith(env string, h head) {

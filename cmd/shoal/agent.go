@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shoal/executor/local"
+	"shoal/internal/fetch"
 	"shoal/membership"
 	"shoal/membership/gossip"
 	"shoal/mesh"
@@ -54,9 +58,15 @@ the first push over its socket.`,
 	f.StringArrayVar(&tags, "tag", nil, "a tag of a node without a mesh, `K=V`; in a mesh, a tag that the grant must hold (repeatable)")
 	f.StringVar(&flags.Zone, "zone", "", "the zone of a node without a mesh; in a mesh, the zone that the grant must hold")
 	f.StringVar(&flags.Root, "root", "", "a folder, `DIR`, that stands for the machine")
-	f.StringVar(&flags.API, "api", "", "where commands reach this node: unix:PATH or a loopback HOST:PORT (default: DATA_DIR/api.sock)")
+	f.StringVar(&flags.API, "api", "", "where commands reach this node: unix:PATH, or HOST:PORT beside the socket (default: DATA_DIR/api.sock)")
+	f.StringVar(&flags.APICert, "api-cert", "", "certificate of this node for the API over TCP, a PEM `FILE`; without one it is on a loopback address alone")
+	f.StringVar(&flags.APIKey, "api-key", "", "the key of it, a PEM `FILE`")
+	f.StringVar(&flags.APIClients, "api-clients", "", "who signs the certificates of clients, a PEM `FILE`; without it a token is the only way in")
 	f.StringVar(&flags.Store, "store", "", "memory, disk or replicated (default: replicated in a mesh, disk without one)")
 	f.StringVar(&flags.Ring, "ring", "", "token or circular; the same on all nodes of a mesh (default: token)")
+	f.StringVar(&flags.User, "user", "", "whom the side that is on the network runs as, `NAME or UID:GID` (default: "+meshUserName+", where there is one and root is the machine)")
+	f.BoolVar(&flags.OneProcess, "one-process", false, "do not divide the agent: the process that is on the network is the one that changes the machine")
+	f.StringVar(&flags.APIGroup, "api-group", "", "a `GROUP` that may open the socket (default: "+meshUserName+", where there is one and root is the machine)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		given, err := parseTags(tags)
 		if err != nil {
@@ -92,11 +102,33 @@ type agent struct {
 	drift   <-chan []string
 	node    *node.Node
 	door    net.Listener
-	closers []func() error // run last to first
+	tcp     net.Listener // nil: the socket alone
+	secured *apiTLS
+	access  *os.File // the folder of the tokens
+	// Of an agent that is divided:
+	who       meshUser
+	meshLock  *os.File
+	storeDir  string
+	executive node.Executive
+	closers   []func() error // run last to first
 }
 
-func runAgent(ctx context.Context, t *terminal, c agentConfig) (err error) {
+func runAgent(ctx context.Context, t *terminal, c agentConfig) error {
 	a := &agent{config: c, log: slog.New(slog.NewTextHandler(t.err, nil)), facts: local.Facts(c.Root)}
+	who, why, err := c.meshUser()
+	if err != nil {
+		return err
+	}
+	if who != nil {
+		a.who = *who
+		return a.run(ctx, a.serveDivided, a.openDoor, a.identify, a.openAccess, a.openMachine)
+	}
+	a.log.Warn("one process: whoever takes over the side that is on the network is who changes this machine", "reason", why)
+	return a.run(ctx, a.serve, a.openDoor, a.identify, a.openAccess, a.openTCP, a.openStore, a.openMachine, a.makeNode)
+}
+
+// run takes the steps and then serves; what was opened is closed, the last first.
+func (a *agent) run(ctx context.Context, serve func(context.Context) error, steps ...func() error) (err error) {
 	defer func() {
 		for i := len(a.closers) - 1; i >= 0; i-- {
 			if closeErr := a.closers[i](); err == nil {
@@ -104,12 +136,12 @@ func runAgent(ctx context.Context, t *terminal, c agentConfig) (err error) {
 			}
 		}
 	}()
-	for _, step := range []func() error{a.openDoor, a.openDisk, a.openMachine, a.makeNode} {
+	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
 		}
 	}
-	return a.serve(ctx)
+	return serve(ctx)
 }
 
 // openDoor listens for commands before anything else is opened: an agent that runs already is found there. Who comes early
@@ -118,11 +150,17 @@ func (a *agent) openDoor() (err error) {
 	if err := makeFolders(a.config.Root, a.config.DataDir); err != nil {
 		return err
 	}
-	if a.config.API == "" {
-		a.config.API = filepath.Join(a.config.DataDir, "api.sock")
+	if err := a.lock(); err != nil {
+		return err
 	}
-	if a.door, err = api.Listen(a.config.API); err != nil {
+	if a.secured, err = a.config.readTLS(); err != nil {
+		return err
+	}
+	if a.door, err = api.Listen(a.config.socket(), nil); err != nil {
 		return badInput("%v", err)
+	}
+	if err := a.config.admitGroup(); err != nil {
+		return errors.Join(err, a.door.Close())
 	}
 	a.closers = append(a.closers, func() error {
 		_ = a.door.Close() // Serve has closed it, unless the start failed
@@ -131,8 +169,8 @@ func (a *agent) openDoor() (err error) {
 	return nil
 }
 
-// openDisk opens what the node keeps, and who it is.
-func (a *agent) openDisk() (err error) {
+// identify finds out who this node is, and refuses what does not fit.
+func (a *agent) identify() (err error) {
 	if a.id, err = openIdentity(a.config); err != nil {
 		return err
 	}
@@ -142,6 +180,11 @@ func (a *agent) openDisk() (err error) {
 	if network, _ := api.Network(a.config.API); network == "tcp" && a.id.standing == nil {
 		return badInput("--api %s: a node without a mesh takes its operators from the first push, so that TCP would make any user of this machine its operator; use the socket", a.config.API)
 	}
+	return nil
+}
+
+// openStore opens what the node keeps of the mesh.
+func (a *agent) openStore() (err error) {
 	form := a.config.Store
 	if form == "" {
 		form = map[bool]string{true: "disk", false: "replicated"}[a.id.standing == nil]
@@ -153,7 +196,7 @@ func (a *agent) openDisk() (err error) {
 		a.log.Warn("the store is volatile: what is pushed here is gone when the agent ends, unless other nodes have it")
 		a.kv = memory.New()
 	} else if a.kv, err = badger.Open(badger.Options{
-		Dir: filepath.Join(a.config.DataDir, "store"), Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()},
+		Dir: cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName)), Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()},
 	}); err != nil {
 		return err
 	}
@@ -167,6 +210,9 @@ func (a *agent) openMachine() (err error) {
 		return err
 	}
 	a.closers = append(a.closers, a.machine.close)
+	if a.who.uid != 0 {
+		a.machine.host.Fetcher = local.NewFetcher(a.machine.host.Files, fetch.NewClientBy(a.who.fetch))
+	}
 	report, interrupted, err := a.machine.engine.Recover(context.Background())
 	if err != nil {
 		return err
@@ -229,7 +275,7 @@ func (a *agent) makeNode() error {
 	if a.config.Ring == "circular" {
 		place = ring.NewCircular
 	}
-	enforcer, err := a.enforcer()
+	ports, err := a.ports()
 	if err != nil {
 		return err
 	}
@@ -238,14 +284,20 @@ func (a *agent) makeNode() error {
 		GossipKey: a.id.gossipKey(), Place: place, FullCheck: a.config.CheckEvery, ConfirmWithin: a.config.ConfirmWithin, Logger: a.log,
 		// What a volatile node promised before this start it has forgotten; one that starts for the first time promised nothing.
 		Volatile: a.kv.Volatile() && !a.id.fresh,
-	}, node.Ports{
-		KV: a.kv, Drift: a.drift,
-		Enforcer: enforcer,
-	})
+	}, ports)
 	if err != nil || a.id.standing == nil {
 		return err
 	}
 	return a.connect()
+}
+
+// ports are what the node acts through: the machine itself or, in an agent that is divided, the side that does.
+func (a *agent) ports() (node.Ports, error) {
+	if a.executive != nil {
+		return node.Ports{KV: a.kv, Executive: a.executive}, nil
+	}
+	enforcer, err := a.enforcer()
+	return node.Ports{KV: a.kv, Drift: a.drift, Enforcer: enforcer}, err
 }
 
 // connect brings up the two ways to other nodes. What they ask of the node waits until it runs.
@@ -278,8 +330,11 @@ func (a *agent) serve(ctx context.Context) error {
 	apiCtx, stopAPI := context.WithCancel(context.Background())
 	var group lifecycle.Group
 	group.Add(func() error { return a.node.Run(nodeCtx) }, func(error) { stopNode() })
-	group.Add(func() error { return api.Serve(apiCtx, a.door, api.NewHandler(backend{a.node, a}, a.log)) }, func(error) { stopAPI() })
-	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", a.config.API, "root", a.config.Root)
+	group.Add(func() error { return api.Serve(apiCtx, a.door, api.NewHandler(backend{a.node, a}, a.log, nil), nil) }, func(error) { stopAPI() })
+	if a.tcp != nil {
+		group.Add(func() error { return a.serveTCP(apiCtx) }, func(error) { stopAPI() })
+	}
+	a.log.Info("up", "name", a.id.member.Name, "id", a.id.id, "bind", a.config.Bind, "api", a.config.socket(), "root", a.config.Root)
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady) // there may be no systemd
 	started := time.Now()
 	err := group.Run()

@@ -33,6 +33,15 @@ type agentConfig struct {
 	API     string            `yaml:"api"`
 	Store   string            `yaml:"store"`
 	Ring    string            `yaml:"ring"`
+	// User is whom the side that is on the network runs as, where the agent is root; OneProcess: nobody else.
+	User       string `yaml:"user"`
+	OneProcess bool   `yaml:"one_process"`
+	// APIGroup may open the socket, beside root.
+	APIGroup string `yaml:"api_group"`
+	// Files of the API over TCP, beside the tokens: the node's certificate and key, and who signs the certificates of clients.
+	APICert    string `yaml:"api_cert"`
+	APIKey     string `yaml:"api_key"`
+	APIClients string `yaml:"api_clients"`
 	// CheckEvery is the time between full checks when nothing happens, jittered.
 	CheckEvery time.Duration `yaml:"check_every"`
 	// ConfirmWithin is how long a change of this machine may keep it from its mesh before it is rolled back.
@@ -61,11 +70,14 @@ func (c agentConfig) overruled(flags agentConfig) agentConfig {
 	for _, f := range []struct{ mine, given *string }{
 		{&c.Name, &flags.Name}, {&c.DataDir, &flags.DataDir}, {&c.Bind, &flags.Bind}, {&c.Ticket, &flags.Ticket}, {&c.Zone, &flags.Zone},
 		{&c.Root, &flags.Root}, {&c.API, &flags.API}, {&c.Store, &flags.Store}, {&c.Ring, &flags.Ring},
+		{&c.User, &flags.User}, {&c.APIGroup, &flags.APIGroup},
+		{&c.APICert, &flags.APICert}, {&c.APIKey, &flags.APIKey}, {&c.APIClients, &flags.APIClients},
 	} {
 		if *f.given != "" {
 			*f.mine = *f.given
 		}
 	}
+	c.OneProcess = c.OneProcess || flags.OneProcess
 	if len(flags.Join) > 0 {
 		c.Join = flags.Join
 	}

@@ -30,7 +30,7 @@ const (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "agent" {
+	if len(os.Args) > 1 && (os.Args[1] == "agent" || os.Args[1] == meshSideCommand) {
 		debug.SetGCPercent(idleGrowth)
 		growWhenBusy()
 	} else {

@@ -55,11 +55,11 @@ do it now; 4 a rollback was incomplete; 5 refused by the rules of trust; 10 ther
 			root.AddCommand(c)
 		}
 	}
-	add("mesh", newInit(t), newTicket(t), newAgent(t), newMembers(t), newRing(t), newLeave(t), newEvict(t), newTrust(t))
+	add("mesh", newInit(t), newTicket(t), newAgent(t), newMeshSide(t), newToken(t), newMembers(t), newRing(t), newLeave(t), newEvict(t), newTrust(t))
 	add("publish", newPush(t), newStatus(t), newReport(t), newLog(t), newShow(t), newDiff(t), newRollback(t), newSecret(t))
 	add("machine", newValidate(t), newPlan(t), newApply(t), newRecover(t), newStore(t))
 	add("write", newFmt(t), newSchema(t), newDocs(t))
-	root.AddCommand(newVersion(t), newMan(t), newRemote())
+	root.AddCommand(newVersion(t), newMan(t), newRemote(), newFetchSide())
 	return root
 }
 
@@ -79,7 +79,7 @@ func inputArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 // nodeFlag adds --node, and returns a function that connects to what it names.
 func nodeFlag(cmd *cobra.Command) func() *api.Client {
 	addr := cmd.Flags().String("node", "", "the node to ask, `ADDR`: unix:PATH, a path, or HOST:PORT (default: SHOAL_NODE, then the local agent)")
-	return func() *api.Client { return api.NewClient(nodeAddr(*addr)) }
+	return func() *api.Client { return newClient(nodeAddr(*addr)) }
 }
 
 func nodeAddr(flag string) string {

@@ -14,7 +14,10 @@ type fetcher struct {
 	client *fetch.Client
 }
 
-func newFetcher(f *Files) *fetcher { return &fetcher{files: f, client: fetch.NewClient()} }
+// NewFetcher puts what a client fetches on a machine.
+func NewFetcher(f *Files, client *fetch.Client) executor.Fetcher {
+	return &fetcher{files: f, client: client}
+}
 
 // Fetch implements executor.Fetcher.
 func (f *fetcher) Fetch(ctx context.Context, r executor.Request, name string, meta executor.Meta) (string, error) {

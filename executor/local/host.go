@@ -4,6 +4,7 @@ package local
 
 import (
 	"shoal/executor"
+	"shoal/internal/fetch"
 )
 
 // Options of a Host.
@@ -33,7 +34,7 @@ func New(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{Files: files, Commands: newCommands(files), Fetcher: newFetcher(files)}, nil
+	return &Host{Files: files, Commands: newCommands(files), Fetcher: NewFetcher(files, fetch.NewClient())}, nil
 }
 
 // Close releases the root folder.

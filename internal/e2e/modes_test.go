@@ -120,6 +120,7 @@ func TestCircularConfigured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tokens := map[*fleet.Node][]string{}
 	for i := range 3 {
 		n := w.Add(fmt.Sprintf("n%d", i+1), "role=web")
 		if _, err := n.Ticket(w.ctx); err != nil {
@@ -137,13 +138,17 @@ func TestCircularConfigured(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.Args = []string{"--config", n.Name + ".yaml"}
+		res := w.ok("token", "create", "test", "--scope", "push:production", "--root", n.Root)
+		tokens[n] = []string{"SHOAL_TOKEN=" + strings.TrimSpace(res.Stdout)}
 		w.start(n)
+		w.More = tokens[n]
 		w.eventually("it answers over TCP", func() error {
 			var members []member
 			return w.JSON(w.ctx, &members, "members", "--node", n.API())
 		})
 	}
 	n1, n3 := w.Nodes[0], w.Nodes[2]
+	w.More = tokens[n1]
 	w.eventually("three on a circle", func() error {
 		var ring struct {
 			Placement string
@@ -162,6 +167,10 @@ func TestCircularConfigured(t *testing.T) {
 		}
 		return nil
 	})
+	w.shoal(5, "push", w.motd("round", "round\n"), "--node", n3.API()) // the token is of another node
+	w.More = tokens[n3]
+	w.shoal(5, "push", w.motd("round", "round\n"), "--env", "staging", "--node", n3.API())
+	w.shoal(5, "leave", "--node", n3.API())
 	w.ok("push", w.motd("round", "round\n"), "--wait", "--node", n3.API())
 	w.holds("etc/motd", "round\n", w.Nodes...)
 

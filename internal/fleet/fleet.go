@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,9 +25,13 @@ type Fleet struct {
 	Dir    string
 	Home   string // the operator's
 	Nodes  []*Node
-	net    int // the third byte of its loopback addresses
+	More   []string // of the environment of commands and agents
+	net    int      // the third byte of its loopback addresses
 	port   int
 }
+
+// UserVariable, where it is set, divides every agent: it is the UID:GID of the side that is on the network.
+const UserVariable = "SHOAL_FLEET_USER"
 
 // Node is one agent and the folder that it keeps in shape.
 type Node struct {
@@ -122,7 +127,7 @@ func (f *Fleet) JSON(ctx context.Context, v any, args ...string) error {
 
 // Env is the environment that commands of this fleet run in.
 func (f *Fleet) Env() []string {
-	return append(os.Environ(), "SHOAL_HOME="+f.Home)
+	return append(append(os.Environ(), "SHOAL_HOME="+f.Home), f.More...)
 }
 
 // Close ends every agent, and fails if one had to be killed.
@@ -187,6 +192,9 @@ func (n *Node) Start(flags ...string) (typed string, err error) {
 	defer log.Close() // the child has its own
 	args := append([]string{"agent", "--name", n.Name, "--root", n.Name, "--bind", n.Addr}, n.Args...)
 	args = append(args, flags...)
+	if user := os.Getenv(UserVariable); user != "" && !slices.Contains(args, "--user") && !slices.Contains(args, "--one-process") {
+		args = append(args, "--user", user)
+	}
 	n.cmd = exec.Command(n.fleet.Binary, args...)
 	n.cmd.Env, n.cmd.Dir = n.fleet.Env(), n.fleet.Dir
 	n.cmd.Stdout, n.cmd.Stderr = log, log
@@ -236,8 +244,32 @@ func (n *Node) Sees(ctx context.Context, count int) error {
 // PID is the agent's process id.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
 
-// Signal sends a signal to the agent.
-func (n *Node) Signal(sig syscall.Signal) error { return n.cmd.Process.Signal(sig) }
+// Signal sends a signal to the agent, both of its processes where it is divided.
+func (n *Node) Signal(sig syscall.Signal) error {
+	err := n.cmd.Process.Signal(sig)
+	if pid, ok := n.MeshSide(); ok && err == nil {
+		err = syscall.Kill(pid, sig)
+	}
+	return err
+}
+
+// MeshSide is the process id of the agent's side that is on the network; ok is false where it has none now.
+func (n *Node) MeshSide() (pid int, ok bool) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.PID()))
+	if err != nil {
+		return 0, false
+	}
+	for _, file := range threads {
+		data, _ := os.ReadFile(file) // a thread that has ended has no children
+		for _, child := range strings.Fields(string(data)) {
+			command, _ := os.ReadFile("/proc/" + child + "/cmdline")
+			if pid, err = strconv.Atoi(child); err == nil && bytes.Contains(command, []byte("\x00mesh-side")) {
+				return pid, true
+			}
+		}
+	}
+	return 0, false
+}
 
 // Ended waits until the agent has ended by itself and returns its exit status.
 func (n *Node) Ended(ctx context.Context) (int, error) {

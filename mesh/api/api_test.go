@@ -115,13 +115,13 @@ func serve(t *testing.T, n *fakeNode) (*api.Client, string) {
 	t.Helper()
 	n.objects = map[store.Hash][]byte{}
 	path := filepath.Join(t.TempDir(), "api.sock")
-	l, err := api.Listen("unix:" + path)
+	l, err := api.Listen("unix:"+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, l, api.NewHandler(n, slog.New(slog.DiscardHandler))) }()
+	go func() { done <- api.Serve(ctx, l, api.NewHandler(n, slog.New(slog.DiscardHandler), nil), nil) }()
 	client := api.NewClient(path)
 	t.Cleanup(func() {
 		client.Close()
@@ -203,29 +203,47 @@ func kindOf(err error) api.Kind {
 	return ""
 }
 
-// A page in a browser can send simple requests to a loopback port, but not our header.
+// A page in a browser can make it send requests to a loopback port, of some kinds.
 func TestForeignPagesAreRefused(t *testing.T) {
 	n := &fakeNode{}
 	_, path := serve(t, n)
 	tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}
 	defer tr.CloseIdleConnections()
-	for name, c := range map[string]struct{ host, header string }{
-		"simple request": {"node", ""},
-		"DNS rebinding":  {"evil.example", "1"},
+	for name, c := range map[string]struct {
+		method, host string
+		headers      map[string]string
+		status       int
+	}{
+		"ours":               {"POST", "node", map[string]string{}, http.StatusOK},
+		"simple request":     {"POST", "node", map[string]string{"X-Shoal": ""}, http.StatusForbidden},
+		"DNS rebinding":      {"POST", "evil.example", map[string]string{}, http.StatusForbidden},
+		"another site":       {"POST", "node", map[string]string{"Origin": "https://evil.example"}, http.StatusForbidden},
+		"a sandboxed frame":  {"POST", "node", map[string]string{"Origin": "null"}, http.StatusForbidden},
+		"a browser":          {"POST", "node", map[string]string{"Sec-Fetch-Site": "cross-site"}, http.StatusForbidden},
+		"a form":             {"POST", "node", map[string]string{"Content-Type": "text/plain"}, http.StatusForbidden},
+		"a form with a file": {"POST", "node", map[string]string{"Content-Type": "multipart/form-data; boundary=x"}, http.StatusForbidden},
+		"no type":            {"POST", "node", map[string]string{"Content-Type": ""}, http.StatusForbidden},
+		"a cookie":           {"POST", "node", map[string]string{"Cookie": "a=b"}, http.StatusForbidden},
+		"a question first":   {"OPTIONS", "node", map[string]string{}, http.StatusForbidden},
+		"a link":             {"GET", "node", map[string]string{}, http.StatusMethodNotAllowed},
+		"a long header":      {"POST", "node", map[string]string{"X-Long": strings.Repeat("x", 32<<10)}, http.StatusRequestHeaderFieldsTooLarge},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+c.host+"/v1/leave", strings.NewReader("{}"))
+		n.left = false
+		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://"+c.host+"/v1/leave", strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.header != "" {
-			req.Header.Set("X-Shoal", c.header)
+		req.Header.Set("X-Shoal", "1")
+		req.Header.Set("Content-Type", "application/json")
+		for k, v := range c.headers {
+			req.Header.Set(k, v)
 		}
 		resp, err := (&http.Client{Transport: tr}).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if resp.StatusCode != http.StatusForbidden || n.left {
+		if resp.StatusCode != c.status || n.left != (c.status == http.StatusOK) || resp.Header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s: status %d, left %v", name, resp.StatusCode, n.left)
 		}
 	}
@@ -233,7 +251,7 @@ func TestForeignPagesAreRefused(t *testing.T) {
 
 func TestListen(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "192.0.2.1:7947", "example.org:80", "[::]:0"} {
-		if l, err := api.Listen(addr); err == nil {
+		if l, err := api.Listen(addr, nil); err == nil {
 			l.Close()
 			t.Errorf("listens on %s, where strangers are", addr)
 		}
@@ -244,11 +262,11 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	stale.(*net.UnixListener).SetUnlinkOnClose(false)
-	if _, err := api.Listen(path); err == nil {
+	if _, err := api.Listen(path, nil); err == nil {
 		t.Error("took over a socket that somebody listens on")
 	}
 	stale.Close()
-	l, err := api.Listen(path)
+	l, err := api.Listen(path, nil)
 	if err != nil {
 		t.Fatalf("a stale socket: %v", err)
 	}
@@ -261,7 +279,7 @@ func TestListen(t *testing.T) {
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.Listen(file); err == nil {
+	if _, err := api.Listen(file, nil); err == nil {
 		t.Error("removed a file that is no socket")
 	}
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"shoal/executor"
 	"shoal/membership"
@@ -19,18 +21,43 @@ import (
 
 // Client talks to one node.
 type Client struct {
-	addr string
-	http *http.Client
+	addr  string
+	base  string
+	token string
+	err   error // why nothing can be sent
+	http  *http.Client
+}
+
+// Credentials are what a client shows over TCP; on a socket nothing is needed.
+type Credentials struct {
+	Token string
+	TLS   *tls.Config // nil: none, and then only a loopback address is sent a token
 }
 
 // NewClient returns a client for addr, as Network reads it. It dials on the first request.
-func NewClient(addr string) *Client {
+func NewClient(addr string) *Client { return NewClientWith(addr, Credentials{}) }
+
+// NewClientWith is NewClient for a node that wants to know who asks.
+func NewClientWith(addr string, who Credentials) *Client {
 	network, address := Network(addr)
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, network, address)
 	}
-	return &Client{addr: addr, http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 4}}}
+	transport := &http.Transport{DialContext: dial, MaxIdleConns: 4}
+	c := &Client{addr: addr, base: "http://" + host, http: &http.Client{Transport: transport}}
+	if network != "tcp" {
+		return c
+	}
+	c.token = who.Token
+	if who.TLS != nil {
+		c.base, transport.TLSClientConfig = "https://"+host, who.TLS.Clone()
+		transport.TLSClientConfig.MinVersion = tls.VersionTLS13
+		transport.TLSClientConfig.ServerName, _, _ = net.SplitHostPort(address) // requests call every node by one name
+	} else if err := loopbackOnly(address); err != nil && c.token != "" {
+		c.err = badInput("a token is not sent to %s in clear: name the certificate that signs for it with SHOAL_CA", address)
+	}
+	return c
 }
 
 // Close gives up idle connections.
@@ -194,11 +221,23 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 
 // send does one request and copies the answer's body to out; an answer that is not a success becomes an *Error.
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader, out *bytes.Buffer) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, body)
+	if c.err != nil {
+		return c.err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return err
 	}
 	req.Header.Set(header, "1")
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", jsonType)
+		if strings.HasPrefix(path, "/v1/objects") {
+			req.Header.Set("Content-Type", bytesType)
+		}
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return c.unreachable(ctx, err)
@@ -233,4 +272,11 @@ func rootCause(err error) error {
 		return u.Err
 	}
 	return err
+}
+
+// Refusing is a client that answers all with why it cannot ask.
+func Refusing(addr string, why error) *Client {
+	c := NewClient(addr)
+	c.err = badInput("%v", why)
+	return c
 }

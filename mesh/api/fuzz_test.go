@@ -22,7 +22,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add(uint8(2), []byte(`[{"Domain":"shoal/grant/1","Body":"AA==","Signatures":[]}]`))
 	f.Add(uint8(4), []byte{0, 0, 0, 1, 'x', 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, path uint8, body []byte) {
-		h := api.NewHandler(&fakeNode{}, slog.New(slog.DiscardHandler))
+		h := api.NewHandler(&fakeNode{}, slog.New(slog.DiscardHandler), nil)
 		r := httptest.NewRequest("POST", "http://node"+paths[int(path)%len(paths)], bytes.NewReader(body))
 		r.Header.Set("X-Shoal", "1")
 		bounded.Run(t, 32*bounded.MiB+500*uint64(len(body)), func() { h.ServeHTTP(httptest.NewRecorder(), r) })

@@ -2,10 +2,10 @@ package api
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -55,50 +55,51 @@ type Backend interface {
 	Copied() store.Store
 }
 
-// NewHandler serves b.
-func NewHandler(b Backend, log *slog.Logger) http.Handler {
+// NewHandler serves b to whom a gate lets in; nil: to all, on a socket.
+func NewHandler(b Backend, log *slog.Logger, gate *Gate) http.Handler {
 	s := server{b: b, log: log}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/self", s.get(func(*http.Request) (any, error) { return b.Self(), nil }))
-	mux.HandleFunc("GET /v1/members", s.get(func(*http.Request) (any, error) { return b.Members(), nil }))
-	mux.HandleFunc("GET /v1/roster", s.get(func(*http.Request) (any, error) { return b.Roster(), nil }))
-	mux.HandleFunc("GET /v1/ring", s.get(func(r *http.Request) (any, error) { return b.Ring(r.Context()) }))
-	mux.HandleFunc("GET /v1/status", s.get(func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
-	mux.HandleFunc("GET /v1/log", s.get(func(r *http.Request) (any, error) {
+	handle := func(pattern string, needs right, h http.HandlerFunc) { mux.HandleFunc(pattern, needing(needs, h)) }
+	handle("GET /v1/self", toAsk, s.get(func(*http.Request) (any, error) { return b.Self(), nil }))
+	handle("GET /v1/members", toAsk, s.get(func(*http.Request) (any, error) { return b.Members(), nil }))
+	handle("GET /v1/roster", toAsk, s.get(func(*http.Request) (any, error) { return b.Roster(), nil }))
+	handle("GET /v1/ring", toAsk, s.get(func(r *http.Request) (any, error) { return b.Ring(r.Context()) }))
+	handle("GET /v1/status", toAsk, s.get(func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
+	handle("GET /v1/log", toAsk, s.get(func(r *http.Request) (any, error) {
 		return b.Log(r.Context(), r.URL.Query().Get("env"))
 	}))
-	mux.HandleFunc("GET /v1/staged", s.get(func(*http.Request) (any, error) { return b.Staged(), nil }))
-	mux.HandleFunc("GET /v1/report", s.get(func(r *http.Request) (any, error) {
+	handle("GET /v1/staged", toAsk, s.get(func(*http.Request) (any, error) { return b.Staged(), nil }))
+	handle("GET /v1/report", toAsk, s.get(func(r *http.Request) (any, error) {
 		entry, err := numberOf(r, "entry")
 		if err != nil {
 			return nil, err
 		}
 		return b.EarlierReport(r.Context(), r.URL.Query().Get("name"), entry)
 	}))
-	mux.HandleFunc("GET /v1/history", s.get(func(r *http.Request) (any, error) {
+	handle("GET /v1/history", toAsk, s.get(func(r *http.Request) (any, error) {
 		to, err := numberOf(r, "to")
 		if err != nil {
 			return nil, err
 		}
 		return b.History(r.Context(), r.URL.Query().Get("name"), to)
 	}))
-	mux.HandleFunc("GET /v1/head", s.get(func(r *http.Request) (any, error) {
+	handle("GET /v1/head", toAsk, s.get(func(r *http.Request) (any, error) {
 		if r.URL.Query().Get("confirmed") != "" {
 			return b.ConfirmedHead(r.Context(), r.URL.Query().Get("env"))
 		}
 		return b.Store().Head(r.Context(), r.URL.Query().Get("env"))
 	}))
-	mux.HandleFunc("POST /v1/missing", s.get(s.missing))
-	mux.HandleFunc("POST /v1/push", s.get(s.push))
-	mux.HandleFunc("POST /v1/records", s.get(s.records))
-	mux.HandleFunc("GET /v1/recovery", s.get(func(r *http.Request) (any, error) {
+	handle("POST /v1/missing", toPush, s.get(s.missing))
+	handle("POST /v1/push", toPush, s.get(s.push))
+	handle("POST /v1/records", toSubmit, s.get(s.records))
+	handle("GET /v1/recovery", toAsk, s.get(func(r *http.Request) (any, error) {
 		return b.Standing(r.Context(), r.URL.Query().Get("env"))
 	}))
-	mux.HandleFunc("POST /v1/recovery", s.get(s.recovery))
-	mux.HandleFunc("POST /v1/leave", s.get(func(*http.Request) (any, error) { b.Leave(); return struct{}{}, nil }))
-	mux.HandleFunc("POST /v1/objects", s.get(s.putObjects))
-	mux.HandleFunc("GET /v1/objects/{hash}", s.object)
-	return guard(mux)
+	handle("POST /v1/recovery", toSubmit, s.get(s.recovery))
+	handle("POST /v1/leave", socketOnly, s.get(func(*http.Request) (any, error) { b.Leave(); return struct{}{}, nil }))
+	handle("POST /v1/objects", toPush, s.get(s.putObjects))
+	handle("GET /v1/objects/{hash}", toAsk, s.object)
+	return guard(mux, gate)
 }
 
 // numberOf reads a number of the query; 0 when it is not there.
@@ -117,22 +118,6 @@ func numberOf(r *http.Request, name string) (uint64, error) {
 type server struct {
 	b   Backend
 	log *slog.Logger
-}
-
-// guard lets only those in that a browser on another site cannot be.
-func guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get(header) == "" {
-			writeError(w, &Error{Refused, "the header " + header + " is missing: this is the API of a shoal node, use the shoal command"})
-			return
-		}
-		if r.Host != host {
-			writeError(w, &Error{Refused, fmt.Sprintf("the host %q is not this node's API", r.Host)})
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
-		next.ServeHTTP(w, r)
-	})
 }
 
 // get makes a handler of a function that answers with something to print as JSON.
@@ -182,6 +167,9 @@ func (s server) missing(r *http.Request) (any, error) {
 func (s server) push(r *http.Request) (any, error) {
 	var in PushRequest
 	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if err := s.mayPush(r, &in); err != nil {
 		return nil, err
 	}
 	if len(in.Chain) > 0 {
@@ -273,9 +261,16 @@ func (s server) object(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(object) // the client is gone, or will see the cut
 }
 
-// Serve answers on l until ctx ends, and then lets requests finish for a second.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+// Serve answers on l until ctx ends, and then lets requests finish for a second; in TLS, unless secured is nil.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, secured *tls.Config) error {
+	l = few(l)
+	if secured != nil {
+		l = tls.NewListener(l, secured)
+	}
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn), // of handshakes with strangers, which they may begin as often as they like
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	down := make(chan struct{})
 	go func() {

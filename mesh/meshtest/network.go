@@ -67,6 +67,7 @@ type Node struct {
 	Up       bool
 	Answers  map[uint64]mesh.Answer
 	Applied  []store.Head // each Converge, since the beginning
+	Proofs   []mesh.Proof // of these, those that came with one
 	Verified int          // objects that the scrub read
 	network  *Network
 	key      ed25519.PrivateKey
@@ -369,6 +370,9 @@ func (n *Node) do(a mesh.Action) {
 		})
 	case mesh.Converge:
 		n.Applied = append(n.Applied, a.Head)
+		if a.Proof != nil {
+			n.Proofs = append(n.Proofs, *a.Proof)
+		}
 		w.Watch(n, fmt.Sprintf("converges %s %d %s", a.Head.Env, a.Head.Version, a.Head.Revision.Short()))
 		n.later(50*time.Millisecond, func() {
 			n.step(mesh.Reported{Summary: mesh.Summary{

@@ -45,7 +45,7 @@ func (n *Node) do(ctx context.Context, a mesh.Action) {
 	case mesh.CheckTree:
 		n.work.Go(func() { n.post(ctx, mesh.DoCheckTree(ctx, a.Manifest, n.local, n.objects.Has)) })
 	case mesh.Converge:
-		n.enforce.want(a)
+		n.enforce.Want(a)
 	case mesh.Hint:
 		if n.ports.Gossip != nil {
 			if err := n.ports.Gossip.Hint(a.Data); err != nil {

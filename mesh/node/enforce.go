@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -27,10 +28,46 @@ const (
 	unreadAgain = time.Second
 )
 
-// enforcing runs the Enforcer: one run at a time, the newest revision, and never in the way of the loop. It needs no
+// Site is what an Enforcement needs of what is around it: a Node, or where the two are different processes, the other side of a
+// Node. Its methods may be called from the goroutine of Run alone.
+type Site interface {
+	// Object reads an object. Those of what is to be enforced are on this machine's disk.
+	Object(ctx context.Context, hash store.Hash) ([]byte, error)
+	// Member is this node as its grant has it.
+	Member() membership.Member
+	// Fleet are all members, sorted by name.
+	Fleet() []mesh.MemberInfo
+	// Contact is Wanted.Contact.
+	Contact(ctx context.Context) (confirm func(context.Context) error)
+	// Report takes what became of a run.
+	Report(ctx context.Context, r mesh.Reported)
+}
+
+// Duty is what an Enforcement is made with. Enforcer and Drift may be nil.
+type Duty struct {
+	Site      Site
+	Enforcer  Enforcer
+	Drift     <-chan []string
+	FullCheck time.Duration
+	Logger    *slog.Logger
+	Ran       func() // unless nil, is called after each run
+}
+
+// Executive is an Enforcement, or one in another process.
+type Executive interface {
+	// Run works until ctx ends.
+	Run(ctx context.Context)
+	// Want replaces what is to be enforced.
+	Want(c mesh.Converge)
+	// FleetChanged tells that a member came or went, or has another grant.
+	FleetChanged()
+	KeyKeeper
+}
+
+// Enforcement runs the Enforcer: one run at a time, the newest revision, and never in the way of the loop. It needs no
 // network.
-type enforcing struct {
-	n    *Node
+type Enforcement struct {
+	duty Duty
 	wake chan struct{} // there is something in wanted; holds one
 	// roster: it changed; holds one.
 	roster chan struct{}
@@ -54,20 +91,23 @@ type enforcing struct {
 	notYet  time.Time
 }
 
-func newEnforcing(n *Node) *enforcing {
-	return &enforcing{n: n, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1), keys: make(chan struct{}, 1)}
+var _ Executive = (*Enforcement)(nil)
+
+// NewEnforcement makes one that begins with nothing to enforce.
+func NewEnforcement(d Duty) *Enforcement {
+	return &Enforcement{duty: d, wake: make(chan struct{}, 1), roster: make(chan struct{}, 1), keys: make(chan struct{}, 1)}
 }
 
-// rosterChanged asks for a run where what is enforced depends on who is in the mesh.
-func (e *enforcing) rosterChanged() {
+// FleetChanged implements Executive: it asks for a run where what is enforced depends on who is in the mesh.
+func (e *Enforcement) FleetChanged() {
 	select {
 	case e.roster <- struct{}{}:
 	default:
 	}
 }
 
-// want replaces what is to be enforced.
-func (e *enforcing) want(c mesh.Converge) {
+// Want implements Executive.
+func (e *Enforcement) Want(c mesh.Converge) {
 	e.mu.Lock()
 	e.wanted = &c
 	e.mu.Unlock()
@@ -77,7 +117,7 @@ func (e *enforcing) want(c mesh.Converge) {
 	}
 }
 
-func (e *enforcing) take() *mesh.Converge {
+func (e *Enforcement) take() *mesh.Converge {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := e.wanted
@@ -94,7 +134,8 @@ const (
 	becauseTime
 )
 
-func (e *enforcing) run(ctx context.Context) {
+// Run implements Executive.
+func (e *Enforcement) Run(ctx context.Context) {
 	full := time.NewTimer(e.fullCheck())
 	defer full.Stop()
 	var later <-chan time.Time // of a drift that has to wait
@@ -110,7 +151,7 @@ func (e *enforcing) run(ctx context.Context) {
 			}
 			why = becauseNew
 		case <-e.roster:
-			reader, ok := e.n.ports.Enforcer.(FleetReader)
+			reader, ok := e.duty.Enforcer.(FleetReader)
 			if (!ok || !reader.ReadsFleet()) && !e.granted() {
 				continue
 			}
@@ -120,7 +161,7 @@ func (e *enforcing) run(ctx context.Context) {
 				continue // it did without
 			}
 			why = becauseNew
-		case names := <-e.n.ports.Drift:
+		case names := <-e.duty.Drift:
 			e.notice(names)
 			if wait := time.Until(e.notYet); wait > 0 {
 				if later == nil {
@@ -134,18 +175,18 @@ func (e *enforcing) run(ctx context.Context) {
 			full.Reset(e.fullCheck())
 			why = becauseTime
 		}
-		if e.now != nil && e.n.ports.Enforcer != nil {
+		if e.now != nil && e.duty.Enforcer != nil {
 			e.once(ctx, why)
 			if e.unread && later == nil {
-				later = time.After(min(unreadAgain<<min(e.failed, 10), e.n.cfg.FullCheck))
+				later = time.After(min(unreadAgain<<min(e.failed, 10), e.duty.FullCheck))
 			}
 		}
 	}
 }
 
 // granted tells whether this node was granted something else since the last run.
-func (e *enforcing) granted() bool {
-	now, _ := e.n.Self()
+func (e *Enforcement) granted() bool {
+	now := e.duty.Site.Member()
 	return now.Name != e.member.Name || now.Zone != e.member.Zone || !maps.Equal(now.Tags, e.member.Tags)
 }
 
@@ -167,7 +208,7 @@ const maxTouched = 100
 const maxNames = 10_000
 
 // notice keeps what was touched, and when, for the report of the run that it leads to.
-func (e *enforcing) notice(names []string) {
+func (e *Enforcement) notice(names []string) {
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	if e.names == nil {
 		e.names = map[string]bool{}
@@ -184,16 +225,18 @@ func (e *enforcing) notice(names []string) {
 }
 
 // fullCheck is jittered, so that not all machines work at the same time.
-func (e *enforcing) fullCheck() time.Duration {
-	d := e.n.cfg.FullCheck
+func (e *Enforcement) fullCheck() time.Duration {
+	d := e.duty.FullCheck
 	return d*3/4 + rand.N(d/2+1)
 }
 
-func (e *enforcing) once(ctx context.Context, why reason) {
+func (e *Enforcement) once(ctx context.Context, why reason) {
 	head := e.now.Head
-	tree := treeReader{get: e.n.get}
+	tree := treeReader{get: e.duty.Site.Object}
 	report := e.enforce(ctx, &tree, e.about(why))
-	e.n.seek.look()
+	if e.duty.Ran != nil {
+		e.duty.Ran()
+	}
 	if ctx.Err() != nil {
 		return // cut short: it says nothing about the machine
 	}
@@ -224,16 +267,16 @@ func (e *enforcing) once(ctx context.Context, why reason) {
 	}
 	e.open, e.touched = open, nil
 	e.last = report
-	e.n.log.Info("enforced", "env", head.Env, "version", head.Version, "result", report.Result, "changed", report.Changed,
+	e.duty.Logger.Info("enforced", "env", head.Env, "version", head.Version, "result", report.Result, "changed", report.Changed,
 		"error", report.Error)
-	e.n.post(ctx, mesh.Reported{Summary: mesh.Summary{
+	e.duty.Site.Report(ctx, mesh.Reported{Summary: mesh.Summary{
 		Env: head.Env, Version: head.Version, Revision: head.Revision, Result: string(report.Result),
 		Changed: report.Changed, Drift: e.drift, Error: report.Error,
 	}, Report: encodeReport(report)})
 }
 
 // patience is how long a drift has to wait after a failure.
-func (e *enforcing) patience() time.Duration {
+func (e *Enforcement) patience() time.Duration {
 	if e.failed == 0 && e.held {
 		return failedOnce
 	}
@@ -241,11 +284,11 @@ func (e *enforcing) patience() time.Duration {
 	if e.held {
 		failures-- // but for the first
 	}
-	return min(failedAgain<<min(failures, 10), e.n.cfg.FullCheck)
+	return min(failedAgain<<min(failures, 10), e.duty.FullCheck)
 }
 
 // about is what a run may keep to: what was touched, where the last run left the machine as it is to be; nil: to nothing.
-func (e *enforcing) about(why reason) []string {
+func (e *Enforcement) about(why reason) []string {
 	names := e.names
 	e.names = nil
 	if why != becauseDrift || !e.held || e.failed > 0 || len(names) > maxNames {
@@ -269,10 +312,10 @@ func (t *treeReader) fetch(ctx context.Context, hash store.Hash) ([]byte, error)
 	return data, err
 }
 
-func (e *enforcing) enforce(ctx context.Context, tree *treeReader, touched []string) executor.Report {
-	member, _ := e.n.Self()
+func (e *Enforcement) enforce(ctx context.Context, tree *treeReader, touched []string) executor.Report {
+	site, head := e.duty.Site, e.now.Head
+	member := site.Member()
 	e.member = member
-	head := e.now.Head
 	// The tree is on this disk; what was damaged since comes from the others.
 	manifest, err := store.OpenManifest(ctx, e.now.Manifest, tree.fetch)
 	if err != nil {
@@ -281,9 +324,9 @@ func (e *enforcing) enforce(ctx context.Context, tree *treeReader, touched []str
 			Result: executor.RunFailed, States: []executor.StateReport{}, Error: fmt.Sprintf("the tree cannot be read: %v", err),
 		}
 	}
-	return e.n.ports.Enforcer.Enforce(ctx, Wanted{
+	return e.duty.Enforcer.Enforce(ctx, Wanted{
 		Env: head.Env, Version: head.Version, Revision: head.Revision,
-		Tree: store.OpenTree(ctx, manifest, tree.fetch), Member: member, Fleet: e.n.Members(), Contact: e.n.contact,
+		Tree: store.OpenTree(ctx, manifest, tree.fetch), Member: member, Fleet: site.Fleet(), Contact: site.Contact,
 		Touched: touched,
 	})
 }

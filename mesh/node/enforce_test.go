@@ -37,7 +37,7 @@ func TestEncodeReportAlwaysFits(t *testing.T) {
 
 // What was in force and failed once is looked at again at once; a revision that never held is not, nor is what goes on failing.
 func TestPatience(t *testing.T) {
-	e := &enforcing{n: &Node{cfg: Config{FullCheck: time.Hour}}}
+	e := NewEnforcement(Duty{FullCheck: time.Hour})
 	waits := func(held bool) (all []time.Duration) {
 		for e.held, e.failed = held, 0; e.failed < 4; e.failed++ {
 			all = append(all, e.patience())
@@ -50,7 +50,7 @@ func TestPatience(t *testing.T) {
 	if got := waits(false); !slices.Equal(got, []time.Duration{failedAgain, 2 * failedAgain, 4 * failedAgain, 8 * failedAgain}) {
 		t.Errorf("of one that never held: %v", got)
 	}
-	e.n.cfg.FullCheck = time.Minute
+	e.duty.FullCheck = time.Minute
 	if e.failed = 50; e.patience() != time.Minute {
 		t.Errorf("waits %s for longer than a full check takes to come", e.patience())
 	}

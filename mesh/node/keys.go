@@ -34,16 +34,16 @@ type KeyKeeper interface {
 var errNoKeys = errors.New("no keys for it here")
 
 // LackingKeys implements KeyKeeper.
-func (e *enforcing) LackingKeys(context.Context) []LackingKey {
-	if keys, ok := e.n.ports.Enforcer.(KeyEnforcer); ok {
+func (e *Enforcement) LackingKeys(context.Context) []LackingKey {
+	if keys, ok := e.duty.Enforcer.(KeyEnforcer); ok {
 		return keys.Lacking()
 	}
 	return nil
 }
 
 // TakeKey implements KeyKeeper. What was waiting for the key is tried again.
-func (e *enforcing) TakeKey(_ context.Context, env string, secret store.Hash, wrapped []byte) error {
-	keys, ok := e.n.ports.Enforcer.(KeyEnforcer)
+func (e *Enforcement) TakeKey(_ context.Context, env string, secret store.Hash, wrapped []byte) error {
+	keys, ok := e.duty.Enforcer.(KeyEnforcer)
 	if !ok {
 		return errNoKeys
 	}
@@ -58,12 +58,12 @@ func (e *enforcing) TakeKey(_ context.Context, env string, secret store.Hash, wr
 }
 
 // WrapKey implements KeyKeeper.
-func (e *enforcing) WrapKey(_ context.Context, to membership.NodeID, env string, secret store.Hash) ([]byte, error) {
-	keys, ok := e.n.ports.Enforcer.(KeyEnforcer)
+func (e *Enforcement) WrapKey(_ context.Context, to membership.NodeID, env string, secret store.Hash) ([]byte, error) {
+	keys, ok := e.duty.Enforcer.(KeyEnforcer)
 	if !ok {
 		return nil, errNoKeys
 	}
-	for _, m := range e.n.Members() {
+	for _, m := range e.duty.Site.Fleet() {
 		if m.ID == to {
 			return keys.WrapKey(membership.Member{ID: m.ID, Name: m.Name, Zone: m.Zone, Tags: m.Tags}, env, secret)
 		}
@@ -94,6 +94,9 @@ type seeking struct {
 }
 
 func newSeeking(n *Node) *seeking { return &seeking{n: n, wake: make(chan struct{}, 1)} }
+
+// Seek asks for the keys that are lacking, soon.
+func (n *Node) Seek() { n.seek.look() }
 
 // look begins a round, or has the one that goes on be followed by another.
 func (s *seeking) look() {

@@ -105,6 +105,8 @@ type Ports struct {
 	Enforcer  Enforcer
 	// Drift names what is managed and has changed on the machine, all that did since it was read last.
 	Drift <-chan []string
+	// Executive takes the place of Enforcer and Drift where another process enforces.
+	Executive Executive
 }
 
 // Node is one running agent. Its methods may be called from many goroutines, also before Run: they wait for it.
@@ -134,7 +136,7 @@ type Node struct {
 	serving  atomic.Int32
 	reading  chan struct{} // a place for each that reads objects for others
 	work     sync.WaitGroup
-	enforce  *enforcing
+	enforce  Executive
 	seek     *seeking
 	touch    touch
 }
@@ -159,7 +161,13 @@ func New(cfg Config, ports Ports) (*Node, error) {
 		changed: make(chan struct{}, 1), leaving: make(chan struct{}), stopped: make(chan struct{}),
 		reading: make(chan struct{}, maxReading),
 	}
-	n.enforce, n.seek = newEnforcing(n), newSeeking(n)
+	n.seek = newSeeking(n)
+	n.enforce = ports.Executive
+	if n.enforce == nil {
+		n.enforce = NewEnforcement(Duty{
+			Site: site{n}, Enforcer: ports.Enforcer, Drift: ports.Drift, FullCheck: cfg.FullCheck, Logger: cfg.Logger, Ran: n.Seek,
+		})
+	}
 	if err := n.load(context.Background()); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
@@ -217,7 +225,7 @@ func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer n.work.Wait()
 	defer cancel()
-	n.work.Go(func() { n.enforce.run(ctx) })
+	n.work.Go(func() { n.enforce.Run(ctx) })
 	n.work.Go(func() { n.seek.run(ctx, n.enforce) })
 	if n.ports.Gossip != nil {
 		n.work.Go(func() { n.rejoin(ctx) })

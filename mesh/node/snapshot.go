@@ -23,6 +23,7 @@ type snapshot struct {
 	env     string
 	own     membership.Member
 	evicted bool
+	adopted []membership.Signed // the trust chain of a node without a mesh
 	// convicted are those that have contradicted themselves as acceptors.
 	convicted []membership.NodeID
 	leaving   []membership.NodeID
@@ -49,6 +50,9 @@ func (n *Node) look() *snapshot {
 		}
 	}
 	s.applied, _ = n.core.Applied()
+	if chain := n.core.Chain(); chain != nil && n.core.Roster().Chain() == nil {
+		s.adopted = chain.All()
+	}
 	if old != nil && old.roster.Digest() == n.core.Roster().Digest() {
 		s.roster = old.roster
 	} else {
@@ -64,7 +68,7 @@ func (n *Node) show(s *snapshot) {
 	}
 	old := n.shown.Swap(s)
 	if old == nil || old.roster != s.roster {
-		defer n.enforce.rosterChanged()
+		defer n.enforce.FleetChanged()
 	}
 	select {
 	case n.changed <- struct{}{}:
@@ -112,6 +116,15 @@ func (n *Node) Members() []mesh.MemberInfo {
 
 // Roster is all that shows who the members are.
 func (n *Node) Roster() []membership.Signed { return n.shown.Load().roster.Records() }
+
+// Trust is Roster, or the trust chain alone of a node without a mesh.
+func (n *Node) Trust() []membership.Signed {
+	s := n.shown.Load()
+	if s.roster.Chain() == nil {
+		return s.adopted
+	}
+	return s.roster.Records()
+}
 
 // Heads are the newest heads that this node knows.
 func (n *Node) Heads() map[string]store.Head { return maps.Clone(n.shown.Load().heads) }

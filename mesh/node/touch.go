@@ -32,20 +32,20 @@ func (t *touch) fresh(now time.Time) bool {
 	return last != 0 && now.Sub(time.Unix(0, last)) < touchFresh
 }
 
-// contact finds out whether anybody answers now, and gives what to ask after a change; nil when nobody does, so that nothing
+// Contact finds out whether anybody answers now, and gives what to ask after a change; nil when nobody does, so that nothing
 // could be learned from silence afterwards.
-func (n *Node) contact(ctx context.Context) (confirm func(context.Context) error) {
+func (n *Node) Contact(ctx context.Context) (confirm func(context.Context) error) {
 	if !n.touch.fresh(time.Now()) {
 		return nil // asking would only take its time
 	}
 	if n.answered(ctx, min(contactWithin, n.cfg.ConfirmWithin)) != nil {
 		return nil
 	}
-	return n.confirm
+	return n.Confirm
 }
 
-// confirm waits until a peer answers a question that was asked after the change.
-func (n *Node) confirm(ctx context.Context) error {
+// Confirm waits until a peer answers a question that was asked after the change.
+func (n *Node) Confirm(ctx context.Context) error {
 	err := n.answered(ctx, n.cfg.ConfirmWithin)
 	if errors.Is(err, errSilence) {
 		return fmt.Errorf("%w for %s since the change: it cut this machine off from its mesh", err, n.cfg.ConfirmWithin)

@@ -74,10 +74,10 @@ func (b *backend) Push(context.Context, store.Hash, []byte) (r mesh.PushResult, 
 func server(t *testing.T, b *backend) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "api.sock")
-	l := must(api.Listen(socket))(t)
+	l := must(api.Listen(socket, nil))(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, l, api.NewHandler(b, slog.New(slog.DiscardHandler))) }()
+	go func() { done <- api.Serve(ctx, l, api.NewHandler(b, slog.New(slog.DiscardHandler), nil), nil) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -92,6 +92,10 @@ func post(t *testing.T, socket, host, header, path string, body io.Reader) (stat
 	tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
 	defer tr.CloseIdleConnections()
 	req := must(http.NewRequestWithContext(t.Context(), "POST", "http://"+host+path, body))(t)
+	req.Header.Set("Content-Type", "application/json")
+	if strings.HasPrefix(path, "/v1/objects") {
+		req.Header.Set("Content-Type", "application/octet-stream")
+	}
 	if header != "" {
 		req.Header.Set("X-Shoal", header)
 	}
@@ -183,7 +187,7 @@ func slowHeaders(t *testing.T) string {
 }
 
 func apiAnywhere(*testing.T) string {
-	l, err := api.Listen("0.0.0.0:0")
+	l, err := api.Listen("0.0.0.0:0", nil)
 	if err != nil {
 		return ""
 	}

@@ -172,11 +172,11 @@ func bugs() []Bug {
 
 		// The API.
 		{"any-page", "a request carries a header that a page cannot send", []Edit{
-			refuse("mesh/api/server.go", "if «r.Header.Get(header) == \"\"» {")}},
+			refuse("mesh/api/gate.go", "case «r.Header.Get(header) == \"\"»:")}},
 		{"any-host", "a request is to the host that the API is called", []Edit{
-			refuse("mesh/api/server.go", "if «r.Host != host» {")}},
+			refuse("mesh/api/gate.go", "case «r.Host != host»:")}},
 		{"bodies-unbounded", "a request has at most 20 MiB", []Edit{
-			swap("mesh/api/server.go", "\t\tr.Body = http.MaxBytesReader(w, r.Body, MaxBody)\n", "\t\tif !PLANTED {\n\t\t\tr.Body = http.MaxBytesReader(w, r.Body, MaxBody)\n\t\t}\n")}},
+			swap("mesh/api/gate.go", "\t\tr.Body = http.MaxBytesReader(w, r.Body, MaxBody)\n", "\t\tif !PLANTED {\n\t\t\tr.Body = http.MaxBytesReader(w, r.Body, MaxBody)\n\t\t}\n")}},
 		{"hashes-unbounded", "a request asks for 8,192 hashes", []Edit{
 			refuse("mesh/api/server.go", "if «len(in.Hashes) > MaxHashes» {")}},
 		{"api-objects-of-any-size", "an object on its way in has at most 256 KiB", []Edit{

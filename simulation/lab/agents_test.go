@@ -142,6 +142,11 @@ func TestAgents(t *testing.T) {
 	l, hosts := up(t, "a", "b", "c", "d", "e")
 	mesh(t, hosts)
 	a, d, e := hosts[0], hosts[3], hosts[4]
+	for _, h := range hosts { // the package made the user, and the agent a side that runs as it, without rights
+		must(t, h, `for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^shoal mesh-side' || continue
+grep -q "^Uid:[[:space:]]*$(id -u shoal)[[:space:]]" $p/status && grep -q '^NoNewPrivs:[[:space:]]*1' $p/status && exit 0
+done; exit 1`)
+	}
 	write(t, a, "/root/tree", hello("one"))
 	must(t, a, "shoal push /root/tree --wait")
 	for _, h := range hosts {

@@ -1,0 +1,108 @@
+package pair
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+
+	"shoal/internal/codec"
+	"shoal/membership"
+	"shoal/mesh"
+	"shoal/store"
+)
+
+// FuzzDecode: the mesh's side is not believed, so whatever it writes must be refused or be a message within its limits.
+func FuzzDecode(f *testing.F) {
+	for _, m := range []Message{
+		&Start{Body: []byte("x")}, &Up{}, &Left{}, &Records{Records: []membership.Signed{{Domain: membership.DomainGrant, Body: []byte("x")}}},
+		&Offer{Proof: mesh.Proof{Head: store.HeadRecord{Env: "production"}}}, &Get{Hashes: make([]store.Hash, 2)},
+		&Object{Data: []byte("x")}, &Ask{ID: 1, Confirm: true}, &Told{ID: 1, Err: "nobody"}, &Done{}, &Stop{},
+	} {
+		data, err := Encode(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Decode(data)
+		if err != nil {
+			return
+		}
+		if err := m.check(); err != nil {
+			t.Fatalf("%T over its limits: %v", m, err)
+		}
+		again, err := Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Not data itself: null is read as a message without fields.
+		back, err := Decode(again)
+		if err != nil {
+			t.Fatalf("%T as it is written is refused: %v", m, err)
+		}
+		if twice, err := Encode(back); err != nil || !bytes.Equal(twice, again) {
+			t.Fatalf("%T is read as another: %v", m, err)
+		}
+		if offer, ok := m.(*Offer); ok {
+			genesis, _ := membership.NewGenesis(make([]byte, 32), 1, ed25519.NewKeyFromSeed(make([]byte, 32)))
+			chain, err := membership.OpenChain([]membership.Signed{genesis})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := offer.Proof.Open("production", mesh.Witness{Roster: membership.NewRoster(chain), Chain: chain}); err == nil {
+				t.Fatal("something that nobody signed holds")
+			}
+		}
+	})
+}
+
+func TestLimits(t *testing.T) {
+	for name, m := range map[string]Message{
+		"an object":  &Object{Data: make([]byte, store.MaxObject+1)},
+		"hashes":     &Get{Hashes: make([]store.Hash, maxHashes+1)},
+		"records":    &Records{Records: make([]membership.Signed, maxRecords+1)},
+		"a report":   &Done{Reported: mesh.Reported{Report: make([]byte, mesh.MaxReport+1)}},
+		"an error":   &Told{Err: string(make([]byte, maxText+1))},
+		"seals":      &Offer{Proof: mesh.Proof{Seals: make([]membership.Signed, mesh.MaxSeals+1)}},
+		"of a start": &Start{Body: make([]byte, maxStart+1)},
+	} {
+		body, err := codec.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(append([]byte{m.kind()}, body...)); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() {
+		_, _ = there.Write(binary.BigEndian.AppendUint32(nil, MaxFrame+1))
+		there.Close()
+	}()
+	if _, err := NewConn(here).Receive(); !errors.Is(err, ErrFrame) {
+		t.Errorf("a frame that is too long: %v", err)
+	}
+}
+
+// A frame that has begun must end in time, and one that is sent be taken; between frames there may be any time.
+func TestASlowSide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		defer here.Close()
+		defer there.Close()
+		go func() { _, _ = there.Write([]byte{0, 0, 0, 9, 2}) }()
+		if _, err := NewConn(here).Receive(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a frame that does not end: %v", err)
+		}
+		if err := NewConn(here).Send(&Stop{}); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a side that reads nothing: %v", err)
+		}
+	})
+}
