@@ -330,8 +330,8 @@ func TestForgedDeathIsContradicted(t *testing.T) {
 		}
 	}
 	for n := range uint32(3) {
-		send(packed(t, kindDead, accusation{n + 1, string(b.id), string(x.id)}))
-		send(packed(t, kindDead, accusation{n + 1, string(b.id), string(b.id)}))
+		send(packed(t, kindDead, accusation{3, string(b.id), string(x.id)}))
+		send(packed(t, kindDead, accusation{3, string(b.id), string(b.id)}))
 		send(said(t, serfLeave, intent{LTime: uint64(n) + 10, Node: string(b.id)}))
 		send(said(t, serfLeave, intent{LTime: uint64(n) + 10, Node: string(b.id), Prune: true}))
 	}
