@@ -32,6 +32,12 @@ func (e everPublisher) Publishes(key ed25519.PublicKey, env string) bool {
 	return e.EverPublished(key, env)
 }
 
+// anybody believes every signature: the head is the mesh's, and what is published on another is refused there.
+type anybody struct{}
+
+// Publishes implements store.Publishers.
+func (anybody) Publishes(ed25519.PublicKey, string) bool { return true }
+
 // sealed opens what is at head, which may be nothing yet.
 func (p publisher) sealed(ctx context.Context, head store.Head) (sealedTree, error) {
 	t := sealedTree{head: head}
@@ -44,8 +50,11 @@ func (p publisher) sealed(ctx context.Context, head store.Head) (sealedTree, err
 		return t, err
 	}
 	revision, err := store.OpenRevision(object, everPublisher{p.chain})
+	if errors.Is(err, store.ErrUnpublished) && p.sameMesh(ctx) {
+		revision, err = store.OpenRevision(object, anybody{}) // of a publisher whom our copy of the trust chain does not know yet
+	}
 	if err != nil {
-		return t, refused("%s is at a revision that your trust chain does not vouch for: %v\n    shoal trust show tells more", head.Env, err)
+		return t, fmt.Errorf("%s is at a revision that your trust chain does not vouch for: %w\n    shoal trust update brings the chain up to date; shoal trust show tells who is in it", head.Env, err)
 	}
 	return openSealed(ctx, p.client, head, revision.Manifest)
 }
