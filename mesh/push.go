@@ -140,6 +140,9 @@ func (c *Core) push(ev Push) {
 		c.stage(p)
 	} else if p.attempt == 0 {
 		c.attempt(p)
+	} else if len(p.waiters) == 1 { // the node tries again by itself: who asks now is not told how that ends in a moment
+		c.timers.stop(p.watch)
+		c.watchPush(p, p.attempt, c.now, c.now.Add(c.cfg.PushMost))
 	}
 }
 

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,7 +35,16 @@ var (
 	buildDir string
 )
 
+// sideBySide is how many tests run at once, unless somebody says so: they wait for other processes most of the time.
+const sideBySide = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue && runtime.GOMAXPROCS(0) < sideBySide {
+		if err := parallel.Value.Set(strconv.Itoa(sideBySide)); err != nil {
+			panic(err)
+		}
+	}
 	var err error
 	if buildDir, err = os.MkdirTemp("", "shoal-e2e-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
