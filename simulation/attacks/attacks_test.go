@@ -30,7 +30,7 @@ type attack struct {
 // all are the attacks, in the order of the table.
 func all() []attack {
 	return slices.Concat(pushAttacks(), headAttacks(), ballotAttacks(), acceptorAttacks(), freezeAttacks(), rosterAttacks(), ticketAttacks(),
-		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), treeAttacks(), hostAttacks(), processAttacks())
+		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), treeAttacks(), hostAttacks(), secretAttacks(), processAttacks())
 }
 
 // succeeded marks the line that says so.

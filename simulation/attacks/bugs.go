@@ -44,6 +44,16 @@ func bugs() []Bug {
 		{"old-era", "a recovery begins a later era", []Edit{
 			refuse("mesh/recovery.go", "case «ok && r.Era <= known.era»:")}},
 
+		// Secrets.
+		{"keys-for-anybody", "a holder wraps a key for a machine whose grant gives it the secret", []Edit{
+			refuse("internal/keyring/keyring.go", "if «!h.Grants(to)» {\n\t\treturn nil, fmt.Errorf")}},
+		{"keys-across-environments", "a grant gives the secrets of its own environment", []Edit{
+			refuse("secrets/statement.go", "if s.on == nil || «EnvOf(m.Tags) != s.Env» {")}},
+		{"anybody-answers-for-keys", "keys are taken from the peer that was asked", []Edit{
+			permit("mesh/secretkeys.go", "open && «asked.peer == from» &&")}},
+		{"keys-at-any-rate", "a peer is answered once a second", []Edit{
+			refuse("mesh/secretkeys.go", "asked && «c.now.Sub(last) < secretEvery» {")}},
+
 		// Registers.
 		{"prepares-leap", "a ballot is not far above the one that was promised (prepare)", []Edit{
 			refuse("store/register.go", "m.Ballot.Compare(a.Promised) <= 0 || «a.leaps(m.Ballot)» {")}},
