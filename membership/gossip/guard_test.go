@@ -315,6 +315,7 @@ func TestForgedDeathIsContradicted(t *testing.T) {
 	if n, err := gs[1].Join(t.Context(), []string{a.addr}); n != 1 {
 		t.Fatal(n, err)
 	}
+	eventually(t, "a knows b", func() bool { return statuses(gs[0])[b.id] == membership.Alive })
 	var theirs seals
 	if err := theirs.use([][]byte{make([]byte, 32)}); err != nil {
 		t.Fatal(err)
