@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 
@@ -19,11 +20,13 @@ type Disk struct {
 	mu     sync.Mutex
 	medium *memory.KV // as a reader sees it
 	synced *memory.KV // without the tail; nil: there is none
-	tail   [][]store.Change
-	dice   *rand.Rand
-	rotten map[string]bool // records whose checksum does not fit
-	broken bool
-	closed bool
+	// What was spoilt there: the tail may have written it anew.
+	syncedRotten, syncedDamaged map[string]bool
+	tail                        [][]store.Change
+	dice                        *rand.Rand
+	rotten                      map[string]bool // records whose checksum does not fit
+	broken                      bool
+	closed                      bool
 
 	// Full refuses writes, as with no more than the reserve left. Lies says that what is acknowledged was not synced.
 	Full, Lies bool
@@ -107,6 +110,7 @@ func (d *Disk) write(ctx context.Context, changes []store.Change) error {
 	cut, fails := due(&d.CutIn), due(&d.FailSync)
 	if (cut || fails || d.Lies) && d.synced == nil {
 		d.synced = d.medium.Clone()
+		d.syncedRotten, d.syncedDamaged = maps.Clone(d.rotten), maps.Clone(d.Damaged)
 	}
 	if err := d.put(changes); err != nil {
 		return err
@@ -175,7 +179,7 @@ func (d *Disk) usable() error {
 // PowerCut leaves what a disk has after the power went: of the tail any first part, in whole records.
 func (d *Disk) PowerCut() {
 	if d.synced != nil {
-		d.medium = d.synced
+		d.medium, d.rotten, d.Damaged = d.synced, d.syncedRotten, d.syncedDamaged
 		for _, changes := range d.tail[:d.dice.IntN(len(d.tail)+1)] {
 			_ = d.put(changes) // the medium is memory
 		}
