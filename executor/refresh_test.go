@@ -33,6 +33,9 @@ func served(order states.Order, text string, second string) *planned {
 		p.edge("unit", "more", states.EdgeAfter)
 	}
 	p.add("reload", "service.reloaded", map[string]any{"name": "s2"}).Lazy = true
+	if second == "before" && order == states.Genius { // which lets them run at once, and then either is right
+		p.edge("more", "unit", states.EdgeAfter)
+	}
 	p.edge("conf", "unit", states.EdgeRequire)
 	p.edge("unit", "reload", states.EdgeAfter)
 	p.edge("conf", "reload", states.EdgeNotify)
