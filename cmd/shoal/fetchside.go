@@ -31,36 +31,27 @@ const (
 
 // newFetchSide is that child: the request on its standard input, the bytes on its standard output.
 func newFetchSide() *cobra.Command {
-	var become string
-	cmd := &cobra.Command{Use: fetchSideCommand, Short: "What the executor's side of an agent fetches with", Hidden: true, Args: cobra.NoArgs}
-	cmd.Flags().StringVar(&become, "become", "", "give up all rights and go on as `UID:GID`")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if become != "" {
-			who, err := lookUser(become)
-			if err != nil {
-				return badInput("--become: %v", err)
-			}
-			return sandbox.Become(who.uid, who.gid, 3, []string{"shoal", fetchSideCommand}, os.Environ())
-		}
-		if err := sandbox.Confine(); err != nil {
-			return err
-		}
-		data, err := io.ReadAll(io.LimitReader(os.Stdin, maxRequest))
-		if err != nil {
-			return err
-		}
-		var request executor.Request
-		if err := codec.Unmarshal(data, &request); err != nil {
-			return err
-		}
-		body, err := fetch.NewClient().Open(cmd.Context(), request)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(os.Stdout, body)
-		return errors.Join(err, body.Close())
+	return rightless(fetchSideCommand, "What the executor's side of an agent fetches with", 3, serveFetch)
+}
+
+func serveFetch(cmd *cobra.Command) error {
+	if err := sandbox.Confine(); err != nil {
+		return err
 	}
-	return cmd
+	data, err := io.ReadAll(io.LimitReader(os.Stdin, maxRequest))
+	if err != nil {
+		return err
+	}
+	var request executor.Request
+	if err := codec.Unmarshal(data, &request); err != nil {
+		return err
+	}
+	body, err := fetch.NewClient().Open(cmd.Context(), request)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(os.Stdout, body)
+	return errors.Join(err, body.Close())
 }
 
 // fetch begins to fetch, as somebody without rights.

@@ -21,18 +21,25 @@ import (
 
 // newMeshSide is the child of an agent that is divided.
 func newMeshSide(t *terminal) *cobra.Command {
+	return rightless(meshSideCommand, "The side of an agent that is on the network; the agent starts it", files,
+		func(*cobra.Command) error { return runMeshSide(t) })
+}
+
+// rightless is a command that the agent starts as a child: first to become somebody else, which runs it anew with the first files that are
+// open, and then to do its work.
+func rightless(name, short string, files int, work func(*cobra.Command) error) *cobra.Command {
 	var become string
-	cmd := &cobra.Command{Use: meshSideCommand, Short: "The side of an agent that is on the network; the agent starts it", Hidden: true, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: name, Short: short, Hidden: true, Args: cobra.NoArgs}
 	cmd.Flags().StringVar(&become, "become", "", "give up all rights and go on as `UID:GID`")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if become != "" {
-			who, err := lookUser(become)
-			if err != nil {
-				return badInput("--become: %v", err)
-			}
-			return sandbox.Become(who.uid, who.gid, files, []string{"shoal", meshSideCommand}, os.Environ())
+		if become == "" {
+			return work(cmd)
 		}
-		return runMeshSide(t)
+		who, err := lookUser(become)
+		if err != nil {
+			return badInput("--become: %v", err)
+		}
+		return sandbox.Become(who.uid, who.gid, files, []string{"shoal", name}, os.Environ())
 	}
 	return cmd
 }

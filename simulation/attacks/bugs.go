@@ -125,7 +125,7 @@ func bugs() []Bug {
 		{"node-key-unneeded", "a redemption is signed by the node that it is for", []Edit{
 			refuse("membership/redemption.go", "|| «!containsKey(keys, node)» ||")}},
 		{"anothers-credential", "a credential is that of the key that the connection proved", []Edit{
-			refuse("mesh/roster.go", "if «err == nil && m.ID != ev.Peer» {")}},
+			refuse("mesh/rosterexchange.go", "if «err == nil && m.ID != ev.Peer» {")}},
 		{"revocations-pass", "a revocation stays, whatever is granted later", []Edit{
 			swap("membership/roster.go", "\t\tdelete(r.granted, rec.revoked)\n", "\t\tif !PLANTED {\n\t\t\tdelete(r.granted, rec.revoked)\n\t\t}\n")}},
 		{"expired-grants", "a grant holds until it ends", []Edit{
