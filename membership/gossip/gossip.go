@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,6 +104,7 @@ type Gossip struct {
 	guard   *guard
 	meet    func(context.Context, membership.NodeID) error
 	pump    *pump
+	relay   *relay
 	joining chan struct{} // serf's own lock around a join would stop virtual time in a simulation
 	done    chan struct{}
 	work    sync.WaitGroup
@@ -135,13 +137,21 @@ func Start(o Options) (*Gossip, error) {
 		joining: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	g.doorman = &doorman{self: o.Self, allowed: o.Allowed, refused: map[membership.NodeID]refusal{}}
+	config := g.config(o, t, at)
+	g.relay = newRelay(config.MemberlistConfig)
+	g.pump.heard = g.relay.pass
 	g.work.Go(func() { g.pump.run(g.done) })
-	if g.serf, err = serf.Create(g.config(o, t, at)); err != nil {
+	if g.serf, err = serf.Create(config); err != nil {
 		close(g.done)
 		g.work.Wait()
 		return nil, fmt.Errorf("start gossip: %w", errors.Join(err, t.Shutdown()))
 	}
 	g.work.Go(g.welcome)
+	g.work.Go(func() {
+		g.relay.run(g.done, g.others, func(packet []byte, to membership.Event) {
+			_, _ = t.WriteToAddress(packet, memberlist.Address{Addr: to.Addr, Name: string(to.Node)}) // lost: told again
+		})
+	})
 	return g, nil
 }
 
@@ -207,6 +217,11 @@ func (g *Gossip) Members() []membership.Event {
 		members = append(members, memberEvent(m, statusOf(m.Status)))
 	}
 	return members
+}
+
+// others are those who live, without this node.
+func (g *Gossip) others() []membership.Event {
+	return slices.DeleteFunc(g.Members(), func(e membership.Event) bool { return e.Node == g.self || e.Status != membership.Alive })
 }
 
 // Leave tells the others that this node goes on purpose; it takes less than 2 s. Close comes after it.

@@ -21,6 +21,7 @@ type pump struct {
 	order []membership.NodeID // of nodes with news, oldest first
 	news  map[membership.NodeID]membership.Event
 	hints []membership.Event
+	heard func(serf.UserEvent) // is told each hint once, and must not wait; may be nil
 }
 
 func newPump() *pump {
@@ -82,6 +83,9 @@ func (p *pump) take(event serf.Event) {
 		sender, ok := strings.CutPrefix(e.Name, hintEvent)
 		if !ok || len(e.Payload) > membership.MaxHint {
 			return
+		}
+		if p.heard != nil {
+			p.heard(e)
 		}
 		if len(p.hints) == maxHints {
 			p.hints = p.hints[1:]

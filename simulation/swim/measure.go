@@ -99,12 +99,20 @@ func (m *Mesh) FalseDeaths(during time.Duration) Deaths {
 func (m *Mesh) Hints(count int) (Spread, error) {
 	for range count {
 		up := m.up()
-		sender := up[m.dice.IntN(len(up))]
-		if err := m.nodes[sender].gossip.Hint(m.seen.hint(sender)); err != nil {
+		if err := m.hint(up[m.dice.IntN(len(up))]); err != nil {
 			return Spread{}, err
 		}
 		m.rest(hintEvery)
 	}
+	return m.heard(count), nil
+}
+
+func (m *Mesh) hint(sender int) error {
+	return m.nodes[sender].gossip.Hint(m.seen.hint(sender))
+}
+
+// heard waits, and says when each other node has heard each of the last hints.
+func (m *Mesh) heard(count int) Spread {
 	m.sleep(hintTime)
 	m.seen.mu.Lock()
 	defer m.seen.mu.Unlock()
@@ -112,7 +120,7 @@ func (m *Mesh) Hints(count int) (Spread, error) {
 	for _, one := range m.seen.hints[len(m.seen.hints)-count:] {
 		took = append(took, one...)
 	}
-	return spread(took, count*(m.seen.count-1)-len(took)), nil
+	return spread(took, count*(m.seen.count-1)-len(took))
 }
 
 // Merge is what came of a partition.

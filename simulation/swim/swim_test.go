@@ -2,6 +2,7 @@ package swim
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"shoal/membership/gossip"
@@ -56,6 +57,29 @@ func TestMerge(t *testing.T) {
 			t.Errorf("after %s the halves are one again after %s: %+v", cut, h.Took, h)
 		}
 	}
+}
+
+// TestNewcomersHints: who has just joined has news of everybody to pass on, which fill its packets for as long as they are told.
+// Its hints do not wait for that.
+func TestNewcomersHints(t *testing.T) {
+	const nodes, hints = 50, 5
+	synctest.Test(t, func(t *testing.T) {
+		m, err := Start(nodes, 1, gossip.DefaultTiming(), nil)
+		defer m.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range hints {
+			if err := m.hint(nodes - 1 - i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := m.heard(hints)
+		t.Logf("%+v", s)
+		if s.Count != hints*(nodes-1) || s.Latest > 1300*time.Millisecond {
+			t.Errorf("hints of the newest nodes come too late: %+v", s)
+		}
+	})
 }
 
 // TestNobodyNotices: a partition that is too short to be seen is told, not counted as healed at once.
