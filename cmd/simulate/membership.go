@@ -23,6 +23,7 @@ type gossiping struct {
 	losses, cuts string
 	hints, kills int
 	quiet        time.Duration
+	acquainted   bool
 	timing       gossip.Timing
 }
 
@@ -35,6 +36,7 @@ func (g *gossiping) flags(flags *flag.FlagSet) {
 	flags.IntVar(&g.hints, "hints", 50, "with -membership: how many hints")
 	flags.IntVar(&g.kills, "crashes", 20, "with -membership: how many nodes die")
 	flags.DurationVar(&g.quiet, "quiet", time.Hour, "with -membership: how long nobody dies")
+	flags.BoolVar(&g.acquainted, "acquainted", false, "with -membership: nodes start knowing each other, for meshes too large to watch them meet")
 	t := &g.timing
 	flags.DurationVar(&t.ProbeInterval, "probe", t.ProbeInterval, "with -membership: between two probes of a node")
 	flags.DurationVar(&t.ProbeTimeout, "probe-timeout", t.ProbeTimeout, "with -membership: until others are asked too")
@@ -49,7 +51,7 @@ func (g *gossiping) flags(flags *flag.FlagSet) {
 
 // measureGossip ends the process.
 func measureGossip(g gossiping, seed uint64) error {
-	p := swim.Plan{Nodes: g.nodes, Seed: max(seed, 1), Timing: g.timing, Quiet: g.quiet, Hints: g.hints, Crashes: g.kills}
+	p := swim.Plan{Nodes: g.nodes, Seed: max(seed, 1), Timing: g.timing, Quiet: g.quiet, Hints: g.hints, Crashes: g.kills, Acquainted: g.acquainted}
 	var errs []error
 	for _, word := range words(g.losses) {
 		percent, err := strconv.ParseFloat(word, 64)

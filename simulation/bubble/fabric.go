@@ -37,6 +37,7 @@ type Fabric struct {
 	byAddr map[string]*Port
 	cuts   map[int]cut
 	loss   float64
+	mute   bool                     // no packet arrives; streams do
 	slow   map[string]time.Duration // by name of a node: how much later all of its traffic comes
 	cutID  int
 
@@ -244,6 +245,13 @@ func (f *Fabric) Lose(part float64) {
 	f.loss = part
 }
 
+// Mute has all packets lost, and streams work as ever, until it is called with false.
+func (f *Fabric) Mute(mute bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mute = mute
+}
+
 // Slow has all traffic of a node take longer by d.
 func (f *Fabric) Slow(name string, d time.Duration) {
 	f.mu.Lock()
@@ -265,5 +273,5 @@ func (f *Fabric) HealAll() {
 	defer f.mu.Unlock()
 	clear(f.cuts)
 	clear(f.slow)
-	f.loss = 0
+	f.loss, f.mute = 0, false
 }

@@ -265,7 +265,7 @@ func (c *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	moved.PacketBytes += int64(len(b))
 	f.note(p.name, to.String(), len(b))
 	target := f.byAddr[to.String()]
-	if target == nil || f.ports[p.id] != p || f.blocked(p.name, target.name) || f.lost() {
+	if target == nil || f.mute || f.ports[p.id] != p || f.blocked(p.name, target.name) || f.lost() {
 		return len(b), nil
 	}
 	at, err := netip.ParseAddrPort(p.addr)

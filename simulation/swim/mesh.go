@@ -59,6 +59,22 @@ func (open) Credential() []membership.Signed { return nil }
 // Start starts so many nodes, each of which joins one of those before it, and waits until they see each other. beat, which may be
 // nil, grows as time passes. The mesh must be closed, also one that comes with an error.
 func Start(count int, seed uint64, timing gossip.Timing, beat *atomic.Uint64) (*Mesh, error) {
+	m := newMesh(count, seed, timing, beat)
+	for i, one := range m.nodes {
+		if err := m.start(one); err != nil {
+			return m, err
+		}
+		if i > 0 {
+			if err := m.join(one, m.nodes[m.dice.IntN(i)]); err != nil {
+				return m, err
+			}
+		}
+		m.rest(apart)
+	}
+	return m, m.whole()
+}
+
+func newMesh(count int, seed uint64, timing gossip.Timing, beat *atomic.Uint64) *Mesh {
 	if beat == nil {
 		beat = &atomic.Uint64{}
 	}
@@ -74,18 +90,7 @@ func Start(count int, seed uint64, timing gossip.Timing, beat *atomic.Uint64) (*
 		index[one.id] = i
 	}
 	m.seen = newRecord(index)
-	for i, one := range m.nodes {
-		if err := m.start(one); err != nil {
-			return m, err
-		}
-		if i > 0 {
-			if err := m.join(one, m.nodes[m.dice.IntN(i)]); err != nil {
-				return m, err
-			}
-		}
-		m.rest(apart)
-	}
-	return m, m.whole()
+	return m
 }
 
 // rest waits for a random time, of d on average.

@@ -25,6 +25,8 @@ type Plan struct {
 	Hints   int             // for each loss
 	Crashes int             // for each loss
 	Cuts    []time.Duration // how long partitions last; each has a mesh of its own
+	// Acquainted meshes start with StartAcquainted.
+	Acquainted bool
 }
 
 // Figures are of one loss.
@@ -51,7 +53,11 @@ func (p Plan) inBubble(t *testing.T, do func(m *Mesh) error) (wall time.Duration
 	began := time.Now()
 	synctest.Test(t, func(*testing.T) {
 		var m *Mesh
-		if m, err = Start(p.Nodes, p.Seed, p.Timing, beat); err == nil {
+		start := Start
+		if p.Acquainted {
+			start = StartAcquainted
+		}
+		if m, err = start(p.Nodes, p.Seed, p.Timing, beat); err == nil {
 			m.sleep(settleTime)
 			err = do(m)
 		}
