@@ -14,6 +14,8 @@ const (
 	// quietStep is how long is looked at how much they have to tell.
 	quietStep = 10 * time.Second
 	quietTime = 15 * time.Minute
+	// emptyPacket is more than the bytes of a probe, and much less than those of a packet full of news.
+	emptyPacket = 400
 )
 
 // StartAcquainted is Start for meshes that are too large to watch them meet. All exchange what they know with the first node, twice,
@@ -42,22 +44,18 @@ func StartAcquainted(count int, seed uint64, timing gossip.Timing, beat *atomic.
 	return m, m.whole()
 }
 
-// quieten waits until nodes send less than a quarter of the most that they have sent: probes, and no news.
+// quieten waits until no node has news to tell: they fill its packets.
 func (m *Mesh) quieten() {
-	var most int64
 	for began := time.Now(); time.Since(began) < quietTime; {
-		before := m.packets()
+		before := m.Fabric.Traffic()
 		m.sleep(quietStep)
-		sent := m.packets() - before
-		if most = max(most, sent); sent < most/4 {
+		telling := false
+		for name, now := range m.Fabric.Traffic() {
+			bytes, packets := now.PacketBytes-before[name].PacketBytes, now.Packets-before[name].Packets
+			telling = telling || bytes > packets*emptyPacket
+		}
+		if !telling {
 			return
 		}
 	}
-}
-
-func (m *Mesh) packets() (bytes int64) {
-	for _, t := range m.Fabric.Traffic() {
-		bytes += t.PacketBytes
-	}
-	return bytes
 }

@@ -59,6 +59,28 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestAcquainted: a mesh that starts acquainted takes nobody for dead, has nothing left to tell, and finds deaths, as one does that has met.
+func TestAcquainted(t *testing.T) {
+	met, acquainted := small(), small()
+	acquainted.Acquainted = true
+	var rates []float64
+	for _, p := range []Plan{met, acquainted} {
+		p.Quiet, p.Hints, p.Crashes = time.Minute, 3, 2
+		f, err := p.Loss(t, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v", f)
+		rates = append(rates, f.Rate)
+		if f.Deaths.Told > 0 || f.Hints.Missing > 0 || f.Detection.Missing > 0 || f.Detection.Latest > 12*time.Second {
+			t.Errorf("acquainted: %v: %+v", p.Acquainted, f)
+		}
+	}
+	if rates[1] > 1.1*rates[0] {
+		t.Errorf("nodes that started acquainted send %.0f bytes a second, others %.0f", rates[1], rates[0])
+	}
+}
+
 // TestNewcomersHints: who has just joined has news of everybody to pass on, which fill its packets for as long as they are told.
 // Its hints do not wait for that.
 func TestNewcomersHints(t *testing.T) {
