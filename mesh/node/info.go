@@ -162,8 +162,9 @@ func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
 	}
 	var out []mesh.RevisionInfo
 	for hash := head.Revision; !hash.IsZero() && len(out) < maxLog; {
-		object, err := n.get(ctx, hash)
-		if errors.Is(err, store.ErrNotFound) && len(out) >= cmp.Or(n.cfg.Keep, mesh.DefaultKeep) {
+		kept := len(out) < cmp.Or(n.cfg.Keep, mesh.DefaultKeep)
+		object, err := n.obtain(ctx, hash, !kept)
+		if !kept && (errors.Is(err, store.ErrNotFound) || errors.Is(err, mesh.ErrUnreached)) {
 			break // collected
 		}
 		if err != nil {
