@@ -67,7 +67,7 @@ func (p *player) show(s scenario.Step) (end func()) {
 			}
 		}
 		return func() {}
-	case scenario.Start, scenario.Free, scenario.Mend:
+	case scenario.Start, scenario.Free, scenario.Mend, scenario.Resume:
 		for _, name := range a.Sets[0] {
 			if over := p.lasting[name]; over != nil {
 				over()
@@ -238,6 +238,12 @@ func (p *player) machine(a *scenario.Action, m *Machine) (undo func() error, err
 	case scenario.Stop:
 		p.befell("it was down", []string{m.Name})
 		return again, m.Stop()
+	case scenario.Pause:
+		p.befell("it was paused", []string{m.Name})
+		return func() error { return p.resume(m) }, m.Pause()
+	case scenario.Resume:
+		p.recovered([]string{m.Name})
+		return nil, m.Resume()
 	case scenario.Leave:
 		p.befell("it has left", []string{m.Name})
 		return nil, m.Leave()
@@ -270,6 +276,14 @@ func (p *player) machine(a *scenario.Action, m *Machine) (undo func() error, err
 		return nil, m.Delete(a.Path)
 	}
 	return nil, nil
+}
+
+// resume ends a pause, unless the power went meanwhile.
+func (p *player) resume(m *Machine) error {
+	if r := m.run.Load(); r == nil || !r.brake.stopped() {
+		return nil
+	}
+	return m.Resume()
 }
 
 // evict has the operator revoke a node's grant, at the first node that is up.

@@ -16,6 +16,7 @@ import (
 type gate struct {
 	executor.Host
 	data   *fake.Data
+	brake  *brake
 	faults *hostFaults
 	shut   atomic.Bool
 }
@@ -28,7 +29,7 @@ type hostFaults struct {
 var errFault = errors.New("broken by the scenario")
 
 func (g *gate) pass(broken *atomic.Bool, err error, do func() error) error {
-	if g.shut.Load() {
+	if g.brake.pass(); g.shut.Load() {
 		return errGone
 	}
 	if broken != nil && broken.Load() {

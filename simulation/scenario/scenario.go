@@ -70,6 +70,8 @@ const (
 	Start     Verb = "start"
 	Crash     Verb = "crash"
 	Stop      Verb = "stop"
+	Pause     Verb = "pause"
+	Resume    Verb = "resume"
 	Leave     Verb = "leave"
 	Evict     Verb = "evict"
 	Wipe      Verb = "wipe"
