@@ -51,6 +51,7 @@ type Machine struct {
 	highest uint64
 	faults  hostFaults
 	full    atomic.Bool
+	platter platter
 
 	run atomic.Pointer[running] // nil: down; who pushes looks while others crash
 
@@ -98,6 +99,8 @@ type disk struct {
 	brake  *brake
 	gone   atomic.Bool
 	full   *atomic.Bool
+	below  *platter      // of a store in memory
+	lost   chan struct{} // closed when the power goes
 	closer func() error
 }
 
@@ -109,7 +112,18 @@ func (d *disk) Write(ctx context.Context, changes []store.Change) error {
 	case d.full.Load():
 		return fmt.Errorf("write: %w", store.ErrReserve)
 	}
-	return d.KV.Write(ctx, changes)
+	kv, inMemory := d.KV.(*memory.KV)
+	if !inMemory {
+		return d.KV.Write(ctx, changes)
+	}
+	d.below.writes(kv)
+	if err := d.KV.Write(ctx, changes); err != nil {
+		return err
+	}
+	if !d.below.sync(d.lost) {
+		return fmt.Errorf("write: %w: %w", store.ErrBroken, errGone)
+	}
+	return nil
 }
 
 // Volatile implements store.KV.
@@ -150,8 +164,8 @@ func (m *Machine) Start(join []string) error {
 	if r.disk, err = m.openDisk(); err != nil {
 		return err
 	}
-	r.disk.brake = r.brake
-	m.gate = &gate{Host: m.host, data: m.data, faults: &m.faults, brake: r.brake}
+	r.disk.brake, r.disk.below, r.disk.lost = r.brake, &m.platter, make(chan struct{})
+	m.gate = &gate{Host: m.host, files: m.host.Files, data: m.data, faults: &m.faults, brake: r.brake, disk: &m.platter, gone: r.disk.lost}
 	engine := m.engine()
 	if _, _, err := engine.Recover(context.Background()); err != nil {
 		return err
@@ -217,7 +231,7 @@ func (m *Machine) openDisk() (*disk, error) {
 func (m *Machine) engine() *executor.Engine {
 	return &executor.Engine{
 		Host: m.gate, Modules: executor.Catalogue(builtin.Modules()...), Workers: 4,
-		Journal: m.gate, Ledger: m.gate, Vault: m.data, Lock: m.data, Clock: local.Clock{},
+		Journal: m.gate, Ledger: m.gate, Vault: vault{m.data, m.gate}, Lock: m.data, Clock: local.Clock{},
 	}
 }
 
@@ -235,13 +249,15 @@ func (m *Machine) Crash() error {
 	r.gossip.gone.Store(true)
 	r.disk.gone.Store(true)
 	m.gate.shut.Store(true)
+	close(r.disk.lost)
 	r.brake.release(true)
 	if m.kept != nil {
-		m.kept = m.kept.Clone()
+		m.kept = m.kept.Clone() // what still runs keeps the other
 	}
 	err := r.port.Close()
 	r.cancel()
 	<-r.ended // that it could not write any more is no news
+	m.kept = m.platter.cut(m.kept, m.host.Files, m.data)
 	m.data.Release()
 	return errors.Join(err, r.gossip.Close(), r.disk.Close())
 }
@@ -270,6 +286,8 @@ func (m *Machine) going() (*running, error) {
 		return nil, fmt.Errorf("%s is down", m.Name)
 	case r.brake.stopped():
 		return nil, fmt.Errorf("%s is paused", m.Name)
+	case m.platter.hanging():
+		return nil, fmt.Errorf("%s waits for its disk: mend its syncs, or crash it", m.Name)
 	}
 	return r, nil
 }

@@ -179,7 +179,10 @@ func (p *parser) details(l *line, a *Action, example string) {
 	}
 }
 
-var breakable = []string{"packages", "services", "commands", "files"}
+// Syncs is what breaks when the disk takes what is written, and no sync of it ends.
+const Syncs = "syncs"
+
+var breakable = []string{"packages", "services", "commands", "files", Syncs}
 
 func (p *parser) path(l *line, example string) string {
 	name := l.next("a path", example)
