@@ -33,8 +33,6 @@ func Mutants() []Mutant {
 				"if epoch == 0 {\n\t\tif !slices.Contains(store.NodesOf(created.seats()), c.self) {"}}},
 		{"skip-fence", "an acceptor votes at once after a start, whatever its disk may have forgotten", []Edit{
 			{"mesh/fence.go", "c.fence.first || now.Lineage", "c.fence.first || true || now.Lineage"}}},
-		{"fence-alone", "an acceptor that starts again does not wait for those who are not there", []Edit{
-			{"mesh/fence.go", "|| c.isOut(s.Node)", "|| !c.alive(s.Node)"}}},
 		{"lineage-ignored", "an acceptor asks once for each epoch, and not again when its disk may have gone back", []Edit{
 			{"mesh/fence.go", "now.Lineage != 0 && c.fence.asked[register] == now", "c.fence.asked[register].Disk == now.Disk && c.fence.asked[register].Epoch == now.Epoch"}}},
 		{"ack-before-sync", "objects are acknowledged when they came, not when they are on the disk", []Edit{
