@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"shoal/ring"
 	"shoal/store"
 	"shoal/store/badger"
+	"shoal/store/keyfile"
 	"shoal/store/memory"
 )
 
@@ -195,13 +197,30 @@ func (a *agent) openStore() (err error) {
 	if form == "memory" {
 		a.log.Warn("the store is volatile: what is pushed here is gone when the agent ends, unless other nodes have it")
 		a.kv = memory.New()
-	} else if a.kv, err = badger.Open(badger.Options{
-		Dir: cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName)), Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()},
-	}); err != nil {
+	} else if a.kv, err = a.openDisk(cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName))); err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.kv.Close)
 	return nil
+}
+
+// gossipKeysFile is in the folder of the store that is no part of the database.
+const gossipKeysFile = "gossip.keys"
+
+func (a *agent) openDisk(dir string) (store.KV, error) {
+	disk, err := badger.Open(badger.Options{Dir: dir, Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()}})
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, badger.PrivateDir, gossipKeysFile)
+	kv, err := keyfile.Open(context.Background(), disk, file, store.MetaKey(mesh.KeysPrefix), a.log)
+	if err != nil {
+		if a.storeDir != "" { // it is named by a way that only this process has
+			err = fmt.Errorf("%w\n    %s is %s", err, dir, filepath.Join(a.config.DataDir, storeName))
+		}
+		return nil, errors.Join(err, disk.Close())
+	}
+	return kv, nil
 }
 
 // openMachine opens the machine, and undoes a run that was cut short before anything else happens.

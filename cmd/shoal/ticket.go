@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"shoal/internal/ownfile"
 	"shoal/membership"
 )
 
@@ -76,7 +77,7 @@ func (t *terminal) ticket(spec membership.TicketSpec, named, file string) error 
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if err := writeFile(path, seed, 0o600); err != nil {
+		if err := ownfile.Write(path, seed, 0o600); err != nil {
 			return err
 		}
 		return t.propose(context.Background(), nil, a, key, file, unsigned)
