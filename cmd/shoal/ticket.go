@@ -124,9 +124,10 @@ func (t *terminal) printTicket(a authority, s membership.Signed, seed []byte) er
 	}
 	if t.json {
 		spec := ticket.Spec()
-		return t.printJSON(map[string]any{"ticket": ticket.String(), "tags": spec.Tags, "zone": spec.Zone, "uses": spec.Uses,
+		return t.printJSON(map[string]any{"ticket": ticket.String(), "id": ticket.ID(), "tags": spec.Tags, "zone": spec.Zone, "uses": spec.Uses,
 			"expires": spec.Expires.UTC().Format(time.RFC3339)})
 	}
+	t.note("ticket %s", ticket.ID())
 	t.printf("%s\n", ticket)
 	return nil
 }

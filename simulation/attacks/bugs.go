@@ -103,7 +103,7 @@ func bugs() []Bug {
 		{"anybody-adds-operators", "a statement is signed by the operators before it", []Edit{
 			refuse("membership/chain.go", "case «!enough(before.after.operators, keys, c.threshold)»:")}},
 		{"removed-operators-grant", "a grant needs the operators of now", []Edit{
-			refuse("membership/roster.go", "if rec.revoked != \"\" || «!r.holds(rec)» {\n\t\t\tcontinue")}},
+			refuse("membership/roster.go", "if rec.revoked != \"\" || «!r.holds(rec)» || !r.counts(rec) {\n\t\t\tcontinue")}},
 		{"foreign-grants", "a record is of this mesh", []Edit{
 			refuse("membership/record.go", "if «mesh != chain.mesh» {")}},
 		{"foreign-statements", "a statement is of this mesh", []Edit{
@@ -118,6 +118,8 @@ func bugs() []Bug {
 			permit("mesh/placement.go", "return «c.now.Sub(c.people.since[id]) > c.cfg.Grace»")}},
 		{"used-tickets", "a ticket has uses left", []Edit{
 			refuse("membership/admit.go", "case «len(nodes) >= body.Uses»:")}},
+		{"overdrawn-unseen", "of a ticket one redemption more than it has uses is kept, and shown", []Edit{
+			swap("membership/roster.go", "if len(nodes) > rec.redeemed.body.Uses+1 {", "if len(nodes) > rec.redeemed.body.Uses+map[bool]int{true: 0, false: 1}[PLANTED] {")}},
 		{"expired-tickets", "a ticket has not ended", []Edit{
 			refuse("membership/admit.go", "case «now.Unix() > body.Expires»:")}},
 		{"ticket-key-unneeded", "a redemption is signed by the ticket's key", []Edit{
