@@ -216,3 +216,37 @@ func TestAMemberCannotSealAlone(t *testing.T) {
 	}
 	commit(t, w, nodes[1], 2, store.HashOf(one))
 }
+
+// TestASeatInAnEpochThatBeganWithoutAHead: n5 hears of the change of acceptors, which came before the first head was chosen, and of
+// that head at once (seed 66270 had it take the head's votes for those of no value at all, and say so to proposers).
+func TestASeatInAnEpochThatBeganWithoutAHead(t *testing.T) {
+	w, nodes := three(t, 7)
+	headless := true
+	w.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
+		if p, ok := m.(*mesh.Prepare); ok && headless && n == nodes[0] && p.Register == "head/production" {
+			return &mesh.StatusAsk{} // the others go on: they change the acceptors
+		}
+		return m
+	}
+	one, objects := w.Revision(store.Revision{Env: "production", Version: 1, Kind: store.KindPush}, map[string]string{"site.yaml": "1"})
+	nodes[0].Push(one, objects)
+	w.Run(30 * time.Second)
+	n5 := w.Add("n5", w.Add("n4", nodes[2]))
+	begun := w.RunUntil(time.Minute, func() bool {
+		epoch, _ := nodes[1].Core.Configuration("production")
+		return epoch == 1
+	})
+	if epoch, seats := n5.Core.Configuration("production"); !begun || epoch != 0 {
+		t.Fatalf("the change of acceptors did not begin, or n5 knows of it: epoch %d, %v", epoch, seats)
+	}
+	w.Partition([]*meshtest.Node{n5}, slices.DeleteFunc(w.Nodes(), func(n *meshtest.Node) bool { return n == n5 }))
+	headless = false
+	w.Run(60 * time.Second)
+	if nodes[1].Version() != 1 {
+		t.Fatalf("the first version is not committed: %d", nodes[1].Version())
+	}
+	w.Heal()
+	w.Run(30 * time.Second)
+	expectAcceptors(t, w, "[n1 n2 n3 n4 n5]")
+	commit(t, w, n5, 2, store.HashOf(one))
+}
