@@ -441,8 +441,7 @@ func (a *arena) history(of membership.NodeID) mesh.History {
 }
 
 func falseFork(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	a.Run(20 * time.Second)
 	victim := a.nodes[1]
 	id := a.mallory.Ask(func(id uint64) mesh.Event { return mesh.AskStatus{ID: id} })
@@ -477,8 +476,7 @@ func falseFork(t *testing.T) string {
 
 // wipeTraces: the entries that tell of the break-in are among the newest 64, whatever a mark says.
 func wipeTraces(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	a.Run(20 * time.Second)
 	victim := a.mallory
 	before := a.history(victim.ID)
@@ -511,8 +509,7 @@ func wipeTraces(t *testing.T) string {
 }
 
 func swapReport(t *testing.T) string {
-	a := newArena(t, 8)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 8)
 	a.Run(20 * time.Second)
 	victim := a.nodes[1]
 	var told *mesh.LogTell
