@@ -19,6 +19,7 @@ import (
 
 	"shoal/internal/anchor"
 	"shoal/internal/codec"
+	"shoal/internal/ownfile"
 	"shoal/internal/pair"
 	"shoal/membership"
 	"shoal/mesh/node"
@@ -90,7 +91,7 @@ func (a *agent) openAnchor() (*pair.RootSide, error) {
 	if s := a.id.standing; s != nil {
 		own.Records = append(append(own.Records, s.Chain...), s.Grant)
 	}
-	believed, err := anchor.Open(data, own, func(data []byte) error { return writeFile(path, data, 0o600) })
+	believed, err := anchor.Open(data, own, func(data []byte) error { return ownfile.Write(path, data, 0o600) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

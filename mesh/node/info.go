@@ -41,6 +41,7 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 	}
 	shown := n.shown.Load()
 	info := mesh.StatusInfo{Envs: map[string]mesh.EnvHead{}, Nodes: []mesh.NodeStatus{}}
+	info.Overdrawn = mesh.Overdrawn(shown.roster.Overdrawn(time.Now()))
 	for env, h := range shown.heads {
 		info.Envs[env] = mesh.EnvHead{Version: h.Version, Revision: h.Revision}
 	}
