@@ -251,7 +251,7 @@ func libraryOptions(dir string, readOnly bool, memTable int64, log *slog.Logger)
 	return defaults.
 		WithReadOnly(readOnly).
 		WithSyncWrites(false).      // logSync does it
-		WithDetectConflicts(false). // one goroutine writes
+		WithDetectConflicts(false). // one writes at a time
 		WithMemTableSize(memTable).
 		WithNumMemtables(memTables).
 		WithNumCompactors(compactors).
@@ -425,7 +425,7 @@ func set(txn *badger.Txn, c store.Change) error {
 
 // becomeWritable opens the store again when it was opened on a disk that was too full, and now is not.
 func (kv *KV) becomeWritable() error {
-	if !kv.readOnly { // only the batcher's goroutine, and this is it, changes that
+	if !kv.readOnly { // only who leads the batcher, and this is it, changes that
 		return nil
 	}
 	kv.mu.Lock()
