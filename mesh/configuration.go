@@ -146,17 +146,18 @@ func (c *Core) install(env string) {
 	vote, err := store.Certificate{Votes: created.seals[epoch-1-created.first()]}.Vote()
 	value, known := c.heads.current[env]
 	certified, errHead := value.record.Certificate.Vote()
+	begins := value.record.Certificate.Value
 	switch {
 	case err != nil:
 		return
 	case vote.Value == store.HashOf(nil):
-		value.record.Certificate.Value = nil
-	case known && store.HashOf(value.record.Certificate.Value) == vote.Value:
+		begins = nil
+	case known && store.HashOf(begins) == vote.Value:
 	case known && errHead == nil && certified.Epoch >= epoch:
 	case slices.Contains(created.seats(), self):
 		return // it learns the head first: what it does not know it must not begin with
 	}
-	if moved, ok := a.Move(register, epoch-1, created.seats(), value.record.Certificate.Value, self); ok {
+	if moved, ok := a.Move(register, epoch-1, created.seats(), begins, self); ok {
 		if moved.Epoch == epoch {
 			moved = moved.Learn(value.record.Certificate)
 		}

@@ -174,14 +174,37 @@ func TestADiskThatWentBackBehindAStartIsAnother(t *testing.T) {
 	commit(t, w, n3, 3, two.Revision)
 }
 
-// TestThreeOfFiveGoOnAfterAPowerCut: the other two do not come back.
-func TestThreeOfFiveGoOnAfterAPowerCut(t *testing.T) {
-	w := meshtest.New(7)
+// TestADiskThatWentBackWaitsForWhoMayKnow: nobody but n1 knows of version 2, and n1 is not there for a while (seed 59668).
+func TestADiskThatWentBackWaitsForWhoMayKnow(t *testing.T) {
+	w, one, before := lostByOne(t, 7)
+	n1, n2, n3 := w.Node("n1"), w.Node("n2"), w.Node("n3")
+	w.Kill(n1)
+	w.Kill(n2)
+	n2.Restore(before)
+	w.Heal()
+	w.Restart(n2)
+	w.Run(5 * time.Minute)
+	if got := outcome(t, w, n3, 2, store.HashOf(one)); got != store.Staged {
+		t.Fatalf("a second revision of version 2 is %s", got)
+	}
+	w.Restart(n1)
+	w.Run(time.Minute)
+	two := n1.Core.Heads()["production"]
+	if n2.Version() != 2 || n3.Version() != 2 || n3.Core.Heads()["production"] != two {
+		t.Errorf("n2 is at %d, n3 at %d", n2.Version(), n3.Version())
+	}
+}
+
+// afterAPowerCut brings a mesh of five, whose head is at version 1, to where three of them have started again.
+func afterAPowerCut(t *testing.T, configure func(*meshtest.Node, *mesh.Config)) (w *meshtest.Network, parent store.Hash) {
+	t.Helper()
+	w = meshtest.New(7)
+	w.Configure = configure
 	for i := range 5 {
 		w.Add(fmt.Sprintf("n%d", i+1), w.Node(fmt.Sprintf("n%d", i)))
 	}
 	w.Run(20 * time.Second)
-	parent := store.HashOf(commit(t, w, w.Node("n1"), 1, store.Hash{}))
+	parent = store.HashOf(commit(t, w, w.Node("n1"), 1, store.Hash{}))
 	for _, n := range w.Nodes() {
 		w.Kill(n)
 	}
@@ -189,7 +212,45 @@ func TestThreeOfFiveGoOnAfterAPowerCut(t *testing.T) {
 		w.Restart(n)
 	}
 	w.Run(10 * time.Second)
-	commit(t, w, w.Node("n3"), 2, parent)
+	return w, parent
+}
+
+// TestThreeOfFiveWaitAfterAPowerCut, for one more or until the others are given up: each may have accepted what a disk of theirs lost.
+func TestThreeOfFiveWaitAfterAPowerCut(t *testing.T) {
+	grace := func(_ *meshtest.Node, c *mesh.Config) { c.Grace = 3 * time.Minute }
+	w, parent := afterAPowerCut(t, grace)
+	if got := outcome(t, w, w.Node("n2"), 2, parent); got != store.Staged {
+		t.Fatalf("%s while two may know of more", got)
+	}
+	w.Restart(w.Node("n4"))
+	w.Run(time.Minute)
+	if got := w.Node("n1").Version(); got != 2 {
+		t.Errorf("with four of five n1 is at version %d", got)
+	}
+
+	w, parent = afterAPowerCut(t, grace)
+	if got := outcome(t, w, w.Node("n2"), 2, parent); got != store.Staged {
+		t.Fatalf("%s while two may know of more", got)
+	}
+	w.Run(4 * time.Minute)
+	if got := w.Node("n1").Version(); got != 2 {
+		t.Errorf("after the grace time n1 is at version %d", got)
+	}
+}
+
+// TestThreeOfFiveGoOnWhereOnlyProcessesEnded: their machines ran on, and know that the disks did not go back. One that was put
+// back has a lineage of its own, and waits.
+func TestThreeOfFiveGoOnWhereOnlyProcessesEnded(t *testing.T) {
+	lineage := uint64(1)
+	w, parent := afterAPowerCut(t, func(_ *meshtest.Node, c *mesh.Config) { c.Lineage = lineage })
+	parent = store.HashOf(commit(t, w, w.Node("n3"), 2, parent))
+	w.Kill(w.Node("n3"))
+	lineage = 2
+	w.Restart(w.Node("n3"))
+	w.Run(10 * time.Second)
+	if got := outcome(t, w, w.Node("n1"), 3, parent); got != store.Staged {
+		t.Errorf("%s by the word of one that may have forgotten", got)
+	}
 }
 
 // TestAMemberCannotSealAlone: it would be the only acceptor.
@@ -215,4 +276,38 @@ func TestAMemberCannotSealAlone(t *testing.T) {
 		}
 	}
 	commit(t, w, nodes[1], 2, store.HashOf(one))
+}
+
+// TestASeatInAnEpochThatBeganWithoutAHead: n5 hears of the change of acceptors, which came before the first head was chosen, and of
+// that head at once (seed 66270 had it take the head's votes for those of no value at all, and say so to proposers).
+func TestASeatInAnEpochThatBeganWithoutAHead(t *testing.T) {
+	w, nodes := three(t, 7)
+	headless := true
+	w.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
+		if p, ok := m.(*mesh.Prepare); ok && headless && n == nodes[0] && p.Register == "head/production" {
+			return &mesh.StatusAsk{} // the others go on: they change the acceptors
+		}
+		return m
+	}
+	one, objects := w.Revision(store.Revision{Env: "production", Version: 1, Kind: store.KindPush}, map[string]string{"site.yaml": "1"})
+	nodes[0].Push(one, objects)
+	w.Run(30 * time.Second)
+	n5 := w.Add("n5", w.Add("n4", nodes[2]))
+	begun := w.RunUntil(time.Minute, func() bool {
+		epoch, _ := nodes[1].Core.Configuration("production")
+		return epoch == 1
+	})
+	if epoch, seats := n5.Core.Configuration("production"); !begun || epoch != 0 {
+		t.Fatalf("the change of acceptors did not begin, or n5 knows of it: epoch %d, %v", epoch, seats)
+	}
+	w.Partition([]*meshtest.Node{n5}, slices.DeleteFunc(w.Nodes(), func(n *meshtest.Node) bool { return n == n5 }))
+	headless = false
+	w.Run(60 * time.Second)
+	if nodes[1].Version() != 1 {
+		t.Fatalf("the first version is not committed: %d", nodes[1].Version())
+	}
+	w.Heal()
+	w.Run(30 * time.Second)
+	expectAcceptors(t, w, "[n1 n2 n3 n4 n5]")
+	commit(t, w, n5, 2, store.HashOf(one))
 }

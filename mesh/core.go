@@ -34,6 +34,8 @@ type Config struct {
 	// Volatile says that what Save keeps is gone at a restart. In a mesh such a node is no acceptor: it would vote again with
 	// its promises forgotten.
 	Volatile bool
+	// Lineage is store.KV's: as long as it stays, the saved records are all that Saves of this node made durable.
+	Lineage uint64
 	// GossipKey is the key of the node's ticket; nil: it has none yet, or keeps what it was given since.
 	GossipKey []byte
 	// Joins says that the node was told to join others: before it knows of them it has no say in the beginning of an environment.

@@ -136,6 +136,8 @@ func (c *Core) saveEach(kind string) {
 		saveAll(c, kind, c.registers.acceptors)
 	case keyDisk:
 		c.save(keyDisk+"own", c.fence.own)
+	case keyRecalled:
+		saveAll(c, kind, c.fence.asked)
 	case keyVersion:
 		c.save(keyVersion+"core", uint64(savedVersion))
 	case keyPeerDisk:

@@ -14,9 +14,8 @@ import (
 
 // Times and limits of the fence (store/register_fence.go says what it is for).
 const (
-	fenceAgain = time.Second     // between two rounds of asking
-	fenceAlone = 5 * time.Second // until acceptors that the gossip has for dead are not waited for
-	maxDisks   = 8               // of one node that are remembered
+	fenceAgain = time.Second // between two rounds of asking
+	maxDisks   = 8           // of one node that are remembered
 )
 
 // fence is what this node knows of its own starts and of those of others.
@@ -30,8 +29,16 @@ type fence struct {
 	heard map[membership.NodeID]time.Time              // when it said so
 	// unsure are the registers of which something may be forgotten, with the acceptors that have told what they know.
 	unsure map[string]map[membership.NodeID]bool
-	began  time.Time
 	asking bool // askAgain is set
+	asked  map[string]asked
+}
+
+// asked says that enough acceptors were heard of a register, or that nothing of it could be forgotten. It counts for the starts that
+// follow as long as it is known that the disk did not go back.
+type asked struct {
+	Disk    uint64 `cbor:"1,keyasint"`
+	Lineage uint64 `cbor:"2,keyasint"` // of the disk, then
+	Epoch   uint64 `cbor:"3,keyasint"`
 }
 
 // incarnation is what another node said of itself; it is kept as it was signed, for that node to see it.
@@ -44,7 +51,7 @@ func newFence() fence {
 	return fence{
 		known: map[membership.NodeID]map[uint64]incarnation{}, disks: map[membership.NodeID]uint64{},
 		heard:  map[membership.NodeID]time.Time{},
-		unsure: map[string]map[membership.NodeID]bool{},
+		unsure: map[string]map[membership.NodeID]bool{}, asked: map[string]asked{},
 	}
 }
 
@@ -93,7 +100,6 @@ func isHead(register string) bool { return strings.HasPrefix(register, store.Hea
 func (c *Core) startFence() {
 	c.save(keyDisk+"own", c.fence.own)
 	c.save(keyVersion+"core", uint64(savedVersion))
-	c.fence.began = c.now
 	for _, register := range sortedKeys(c.registers.acceptors) {
 		if a := c.registers.acceptors[register]; isHead(register) && a.Disk == c.fence.own.Disk {
 			c.save(keyAcceptor+register, a)
@@ -104,7 +110,8 @@ func (c *Core) startFence() {
 
 // doubt begins to ask the others how far a register is, unless nothing can be forgotten.
 func (c *Core) doubt(register string) {
-	if c.fence.first {
+	if now := c.asking(register); c.fence.first || now.Lineage != 0 && c.fence.asked[register] == now {
+		c.sure(register)
 		return
 	}
 	c.fence.unsure[register] = map[membership.NodeID]bool{}
@@ -113,6 +120,19 @@ func (c *Core) doubt(register string) {
 	if !c.fence.asking {
 		c.fence.asking = true
 		c.after(fenceAgain, c.askAgain)
+	}
+}
+
+func (c *Core) asking(register string) asked {
+	return asked{Disk: c.fence.own.Disk, Lineage: c.cfg.Lineage, Epoch: c.registers.acceptors[register].Epoch}
+}
+
+// sure lets the acceptor of a register vote.
+func (c *Core) sure(register string) {
+	delete(c.fence.unsure, register)
+	if now := c.asking(register); now.Lineage != 0 && c.fence.asked[register] != now {
+		c.fence.asked[register] = now
+		c.save(keyRecalled+register, now)
 	}
 }
 
@@ -135,25 +155,31 @@ func (c *Core) recall(register string) {
 	}
 }
 
-// settleDoubt lets the acceptor vote when enough have told. Where that many are not there any more a majority must do: else
-// nobody could vote after a power cut from which a minority did not come back.
+// settleDoubt lets the acceptor vote when enough have told. Who is lost for good will not tell, and a majority must do: else nobody
+// could vote any more. Who is merely not there is waited for, however few are: it may be the only one that knows what this
+// disk forgot.
 func (c *Core) settleDoubt(register string) {
 	heard, doubted := c.fence.unsure[register]
 	if !doubted {
 		return
 	}
 	members := c.registers.acceptors[register].Members
-	enough := len(heard) >= store.Recovered(len(members))
-	if !enough && c.now.Sub(c.fence.began) >= fenceAlone && len(heard)+1 >= store.Majority(len(members)) {
-		enough = true
-		for _, s := range c.seatsAt(register) {
-			other := c.diskOf(s.Node) != 0 && c.diskOf(s.Node) != s.Disk // that disk is gone, and will not tell
-			enough = enough && (s.Node == c.self || heard[s.Node] || !c.alive(s.Node) || other)
+	if len(heard) >= store.Recovered(len(members)) || len(heard)+1 >= store.Majority(len(members)) && len(c.awaited(register)) == 0 {
+		c.sure(register)
+	}
+}
+
+// awaited are the acceptors that may still say what this node's acceptor forgot.
+func (c *Core) awaited(register string) (nodes []membership.NodeID) {
+	heard, doubted := c.fence.unsure[register]
+	for _, s := range c.seatsAt(register) {
+		other := c.diskOf(s.Node) != 0 && c.diskOf(s.Node) != s.Disk // that disk is gone
+		lost := other || !c.isMember(s.Node) || c.isOut(s.Node)
+		if doubted && s.Node != c.self && !heard[s.Node] && !lost {
+			nodes = append(nodes, s.Node)
 		}
 	}
-	if enough {
-		delete(c.fence.unsure, register)
-	}
+	return nodes
 }
 
 // fenced tells whether this node's acceptor must not vote.

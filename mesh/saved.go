@@ -27,6 +27,7 @@ const (
 	keyEvidence = SavePrefix + "evidence/" // node id -> store.Evidence against it
 	keyJoins    = SavePrefix + "joins/"    // "roster": people.joins
 	keyDisk     = SavePrefix + "disk/"     // "own" -> store.Incarnation of the last start
+	keyRecalled = SavePrefix + "recalled/" // register -> asked
 	keyPeerDisk = SavePrefix + "peerdisk/" // node id-disk -> Signed store.Incarnation
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
 	keyApplied  = SavePrefix + "applied/"  // env -> appliedHead
@@ -42,8 +43,8 @@ const (
 )
 
 // savedVersion is the version of the saved records as a whole. Version 1 had none: it lacks disks and seals, and is read.
-// Version 2 kept of each log the newest entry alone.
-const savedVersion = 3
+// Version 2 kept of each log the newest entry alone. Version 3 does not know of Asked.
+const savedVersion = 4
 
 // RunKey is where a report of a node is saved.
 func RunKey(node membership.NodeID, report store.Hash) string {
@@ -174,6 +175,8 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		err := loadInto(own, name, value)
 		c.fence.own = own[name]
 		return err
+	case keyRecalled:
+		return loadInto(c.fence.asked, name, value)
 	case keyPeerDisk:
 		return c.loadPeerDisk(value)
 	case keyVersion:

@@ -27,6 +27,7 @@ type Disk struct {
 	rotten                      map[string]bool // records whose checksum does not fit
 	broken                      bool
 	closed                      bool
+	lineage                     uint64
 
 	// Full refuses writes, as with no more than the reserve left. Lies says that what is acknowledged was not synced.
 	Full, Lies bool
@@ -161,6 +162,16 @@ func (d *Disk) put(changes []store.Change) error {
 // Volatile implements store.KV.
 func (d *Disk) Volatile() bool { return false }
 
+// Open gives a disk that has none a lineage.
+func (d *Disk) Open(lineage uint64) {
+	if d.lineage == 0 {
+		d.lineage = lineage
+	}
+}
+
+// Lineage implements store.KV.
+func (d *Disk) Lineage() uint64 { return d.lineage }
+
 // Close implements store.KV.
 func (d *Disk) Close() error {
 	d.mu.Lock()
@@ -176,8 +187,19 @@ func (d *Disk) usable() error {
 	return nil
 }
 
+// Stop leaves what a disk has when the process ended alone: all that it was given. Where that was not synced at once it is what a
+// power cut leaves.
+func (d *Disk) Stop() {
+	lineage, kept := d.lineage, d.synced == nil
+	d.PowerCut()
+	if kept {
+		d.lineage = lineage
+	}
+}
+
 // PowerCut leaves what a disk has after the power went: of the tail any first part, in whole records.
 func (d *Disk) PowerCut() {
+	d.lineage = 0
 	if d.synced != nil {
 		d.medium, d.rotten, d.Damaged = d.synced, d.syncedRotten, d.syncedDamaged
 		for _, changes := range d.tail[:d.dice.IntN(len(d.tail)+1)] {

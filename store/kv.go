@@ -52,6 +52,9 @@ type KV interface {
 	Write(ctx context.Context, changes []Change) error
 	// Volatile says that nothing here survives the process.
 	Volatile() bool
+	// Lineage is a number that stays from one opening to the next only where all that was ever acknowledged is known to be there
+	// still: where nobody can tell it is another. 0: it has none.
+	Lineage() uint64
 	// Close waits for the writes that are under way. To close again does nothing.
 	Close() error
 }

@@ -191,7 +191,7 @@ func (a Acceptor) leaps(b Ballot) bool {
 // be made to vote for something older, and does not stay behind with its ballots. The certificate must have been verified.
 func (a Acceptor) Learn(c Certificate) Acceptor {
 	vote, err := c.Vote()
-	if err != nil || a.refuses(vote.Register, vote.Epoch) != "" {
+	if err != nil || a.refuses(vote.Register, vote.Epoch) != "" || HashOf(c.Value) != vote.Value {
 		return a
 	}
 	return a.remember(vote.Ballot, vote.Ballot, c.Value, vote.Next)

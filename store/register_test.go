@@ -537,3 +537,24 @@ func TestOneValueForABallot(t *testing.T) {
 		t.Errorf("a seal: refused %q", seal.Refused)
 	}
 }
+
+// TestLearnNothingFromVotesOfAnother: votes say what they are for by its hash.
+func TestLearnNothingFromVotesOfAnother(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	self := membership.IDOf(key.Public().(ed25519.PublicKey))
+	a, err := Install("head/x", 0, []membership.NodeID{self})
+	if err != nil {
+		t.Fatal(err)
+	}
+	votes, err := membership.Sign(membership.DomainAccepted, Vote{
+		Register: "head/x", Ballot: Ballot{Number: 1, Proposer: self}, Value: HashOf([]byte("chosen")),
+	}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, learns := range map[string]bool{"chosen": true, "": false, "another": false} {
+		if got := a.Learn(Certificate{Value: []byte(value), Votes: votes}); (got.Accepted.Number == 1) != learns {
+			t.Errorf("%q: accepted at %+v", value, got.Accepted)
+		}
+	}
+}

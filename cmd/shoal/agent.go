@@ -109,6 +109,7 @@ type agent struct {
 	who       meshUser
 	meshLock  *os.File
 	storeDir  string
+	mark      *os.File
 	executive node.Executive
 	closers   []func() error // run last to first
 }
@@ -195,13 +196,23 @@ func (a *agent) openStore() (err error) {
 	if form == "memory" {
 		a.log.Warn("the store is volatile: what is pushed here is gone when the agent ends, unless other nodes have it")
 		a.kv = memory.New()
-	} else if a.kv, err = badger.Open(badger.Options{
-		Dir: cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName)), Logger: a.log, Forgot: []store.Change{mesh.ForgotRecord()},
-	}); err != nil {
+	} else if err := a.openDisk(); err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.kv.Close)
 	return nil
+}
+
+func (a *agent) openDisk() (err error) {
+	if a.mark == nil {
+		a.mark = openMark(a.config.DataDir, a.log)
+	}
+	a.closers = append(a.closers, a.mark.Close)
+	a.kv, err = badger.Open(badger.Options{
+		Dir: cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName)), Logger: a.log, Mark: a.mark,
+		Forgot: []store.Change{mesh.ForgotRecord()},
+	})
+	return err
 }
 
 // openMachine opens the machine, and undoes a run that was cut short before anything else happens.

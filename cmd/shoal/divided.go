@@ -33,7 +33,7 @@ const (
 
 	meshSideCommand = "mesh-side"
 	// The files of the mesh's side, after the standard ones; number 5 is the lock that says that it runs.
-	pairFD, doorFD, accessFD, files = 3, 4, 6, 7
+	pairFD, doorFD, accessFD, markFD, files = 3, 4, 6, 7, 8
 
 	restartFirst = 100 * time.Millisecond
 	restartMost  = 30 * time.Second
@@ -182,10 +182,12 @@ func (a *agent) startMeshSide() (*pair.Conn, *exec.Cmd, error) {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
 	defer door.Close()
+	mark := openMark(a.config.DataDir, a.log)
+	defer mark.Close()
 	cmd := exec.Command("/proc/self/exe", meshSideCommand, "--become", strconv.Itoa(a.who.uid)+":"+strconv.Itoa(a.who.gid))
 	cmd.Args[0] = "shoal"
 	cmd.Dir = filepath.Join(a.config.DataDir, storeName)
-	cmd.ExtraFiles = []*os.File{there, door, a.meshLock, a.access}
+	cmd.ExtraFiles = []*os.File{there, door, a.meshLock, a.access, mark}
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.Env = meshSideEnv()
 	// Not the signals of a terminal: it is told to stop over the pair.

@@ -90,7 +90,7 @@ func meshSideAgent(body []byte, log *slog.Logger) (*agent, error) {
 	return &agent{
 		config: start.Config, log: log, facts: start.Facts, secured: start.Secured,
 		// The store is the folder that this process was started in: it need not be able to reach it by its name.
-		storeDir: "/proc/self/cwd",
+		storeDir: "/proc/self/cwd", mark: os.NewFile(markFD, "mark"),
 		id: identity{
 			key: key, id: membership.IDOf(key.Public().(ed25519.PublicKey)), standing: start.Standing, fresh: start.Fresh, member: start.Member,
 		},

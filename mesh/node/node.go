@@ -209,7 +209,7 @@ func (n *Node) load(ctx context.Context) error {
 	}
 	n.core, err = mesh.New(mesh.Config{
 		Key: n.cfg.Key, Seed: n.cfg.Seed, Replicas: n.cfg.Replicas, Grace: n.cfg.Grace, Scrub: n.cfg.Scrub, Keep: n.cfg.Keep, Forget: n.cfg.Forget, Place: n.cfg.Place,
-		GossipKey: n.cfg.GossipKey, Volatile: n.cfg.Volatile, Joins: len(n.cfg.Join) > 0,
+		GossipKey: n.cfg.GossipKey, Volatile: n.cfg.Volatile, Lineage: n.ports.KV.Lineage(), Joins: len(n.cfg.Join) > 0,
 	}, roster, time.Now(), saved, kept)
 	if err != nil {
 		return err

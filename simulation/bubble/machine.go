@@ -113,6 +113,9 @@ func (d *disk) Write(ctx context.Context, changes []store.Change) error {
 // Volatile implements store.KV.
 func (d *disk) Volatile() bool { return false }
 
+// Lineage implements store.KV.
+func (d *disk) Lineage() uint64 { return 0 }
+
 // Close implements store.KV.
 func (d *disk) Close() error { return d.closer() }
 

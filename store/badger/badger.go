@@ -63,6 +63,9 @@ type Options struct {
 	// Ballast is the size of the file that is given up when a full disk would keep the store from opening; 0: 64 MiB,
 	// negative: none.
 	Ballast int64
+	// Mark is a file in memory that belongs to this store, and is empty after a restart of the machine; nil: none, and no Lineage.
+	// The caller closes it, after the store.
+	Mark *os.File
 }
 
 // KV is a store.KV in a folder that belongs to it alone, locked against other processes.
@@ -77,9 +80,10 @@ type KV struct {
 	closed   bool
 	readOnly bool // opened with less than the reserve
 
-	broken atomic.Bool
-	known  known
-	forgot []store.Change
+	broken   atomic.Bool
+	known    known
+	forgot   []store.Change
+	mark     mark
 	guard  *os.File // locked for as long as the store is open
 	// apply gives one transaction to the library, and logs make it durable; a test puts failing ones here.
 	apply func(*badger.Txn) error
@@ -98,7 +102,7 @@ var (
 // they are written again. Where something else is damaged the store is made anew, see salvage.go; on a full disk, and without
 // Options.Forgot, that cannot be, and Open fails with store.ErrCorrupt.
 func Open(opt Options) (*KV, error) {
-	kv := &KV{disk: newDisk(opt), log: opt.Logger, apply: (*badger.Txn).Commit, logs: newLogSync(opt.Dir), forgot: opt.Forgot}
+	kv := &KV{disk: newDisk(opt), log: opt.Logger, apply: (*badger.Txn).Commit, logs: newLogSync(opt.Dir), forgot: opt.Forgot, mark: mark{file: opt.Mark}}
 	if kv.log == nil {
 		kv.log = slog.New(slog.DiscardHandler)
 	}
@@ -114,6 +118,9 @@ func Open(opt Options) (*KV, error) {
 	}
 	if err := kv.known.load(kv); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), kv.db.Close(), kv.guard.Close())
+	}
+	if err := kv.mark.meet(opt.Dir, kv.db.MaxVersion()); err != nil {
+		kv.log.Warn("whether this disk keeps what it is given is asked of others at the next start", "reason", err)
 	}
 	kv.writes = newBatcher(kv.commit, int(kv.db.MaxBatchSize()))
 	return kv, nil
@@ -409,6 +416,9 @@ func (kv *KV) commit(changes []store.Change) error {
 		changed, err = kv.disk.syncNames()
 		err = errors.Join(err, kv.logs.sync(changed))
 	}
+	if err == nil {
+		err = kv.mark.wrote()
+	}
 	if err != nil {
 		kv.broken.Store(true)
 		kv.log.Error("store stopped", "reason", err)
@@ -457,6 +467,9 @@ func (kv *KV) Verify(ctx context.Context) error {
 
 // Volatile implements store.KV.
 func (kv *KV) Volatile() bool { return false }
+
+// Lineage implements store.KV.
+func (kv *KV) Lineage() uint64 { return kv.mark.lineage }
 
 // Close implements store.KV.
 func (kv *KV) Close() error {

@@ -106,7 +106,7 @@ func (kv *KV) resumeSalvage() error {
 // salvage makes the store anew of what can be read of it.
 func (kv *KV) salvage(reason error) error {
 	kv.log.Error("the store is damaged; it is made anew of what can be read", "reason", reason)
-	if err := quarantine(kv.disk.dir); err != nil {
+	if err := errors.Join(removeMark(filepath.Join(kv.disk.dir, markName)), quarantine(kv.disk.dir)); err != nil {
 		return err
 	}
 	return kv.rebuild()

@@ -98,6 +98,9 @@ func (m *KV) Write(ctx context.Context, changes []store.Change) error {
 // Volatile implements store.KV.
 func (m *KV) Volatile() bool { return true }
 
+// Lineage implements store.KV.
+func (m *KV) Lineage() uint64 { return 0 }
+
 // Close implements store.KV. It drops everything.
 func (m *KV) Close() error {
 	m.mu.Lock()
