@@ -14,17 +14,18 @@ const (
 	busyRow        = 32
 )
 
-// mostGrowth bounds, in bytes, how much an agent's heap may grow between two collections, and leastGrowth, in percent, what that
-// may come to: while a large file comes in the store keeps some 50 MiB alive, and the double of that would be filled with nothing.
+// Beyond mostHeap bytes an agent's heap grows by someGrowth at most between two collections, but by leastGrowth percent: while a large
+// file comes in the store keeps some 50 MiB alive, and the double of that would be filled with nothing.
 const (
-	mostGrowth  = 8 << 20
+	mostHeap    = 56 << 20
+	someGrowth  = 8 << 20
 	leastGrowth = 10
 )
 
 // growWhenBusy lets the heap of an agent grow further for as long as it fills fast: a quarter of what is alive is filled in no
 // time by a thousand pushes a second, and the collector would take more than the pushes. It looks at each collection, by an
 // object that nobody holds and that is made anew; when none has come for a while the heap may shrink again. Whatever else
-// sets the growth, it lowers it where that would be more than mostGrowth.
+// sets the growth, it lowers it where the heap would come to more than mostHeap.
 func growWhenBusy() {
 	calm := time.AfterFunc(2*oftenCollected, func() { debug.SetGCPercent(idleGrowth) })
 	row := 0
@@ -48,13 +49,13 @@ func growWhenBusy() {
 	runtime.AddCleanup(new([64]byte), watch, time.Time{})
 }
 
-// boundedGrowth is the growth that is wanted, in percent, or what mostGrowth is of the bytes that are alive.
+// boundedGrowth is the growth that is wanted, in percent, or what the bytes that are alive leave of it.
 func boundedGrowth(want int, alive uint64) int {
-	most := busyGrowth
-	if alive > 0 {
-		most = int(min(mostGrowth*100/alive, busyGrowth))
+	if alive == 0 {
+		return want
 	}
-	return min(want, max(most, leastGrowth))
+	most := max(someGrowth, mostHeap-min(alive, mostHeap))
+	return min(want, max(int(min(most*100/alive, busyGrowth)), leastGrowth))
 }
 
 // heapState is the growth that is set, in percent, and what was alive at the last collection, in bytes.

@@ -80,10 +80,10 @@ type KV struct {
 	closed   bool
 	readOnly bool // opened with less than the reserve
 
-	broken   atomic.Bool
-	known    known
-	forgot   []store.Change
-	mark     mark
+	broken atomic.Bool
+	known  known
+	forgot []store.Change
+	mark   mark
 	guard  *os.File // locked for as long as the store is open
 	// apply gives one transaction to the library, and logs make it durable; a test puts failing ones here.
 	apply func(*badger.Txn) error
