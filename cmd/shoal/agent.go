@@ -18,6 +18,7 @@ import (
 
 	"shoal/executor/local"
 	"shoal/internal/fetch"
+	"shoal/internal/lineage"
 	"shoal/membership"
 	"shoal/membership/gossip"
 	"shoal/mesh"
@@ -203,9 +204,18 @@ func (a *agent) openStore() (err error) {
 	return nil
 }
 
+// openMark opens what shows that the store kept all that it was given, as long as the machine runs.
+func (a *agent) openMark() *os.File {
+	f, err := lineage.Open(a.config.DataDir)
+	if err != nil {
+		a.log.Warn("after each start this node asks the others what it promised: nothing here can show that its disk kept it", "reason", err)
+	}
+	return f
+}
+
 func (a *agent) openDisk() (err error) {
 	if a.mark == nil {
-		a.mark = openMark(a.config.DataDir, a.log)
+		a.mark = a.openMark()
 	}
 	a.closers = append(a.closers, a.mark.Close)
 	a.kv, err = badger.Open(badger.Options{

@@ -182,7 +182,7 @@ func (a *agent) startMeshSide() (*pair.Conn, *exec.Cmd, error) {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
 	defer door.Close()
-	mark := openMark(a.config.DataDir, a.log)
+	mark := a.openMark()
 	defer mark.Close()
 	cmd := exec.Command("/proc/self/exe", meshSideCommand, "--become", strconv.Itoa(a.who.uid)+":"+strconv.Itoa(a.who.gid))
 	cmd.Args[0] = "shoal"
