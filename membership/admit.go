@@ -69,6 +69,11 @@ func (r *Roster) whyNot(id NodeID) error {
 	if _, evicted := r.Revocation(id); evicted {
 		return ErrRevoked
 	}
+	for ticket := range r.tickets {
+		if r.spare(ticket) == id {
+			return ErrTicketUsed
+		}
+	}
 	return ErrNoGrant
 }
 

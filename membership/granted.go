@@ -22,7 +22,7 @@ func (r *Roster) Granted(id NodeID) bool {
 		return r.alone.ID == id
 	}
 	for _, rec := range r.records {
-		if rec.revoked == "" && rec.node() == id {
+		if rec.revoked == "" && rec.node() == id && r.counts(rec) {
 			return true
 		}
 	}
@@ -78,7 +78,7 @@ func (r *Roster) Single(id NodeID) bool {
 		revoked[rec.revoked] = true
 	}
 	for _, rec := range r.records {
-		if node := rec.node(); rec.revoked == "" && node != id && !revoked[node] {
+		if node := rec.node(); rec.revoked == "" && node != id && !revoked[node] && r.counts(rec) {
 			return false
 		}
 	}

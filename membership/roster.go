@@ -29,7 +29,7 @@ var (
 // a grant and a ticket need the operators of now, so that the word of a removed operator lapses (the others sign anew
 // what is to stay); a revocation stays. Of the redemptions of a ticket the smallest ids are kept, as many as it has
 // uses: that too is a union, and no ticket ever makes more members than it says, even when two halves of a divided
-// mesh both admitted one.
+// mesh both admitted one. One redemption more is kept, of the next id, and counts for nothing: it shows that there are too many.
 //
 // Reading is safe from many goroutines while nobody adds.
 type Roster struct {
@@ -136,7 +136,7 @@ func (r *Roster) tellsMore(s Signed, old *record) bool {
 	})
 }
 
-// insertRedemption keeps one redemption of a ticket per node and as many nodes as it has uses.
+// insertRedemption keeps one redemption of a ticket per node and as many nodes as it has uses, and one more that does not count.
 func (r *Roster) insertRedemption(rec *record) (bool, error) {
 	ticket, node := rec.redeemed.ticket, rec.grant.Node
 	nodes := r.tickets[ticket]
@@ -151,14 +151,15 @@ func (r *Roster) insertRedemption(rec *record) (bool, error) {
 		delete(r.records, old)
 	}
 	nodes[node], r.records[rec.id] = rec.id, rec
-	if len(nodes) <= rec.redeemed.body.Uses {
-		return true, nil
+	changed := true
+	if len(nodes) > rec.redeemed.body.Uses+1 { // one more than count is kept: that there are too many is to be seen
+		last := slices.Max(slices.Collect(maps.Keys(nodes)))
+		delete(r.records, nodes[last])
+		delete(nodes, last)
+		changed = last != node
 	}
-	last := slices.Max(slices.Collect(maps.Keys(nodes)))
-	delete(r.records, nodes[last])
-	delete(nodes, last)
-	if last == node {
-		return false, fmt.Errorf("redemption by node %s: %w", node.Short(), ErrTicketUsed)
+	if !changed || r.spare(ticket) == node {
+		return changed, fmt.Errorf("redemption by node %s: %w", node.Short(), ErrTicketUsed)
 	}
 	return true, nil
 }
@@ -167,7 +168,7 @@ func (r *Roster) insertRedemption(rec *record) (bool, error) {
 func (r *Roster) rebuild() {
 	r.granted, r.revoked, r.holders = map[NodeID]*record{}, map[NodeID]*record{}, map[string][]NodeID{}
 	for _, rec := range r.records {
-		if rec.revoked != "" || !r.holds(rec) {
+		if rec.revoked != "" || !r.holds(rec) || !r.counts(rec) {
 			continue
 		}
 		if old := r.granted[rec.grant.Node]; old == nil || rec.overrules(old) {

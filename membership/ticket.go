@@ -165,8 +165,10 @@ func openTicketBody(s Signed) (ticketBody, ticketID, []ed25519.PublicKey, error)
 	if err := body.check(); err != nil {
 		return body, ticketID{}, nil, fmt.Errorf("%w: %w", ErrTicket, err)
 	}
-	return body, sha256.Sum256(s.Body), signers, nil
+	return body, idOfTicket(s), signers, nil
 }
+
+func idOfTicket(s Signed) ticketID { return sha256.Sum256(s.Body) }
 
 func (b ticketBody) check() error {
 	switch {

@@ -184,8 +184,13 @@ func TestADiskThatWentBackWaitsForWhoMayKnow(t *testing.T) {
 	w.Heal()
 	w.Restart(n2)
 	w.Run(5 * time.Minute)
-	if got := outcome(t, w, n3, 2, store.HashOf(one)); got != store.Staged {
-		t.Fatalf("a second revision of version 2 is %s", got)
+	object, objects := w.Revision(store.Revision{Env: "production", Version: 2, Parent: store.HashOf(one), Kind: store.KindPush},
+		map[string]string{"site.yaml": "another"})
+	id := n3.Push(object, objects)
+	w.Run(30 * time.Second)
+	if got, _ := n3.Answers[id].Value.(mesh.Pushed); got.Outcome != store.Staged || !strings.Contains(got.Why, "; n2 started again") ||
+		!strings.Contains(got.Why, "asked of n1, who cannot be reached") {
+		t.Fatalf("a second revision of version 2 is %+v", n3.Answers[id])
 	}
 	w.Restart(n1)
 	w.Run(time.Minute)

@@ -71,10 +71,12 @@ type (
 		ID     uint64
 		Hashes []store.Hash
 	}
-	// Want asks to fetch objects; they are stored here when the answer comes.
+	// Want asks to fetch objects; they are stored here when the answer comes. For one that nobody has who can be asked it waits a while
+	// for those members that should have it, unless it is Hasty.
 	Want struct {
 		ID     uint64
 		Hashes []store.Hash
+		Hasty  bool
 	}
 	// Reported is a finished run of the executor. It has no answer.
 	Reported struct {

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -180,6 +181,34 @@ func (c *Core) awaited(register string) (nodes []membership.NodeID) {
 		}
 	}
 	return nodes
+}
+
+// fencedAcceptors says, for people, which acceptors wait for which others before they vote.
+func (c *Core) fencedAcceptors(p *proposal) string {
+	fenced := p.Fenced()
+	if len(fenced) == 0 {
+		return ""
+	}
+	var absent []membership.NodeID
+	for _, id := range p.Members {
+		if id != c.self && !c.alive(id) {
+			absent = append(absent, id)
+		}
+	}
+	if len(absent) == 0 {
+		return fmt.Sprintf("; %s started again, and first asks the others what it promised", c.names(fenced))
+	}
+	return fmt.Sprintf("; %s started again and cannot show that no write was lost, so what it promised is asked of %s, who cannot be reached: "+
+		"it goes on when they are back or have been gone for %s; when they are lost for good, shoal evict them",
+		c.names(fenced), c.names(absent), c.cfg.Grace)
+}
+
+func (c *Core) names(nodes []membership.NodeID) string {
+	var names []string
+	for _, id := range nodes {
+		names = append(names, cmp.Or(c.people.members[id].Name, id.Short()))
+	}
+	return strings.Join(names, ", ")
 }
 
 // fenced tells whether this node's acceptor must not vote.

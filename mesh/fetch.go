@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"shoal/membership"
-	"shoal/ring"
 	"shoal/store"
 )
 
@@ -20,8 +20,11 @@ const (
 	fetchTimeout = 20 * time.Second
 )
 
-// ErrUnobtainable is returned for objects that no member brought in time.
+// ErrUnobtainable is returned for objects that all members who should have them say that they lack.
 var ErrUnobtainable = errors.New("no member has the object")
+
+// ErrUnreached is returned for objects that somebody may have who did not answer in time.
+var ErrUnreached = errors.New("not all members that may have the object could be asked")
 
 // fetches are the objects that this node needs and does not have.
 type fetches struct {
@@ -42,11 +45,13 @@ func newFetches() fetches {
 
 // fetching is one object and who was asked for it.
 type fetching struct {
-	wants []*want
-	tried []membership.NodeID
-	from  membership.NodeID // asked now; empty: nobody
-	round uint64            // of the question
-	rests bool              // all sources were tried; waits for the next turn
+	wants  []*want
+	tried  []membership.NodeID
+	lacked []membership.NodeID // have said so in this turn
+	before []membership.NodeID // in the turn before
+	from   membership.NodeID   // asked now; empty: nobody
+	round  uint64              // of the question
+	rests  bool                // all sources were tried; waits for the next turn
 }
 
 // want is somebody who needs some objects.
@@ -55,7 +60,8 @@ type want struct {
 	done   func(error)
 	closed bool
 	moved  time.Time // when an object of it last came
-	once   bool      // gives up as soon as all that could have an object were asked in vain
+	once   bool      // gives up as soon as all who may have an object have said that they lack it
+	hasty  bool      // gives up as soon as all who can be reached were asked in vain
 }
 
 // fetch gets objects from whoever has them; done is called once, in this Step when all are here. limit 0: for as long as it
@@ -94,10 +100,15 @@ func (c *Core) fetch(hashes []store.Hash, limit time.Duration, done func(error))
 }
 
 func (c *Core) giveUp(w *want) {
-	if !w.closed {
-		w.closed = true
-		w.done(fmt.Errorf("%w: %d missing", ErrUnobtainable, len(w.left)))
+	if w.closed {
+		return
 	}
+	w.closed = true
+	if silent := c.unreachedFor(w); len(silent) > 0 {
+		w.done(fmt.Errorf("%w: %d missing; no answer from %s", ErrUnreached, len(w.left), strings.Join(silent, ", ")))
+		return
+	}
+	w.done(fmt.Errorf("%w: %d missing", ErrUnobtainable, len(w.left)))
 }
 
 // cancel ends a want without a word.
@@ -145,18 +156,24 @@ func (c *Core) pumpFetches() {
 // restFetch lets an object that nobody had wait for the next turn.
 func (c *Core) restFetch(h store.Hash, one *fetching) {
 	for _, w := range one.wants {
-		if w.once {
-			c.giveUp(w)
-		}
+		c.giveUpOnce(w, h, one)
 	}
 	one.rests = true
 	c.after(fetchAgain, func() {
 		if c.objects.fetches.open[h] == one && one.rests {
-			one.rests, one.tried = false, nil
+			one.rests, one.tried, one.lacked, one.before = false, nil, nil, one.lacked
 			c.objects.fetches.queue = append(c.objects.fetches.queue, h)
 			c.pumpFetches()
 		}
 	})
+}
+
+// giveUpOnce ends a want for an object that nobody has who was asked, unless somebody who may have it has not answered: that one
+// may have been stopped, or cut off, for a moment.
+func (c *Core) giveUpOnce(w *want, h store.Hash, one *fetching) {
+	if w.once && (w.hasty || len(c.unreached(h, one.lacked)) == 0) {
+		c.giveUp(w)
+	}
 }
 
 func (c *Core) ask(from membership.NodeID, batch []store.Hash) {
@@ -193,44 +210,9 @@ func (c *Core) getTimedOut(from membership.NodeID, batch []store.Hash, round uin
 	c.pumpFetches()
 }
 
-// isSilent tells whether a peer lately did not answer.
-func (c *Core) isSilent(id membership.NodeID) bool {
-	at, ok := c.objects.fetches.silent[id]
-	return ok && c.now.Sub(at) < silentTime
-}
-
 func (c *Core) isStoring(h store.Hash) bool {
 	_, ok := c.objects.storing[h]
 	return ok
-}
-
-// source is the next one to ask: the owners in a random order, those of the placement before, then any member that is
-// alive, since all that follow an environment keep its objects. Those that were silent come last.
-func (c *Core) source(h store.Hash, tried []membership.NodeID) membership.NodeID {
-	usable := func(ids []membership.NodeID) (out []membership.NodeID) {
-		for _, id := range ids {
-			if id != c.self && c.alive(id) && !slices.Contains(tried, id) && !c.isSilent(id) {
-				out = append(out, id)
-			}
-		}
-		return out
-	}
-	from := usable(c.owners(h))
-	if len(from) == 0 && c.placement.old != nil {
-		from = usable(c.placement.old.Owners(ring.PartitionOf(h[:]), c.cfg.Replicas))
-	}
-	if len(from) == 0 {
-		from = usable(c.people.ids)
-	}
-	if len(from) == 0 {
-		for _, id := range c.alivePeers() {
-			if !slices.Contains(tried, id) {
-				return id
-			}
-		}
-		return ""
-	}
-	return from[c.dice.below(len(from))]
 }
 
 // fetchFailed goes on to the next source after one that did not have an object, was silent, or sent something else.
@@ -246,7 +228,11 @@ func (c *Core) fetchFailed(from membership.NodeID, h store.Hash) {
 }
 
 func (c *Core) onLacks(from membership.NodeID, m *Lacks) {
+	delete(c.objects.fetches.silent, from)
 	for _, h := range m.Hashes {
+		if one := c.objects.fetches.open[h]; one != nil {
+			one.lacked = appendNew(one.lacked, from)
+		}
 		c.fetchFailed(from, h)
 	}
 	c.pumpFetches()
@@ -286,7 +272,7 @@ func (c *Core) abandonSource(id membership.NodeID) {
 
 func (c *Core) wantFor(ev Want) {
 	w := c.fetch(ev.Hashes, fetchTimeout, func(err error) { c.emit(Answer{ID: ev.ID, Err: err}) })
-	if w.once = true; !w.closed {
+	if w.once, w.hasty = true, ev.Hasty; !w.closed {
 		c.hopeless(w)
 	}
 }
@@ -295,8 +281,9 @@ func (c *Core) wantFor(ev Want) {
 func (c *Core) hopeless(w *want) {
 	for _, h := range sortedHashes(w.left) {
 		if one := c.objects.fetches.open[h]; one != nil && one.rests {
-			c.giveUp(w)
-			return
+			if c.giveUpOnce(w, h, one); w.closed {
+				return
+			}
 		}
 	}
 }

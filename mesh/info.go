@@ -122,6 +122,29 @@ func HistoryOf(name string, h History) HistoryInfo {
 type StatusInfo struct {
 	Envs  map[string]EnvHead `json:"envs"`
 	Nodes []NodeStatus       `json:"nodes"`
+	// Overdrawn are the tickets that more machines have redeemed than they have uses.
+	Overdrawn []OverdrawnTicket `json:"overdrawn,omitempty"`
+}
+
+// OverdrawnTicket says who is out for it, and who is in.
+type OverdrawnTicket struct {
+	Ticket string            `json:"ticket"`
+	Uses   int               `json:"uses"`
+	Out    string            `json:"out"`
+	OutID  membership.NodeID `json:"out_id"`
+	In     []string          `json:"in"`
+}
+
+// Overdrawn is for StatusInfo.
+func Overdrawn(tickets []membership.Overdrawn) (out []OverdrawnTicket) {
+	for _, t := range tickets {
+		o := OverdrawnTicket{Ticket: t.Ticket, Uses: t.Uses, Out: t.Out.Name, OutID: t.Out.ID}
+		for _, m := range t.In {
+			o.In = append(o.In, m.Name)
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // StandingInfo is `shoal trust recover-head`: what is left of an environment's acceptors, and how it could go on.

@@ -457,7 +457,7 @@ func (c *Core) onPut(from membership.NodeID, m *Put) {
 	c.pumpFetches()
 }
 
-func appendNew(ids []membership.NodeID, id membership.NodeID) []membership.NodeID {
+func appendNew[T comparable](ids []T, id T) []T {
 	if slices.Contains(ids, id) {
 		return ids
 	}

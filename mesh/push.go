@@ -390,6 +390,9 @@ func (c *Core) stage(p *push) {
 	if p.job != nil {
 		why += c.misplacedOwners(sortedHashes(p.job.needs))
 	}
+	if p.proposal != nil {
+		why += c.fencedAcceptors(p.proposal)
+	}
 	c.stop(p)
 	if !p.staged {
 		p.staged = true

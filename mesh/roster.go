@@ -300,6 +300,7 @@ func (c *Core) returned(id membership.NodeID) {
 		c.handBack(id)
 	})
 	c.retryStagedSoon()
+	delete(c.objects.fetches.silent, id)
 	c.pumpFetches()
 }
 

@@ -92,14 +92,51 @@ func (c *Core) onRosterTell(from membership.NodeID, m *RosterTell) {
 
 // addRecords keeps what is good of records and saves what is new.
 func (c *Core) addRecords(records []membership.Signed) error {
-	forks := forksOf(c.people.roster)
+	before := c.alarms()
 	added, err := c.people.roster.Add(c.now, records...)
 	if added > 0 {
-		c.saveRoster()
-		c.refreshMembers()
-		c.noteForks(forks)
+		c.rosterChanged(before)
 	}
 	return err
+}
+
+// alarms are what the roster shows of things that an operator must look at, and who was a member then.
+type alarms struct {
+	forks     int
+	overdrawn []membership.Overdrawn
+	members   map[membership.NodeID]membership.Member
+}
+
+func (c *Core) alarms() alarms {
+	return alarms{forksOf(c.people.roster), c.people.roster.Overdrawn(c.now), c.people.members}
+}
+
+func (c *Core) rosterChanged(before alarms) {
+	c.saveRoster()
+	c.refreshMembers()
+	c.noteForks(before.forks)
+	c.noteOverdrawn(before)
+}
+
+// noteOverdrawn tells of tickets with which more nodes came than they have uses: who came last, as far as this node knows, and who is out.
+func (c *Core) noteOverdrawn(before alarms) {
+	known := map[string]membership.NodeID{}
+	for _, o := range before.overdrawn {
+		known[o.Ticket] = o.Out.ID
+	}
+	for _, o := range c.people.roster.Overdrawn(c.now) {
+		if known[o.Ticket] == o.Out.ID {
+			continue
+		}
+		came := o.Out
+		for _, m := range o.In {
+			if _, was := before.members[m.ID]; !was {
+				came = m
+			}
+		}
+		c.event(fmt.Sprintf("the ticket %s of %d uses was redeemed too often: node %s (%s) is no member by it; the last to come was %s (%s)",
+			o.Ticket, o.Uses, o.Out.Name, o.Out.ID.Short(), came.Name, came.ID.Short()), membership.ErrTicketUsed)
+	}
 }
 
 func forksOf(r *membership.Roster) int {
@@ -133,15 +170,13 @@ func (c *Core) saveRoster() {
 }
 
 func (c *Core) admit(ev Admit) {
-	digest, forks := c.people.roster.Digest(), forksOf(c.people.roster)
+	digest, before := c.people.roster.Digest(), c.alarms()
 	m, err := c.letIn(ev)
 	if err == nil && m.ID != ev.Peer {
 		err = errors.New("admit: the credential is that of another node")
 	}
 	if digest != c.people.roster.Digest() {
-		c.saveRoster()
-		c.refreshMembers()
-		c.noteForks(forks)
+		c.rosterChanged(before)
 	}
 	c.emit(Answer{ID: ev.ID, Value: m, Err: err})
 }

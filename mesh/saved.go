@@ -46,6 +46,9 @@ const (
 // Version 2 kept of each log the newest entry alone. Version 3 does not know of Asked.
 const savedVersion = 4
 
+// KeysPrefix begins the names of the records that hold keys in the clear: those of the gossip. Each is of worth without the others.
+const KeysPrefix = keyGossip
+
 // RunKey is where a report of a node is saved.
 func RunKey(node membership.NodeID, report store.Hash) string {
 	return keyRun + string(node) + "-" + hex.EncodeToString(report[:])

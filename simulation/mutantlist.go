@@ -33,13 +33,8 @@ func Mutants() []Mutant {
 				"if epoch == 0 {\n\t\tif !slices.Contains(store.NodesOf(created.seats()), c.self) {"}}},
 		{"skip-fence", "an acceptor votes at once after a start, whatever its disk may have forgotten", []Edit{
 			{"mesh/fence.go", "c.fence.first || now.Lineage", "c.fence.first || true || now.Lineage"}}},
-		{"fence-alone", "an acceptor that starts again does not wait for those who are not there", []Edit{
-			{"mesh/fence.go", "|| c.isOut(s.Node)", "|| !c.alive(s.Node)"}}},
 		{"lineage-ignored", "an acceptor asks once for each epoch, and not again when its disk may have gone back", []Edit{
 			{"mesh/fence.go", "now.Lineage != 0 && c.fence.asked[register] == now", "c.fence.asked[register].Disk == now.Disk && c.fence.asked[register].Epoch == now.Epoch"}}},
-		{"votes-for-nothing", "an acceptor of an epoch that began without a value takes the votes for a later one for those of none", []Edit{
-			{"mesh/configuration.go", "\tmoved = moved.Learn(value.record.Certificate)", "\tmoved = moved.Learn(store.Certificate{Value: begins, Votes: value.record.Certificate.Votes})"},
-			{"store/register.go", " || HashOf(c.Value) != vote.Value {", " {"}}},
 		{"ack-before-sync", "objects are acknowledged when they came, not when they are on the disk", []Edit{
 			{"mesh/objects.go", "c.objects.pending += len(o.Data)\n\t\t\tkeep = append(keep, o.Data)",
 				"c.objects.pending += len(o.Data)\n\t\t\tkeep, have = append(keep, o.Data), append(have, o.Hash)"}}},

@@ -161,6 +161,16 @@ func (p *Proposal) Next() []Seat { return p.next }
 // Voted tells whether a member's vote counts for Value.
 func (p *Proposal) Voted(id membership.NodeID) bool { return p.votes.counts(id) }
 
+// Fenced are the members that refused in this round since they may have forgotten what they promised.
+func (p *Proposal) Fenced() (members []membership.NodeID) {
+	for _, id := range p.Members {
+		if p.refusals[id] == RefusedFenced {
+			members = append(members, id)
+		}
+	}
+	return members
+}
+
 // Current is what the promises told of the register, when Declined.
 func (p *Proposal) Current() []byte { return p.current }
 

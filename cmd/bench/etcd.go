@@ -20,51 +20,40 @@ import (
 
 const etcdMembers = 3
 
-// benchEtcd measures puts of a three-member etcd on the same disk: the nearest to a head's advance that others have. Its API
-// is gRPC, of which one kind of request needs no more than net/http.
-func benchEtcd(ctx context.Context, o options) error {
-	title("etcd, %d members on the same disk: puts of %d bytes, %s each", etcdMembers, objectSize, headsTime)
-	binary, err := exec.LookPath("etcd")
-	if err != nil {
-		row("etcd", "not measured", "it is not installed; make bench-peers has it")
-		return nil
-	}
-	version, err := exec.CommandContext(ctx, binary, "--version").Output()
-	if err != nil {
-		return err
-	}
-	members, err := startEtcd(ctx, binary, filepath.Join(o.dir, "etcd"))
-	defer stopEtcd(members)
-	if err != nil {
-		return err
-	}
-	clients := make([]etcdClient, manyPeople)
-	for i := range clients {
-		clients[i] = newEtcdClient(members[i%len(members)].addr)
-	}
-	if err := fleet.Eventually(ctx, 30*time.Second, func() error { return clients[0].put(ctx, "first", []byte("x")) }); err != nil {
-		return err
-	}
-	value := make([]byte, objectSize)
-	var made [manyPeople]int
-	var pids []int
-	for _, m := range members {
-		pids = append(pids, m.cmd.Process.Pid)
-	}
-	for _, n := range []int{1, manyPeople} {
-		got, err := costly(pids, func() (load, error) {
-			return loadFor(ctx, n, headsTime, func(i int) (bool, error) {
-				made[i]++
-				return true, clients[i].put(ctx, fmt.Sprintf("key-%d-%d", i, made[i]), value)
-			})
-		})
-		if err != nil {
-			return err
+// etcdLoad puts values of objectSize into a three-member etcd on the same disk: the nearest to a head's advance that others have.
+// Its API is gRPC, of which one kind of request needs no more than net/http.
+type etcdLoad struct {
+	members []etcdMember
+	clients [manyPeople]etcdClient
+	made    [manyPeople]int
+}
+
+func newEtcdLoad(ctx context.Context, binary, dir string) (*etcdLoad, error) {
+	members, err := startEtcd(ctx, binary, dir)
+	e := &etcdLoad{members: members}
+	if err == nil {
+		for i := range e.clients {
+			e.clients[i] = newEtcdClient(members[i%len(members)].addr)
 		}
-		got.row(fmt.Sprintf("%d clients", n))
+		err = fleet.Eventually(ctx, 30*time.Second, func() error { return e.put(ctx, 0) })
 	}
-	row("version", "", firstLine(string(version)))
-	return nil
+	if err != nil {
+		stopEtcd(members)
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *etcdLoad) put(ctx context.Context, client int) error {
+	e.made[client]++
+	return e.clients[client].put(ctx, fmt.Sprintf("key-%d-%d", client, e.made[client]), make([]byte, objectSize))
+}
+
+func (e *etcdLoad) pids() (out []int) {
+	for _, m := range e.members {
+		out = append(out, m.cmd.Process.Pid)
+	}
+	return out
 }
 
 type etcdMember struct {

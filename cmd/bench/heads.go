@@ -23,15 +23,15 @@ const (
 	objectSize = 256 // bytes of an object, and of a value of etcd's
 )
 
-// benchHeads measures how fast heads are advanced and objects written by agents of this machine, and etcd's puts beside them
-// where it is installed.
+// benchHeads measures how fast heads are advanced and objects written by agents of this machine, and heads by turns with etcd's
+// puts where it is installed.
 func benchHeads(ctx context.Context, o options) error {
 	for _, size := range o.heads {
 		if err := measureHeads(ctx, o, size); err != nil {
 			return err
 		}
 	}
-	return benchEtcd(ctx, o)
+	return benchTurns(ctx, o)
 }
 
 func measureHeads(ctx context.Context, o options, size int) error {
@@ -199,6 +199,9 @@ type load struct {
 
 func (l load) times(n int) load { l.each = n; return l }
 
+// rate is how many got done in a second.
+func (l load) rate() float64 { return float64(len(l.took)*max(l.each, 1)) / l.wall.Seconds() }
+
 func (l load) row(what string) {
 	if len(l.took) == 0 {
 		row(what, "none", fmt.Sprintf("%d in vain", l.failed))
@@ -209,7 +212,7 @@ func (l load) row(what string) {
 	if l.failed > 0 {
 		note += fmt.Sprintf("; %d more in vain", l.failed)
 	}
-	row(what, fmt.Sprintf("%.0f /s", float64(done)/l.wall.Seconds()), note)
+	row(what, fmt.Sprintf("%.0f /s", l.rate()), note)
 }
 
 // costly adds what the processes that are under a load took for it.

@@ -49,7 +49,7 @@ func main() {
 	file := flag.Int64("file", 1<<30, "bytes of the large file")
 	peerFiles := flag.Int("peer-files", 100, "files in the comparison with other tools")
 	peerNames := flag.String("peers", "shoal,ansible,puppet,cfengine,bare,etcd", "who is compared; etcd stands beside the heads of a mesh")
-	heads := flag.String("heads", "3,5", "agents in each mesh whose heads are measured")
+	heads := flag.String("heads", "3,5", "agents in each mesh whose heads are measured; empty: only by turns with etcd")
 	only := flag.String("only", "apply,drift,compile,readers,mesh,heads,moves,repair,bigfile", "what is measured, of apply, drift, compile, readers, mesh, heads, moves, repair, bigfile and peers")
 	flag.Parse()
 	var sizes []int

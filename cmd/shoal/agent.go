@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"shoal/executor/local"
 	"shoal/internal/fetch"
+	"shoal/internal/lineage"
 	"shoal/membership"
 	"shoal/membership/gossip"
 	"shoal/mesh"
@@ -27,6 +29,7 @@ import (
 	"shoal/ring"
 	"shoal/store"
 	"shoal/store/badger"
+	"shoal/store/keyfile"
 	"shoal/store/memory"
 )
 
@@ -196,23 +199,44 @@ func (a *agent) openStore() (err error) {
 	if form == "memory" {
 		a.log.Warn("the store is volatile: what is pushed here is gone when the agent ends, unless other nodes have it")
 		a.kv = memory.New()
-	} else if err := a.openDisk(); err != nil {
+	} else if err := a.openDisk(cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName))); err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.kv.Close)
 	return nil
 }
 
-func (a *agent) openDisk() (err error) {
+// openMark opens what shows that the store kept all that it was given, as long as the machine runs.
+func (a *agent) openMark() *os.File {
+	f, err := lineage.Open(a.config.DataDir)
+	if err != nil {
+		a.log.Warn("after each start this node asks the others what it promised: nothing here can show that its disk kept it", "reason", err)
+	}
+	return f
+}
+
+// gossipKeysFile is in the folder of the store that is no part of the database.
+const gossipKeysFile = "gossip.keys"
+
+func (a *agent) openDisk(dir string) error {
 	if a.mark == nil {
-		a.mark = openMark(a.config.DataDir, a.log)
+		a.mark = a.openMark()
 	}
 	a.closers = append(a.closers, a.mark.Close)
-	a.kv, err = badger.Open(badger.Options{
-		Dir: cmp.Or(a.storeDir, filepath.Join(a.config.DataDir, storeName)), Logger: a.log, Mark: a.mark,
-		Forgot: []store.Change{mesh.ForgotRecord()},
-	})
-	return err
+	disk, err := badger.Open(badger.Options{Dir: dir, Logger: a.log, Mark: a.mark, Forgot: []store.Change{mesh.ForgotRecord()}})
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, badger.PrivateDir, gossipKeysFile)
+	kv, err := keyfile.Open(context.Background(), disk, file, store.MetaKey(mesh.KeysPrefix), a.log)
+	if err != nil {
+		if a.storeDir != "" { // it is named by a way that only this process has
+			err = fmt.Errorf("%w\n    %s is %s", err, dir, filepath.Join(a.config.DataDir, storeName))
+		}
+		return errors.Join(err, disk.Close())
+	}
+	a.kv = kv
+	return nil
 }
 
 // openMachine opens the machine, and undoes a run that was cut short before anything else happens.

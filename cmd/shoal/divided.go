@@ -19,6 +19,7 @@ import (
 
 	"shoal/internal/anchor"
 	"shoal/internal/codec"
+	"shoal/internal/ownfile"
 	"shoal/internal/pair"
 	"shoal/membership"
 	"shoal/mesh/node"
@@ -90,7 +91,7 @@ func (a *agent) openAnchor() (*pair.RootSide, error) {
 	if s := a.id.standing; s != nil {
 		own.Records = append(append(own.Records, s.Chain...), s.Grant)
 	}
-	believed, err := anchor.Open(data, own, func(data []byte) error { return writeFile(path, data, 0o600) })
+	believed, err := anchor.Open(data, own, func(data []byte) error { return ownfile.Write(path, data, 0o600) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -182,7 +183,7 @@ func (a *agent) startMeshSide() (*pair.Conn, *exec.Cmd, error) {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
 	defer door.Close()
-	mark := openMark(a.config.DataDir, a.log)
+	mark := a.openMark()
 	defer mark.Close()
 	cmd := exec.Command("/proc/self/exe", meshSideCommand, "--become", strconv.Itoa(a.who.uid)+":"+strconv.Itoa(a.who.gid))
 	cmd.Args[0] = "shoal"

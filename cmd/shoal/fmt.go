@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shoal/executor"
+	"shoal/internal/ownfile"
 	"shoal/states"
 	"shoal/states/disk"
 )
@@ -170,7 +171,7 @@ func readFormatted(path string) (formattedFile, error) {
 
 func writeFormatted(files []formattedFile) error {
 	for _, f := range files {
-		if err := writeFile(f.path, f.now, f.mode); err != nil {
+		if err := ownfile.Write(f.path, f.now, f.mode); err != nil {
 			return fmt.Errorf("format: %w", err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"shoal/internal/codec"
+	"shoal/internal/ownfile"
+	"shoal/internal/signkey"
 	"shoal/membership"
 )
 
@@ -42,7 +44,7 @@ func (h home) saveChain(chain *membership.Chain) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(h.dir, chainFile), data, 0o600)
+	return ownfile.Write(filepath.Join(h.dir, chainFile), data, 0o600)
 }
 
 func (h home) chain() (*membership.Chain, error) {
@@ -65,7 +67,7 @@ func (h home) chain() (*membership.Chain, error) {
 }
 
 func (h home) gossipKey() ([]byte, error) {
-	return os.ReadFile(filepath.Join(h.dir, gossipKeyFile))
+	return signkey.ReadPrivate(filepath.Join(h.dir, gossipKeyFile))
 }
 
 // writeKey keeps a private key as PEM (PKCS #8, RFC 5958), readable by its owner alone.
@@ -74,11 +76,11 @@ func writeKey(path string, key ed25519.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	return ownfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }
 
 func readKey(path string) (ed25519.PrivateKey, error) {
-	data, err := os.ReadFile(path)
+	data, err := ownfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -95,30 +97,4 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("%s holds a %T, an Ed25519 key is needed", path, key)
 	}
 	return private, nil
-}
-
-// writeFile makes a file whole or not at all: beside, synced, renamed.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"shoal/internal/codec"
+	"shoal/internal/ownfile"
 	"shoal/membership"
 )
 
@@ -150,7 +151,7 @@ func openStanding(c agentConfig, key ed25519.PrivateKey) (s *standing, fresh boo
 	if err != nil {
 		return nil, false, err
 	}
-	return s, true, writeFile(path, data, 0o600)
+	return s, true, ownfile.Write(path, data, 0o600)
 }
 
 // openAdmission takes a grant that was made for this machine's key. It holds no key of the gossip: that comes with the first peer.
@@ -174,11 +175,11 @@ func openAdmission(c agentConfig, key ed25519.PrivateKey, text string, kept *sta
 	if err != nil {
 		return nil, false, err
 	}
-	return s, true, writeFile(filepath.Join(c.DataDir, standingFile), data, 0o600)
+	return s, true, ownfile.Write(filepath.Join(c.DataDir, standingFile), data, 0o600)
 }
 
 func readStanding(path string) (*standing, error) {
-	data, err := os.ReadFile(path)
+	data, err := ownfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"shoal/internal/ownfile"
 	"shoal/internal/signkey"
 	"shoal/membership"
 )
@@ -91,7 +92,7 @@ func (t *terminal) found(f founding) error {
 	if genesis, err = genesis.Endorsed(key); err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(h.dir, gossipKeyFile), gossip, 0o600); err != nil {
+	if err := ownfile.Write(filepath.Join(h.dir, gossipKeyFile), gossip, 0o600); err != nil {
 		return err
 	}
 	if len(keys) > 1 {

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
-	"time"
 
 	"shoal/mesh/api"
 	"shoal/states"
@@ -50,34 +49,6 @@ const leastHeap = 4 << 20
 func collectFrom(size int) {
 	debug.SetGCPercent(size * 100 / leastHeap)
 	runtime.AddCleanup(new([64]byte), func(growth int) { debug.SetGCPercent(growth) }, busyGrowth)
-}
-
-// oftenCollected is how far apart the collections of an agent are while it has much to do, at most; it has when busyRow of them
-// have followed each other like that, which a start, or a push now and then, does not bring about.
-const (
-	oftenCollected = time.Second
-	busyRow        = 32
-)
-
-// growWhenBusy lets the heap of an agent grow further for as long as it fills fast: a quarter of what is alive is filled in no
-// time by a thousand pushes a second, and the collector would take more than the pushes. It looks at each collection, by an
-// object that nobody holds and that is made anew; when none has come for a while the heap may shrink again.
-func growWhenBusy() {
-	calm := time.AfterFunc(2*oftenCollected, func() { debug.SetGCPercent(idleGrowth) })
-	row := 0
-	var watch func(before time.Time)
-	watch = func(before time.Time) {
-		now := time.Now()
-		if row++; now.Sub(before) >= oftenCollected {
-			row = 0
-		}
-		if row >= busyRow {
-			debug.SetGCPercent(busyGrowth)
-			calm.Reset(2 * oftenCollected)
-		}
-		runtime.AddCleanup(new([64]byte), watch, now)
-	}
-	runtime.AddCleanup(new([64]byte), watch, time.Time{})
 }
 
 // run executes one command and maps its error to a message and an exit status.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"shoal/internal/ownfile"
 	"shoal/internal/signkey"
 )
 
@@ -69,7 +70,7 @@ func (h home) makeOperatorKey(named string, generate func() (ed25519.PrivateKey,
 			return nil, err
 		}
 		name := signkey.AgentPrefix + signkey.Fingerprint(signkey.Public(key)) + "\n"
-		return key, writeFile(filepath.Join(h.dir, operatorKeyNameFile), []byte(name), 0o600)
+		return key, ownfile.Write(filepath.Join(h.dir, operatorKeyNameFile), []byte(name), 0o600)
 	}
 	if named != "" {
 		return h.operatorKey(named)
@@ -89,7 +90,7 @@ func (h home) makeOperatorKey(named string, generate func() (ed25519.PrivateKey,
 	if err != nil {
 		return nil, err
 	}
-	return key, writeFile(filepath.Join(h.dir, operatorKeyFile), data, 0o600)
+	return key, ownfile.Write(filepath.Join(h.dir, operatorKeyFile), data, 0o600)
 }
 
 func newPassphrase() ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"shoal/internal/codec"
+	"shoal/internal/ownfile"
 	"shoal/membership"
 )
 
@@ -64,7 +65,7 @@ func writeProposals(path string, records []membership.Signed) error {
 			return err
 		}
 	}
-	return writeFile(path, out.Bytes(), 0o644)
+	return ownfile.Write(path, out.Bytes(), 0o644)
 }
 
 // signersOf checks the signatures that a proposal has so far.

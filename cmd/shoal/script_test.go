@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	sshagent "golang.org/x/crypto/ssh/agent"
 
+	"shoal/internal/lineage"
 	"shoal/mesh/api"
 )
 
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs every command as a user types it.
 func TestScripts(t *testing.T) {
+	t.Cleanup(lineage.Sweep) // of the agents whose folders are gone then
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {

@@ -75,6 +75,10 @@ func (t *terminal) printStatus(status mesh.StatusInfo) error {
 	}
 	t.printf("\n")
 	t.table([]string{"NODE", "ENV", "VERSION", "RESULT", "DRIFT", "SEEN", ""}, rows)
+	for _, o := range status.Overdrawn {
+		t.printf("\nthe ticket %s of %d uses was redeemed too often: %s (%s) is no member by it; it made members of %s\n", o.Ticket, o.Uses, o.Out, o.OutID.Short(), strings.Join(o.In, ", "))
+		t.printf("    evict who does not belong (shoal evict), and grant %s its own place (shoal trust propose grant)\n", o.Out)
+	}
 	return nil
 }
 
@@ -104,7 +108,7 @@ func onlyEnv(status mesh.StatusInfo, env string) mesh.StatusInfo {
 	if env == "" {
 		return status
 	}
-	out := mesh.StatusInfo{Envs: map[string]mesh.EnvHead{}, Nodes: []mesh.NodeStatus{}}
+	out := mesh.StatusInfo{Envs: map[string]mesh.EnvHead{}, Nodes: []mesh.NodeStatus{}, Overdrawn: status.Overdrawn}
 	if head, ok := status.Envs[env]; ok {
 		out.Envs[env] = head
 	}
@@ -118,7 +122,8 @@ func onlyEnv(status mesh.StatusInfo, env string) mesh.StatusInfo {
 
 // sameStatus compares what a person would see change; the time since a node was seen always does.
 func sameStatus(a, b mesh.StatusInfo) bool {
-	return maps.Equal(a.Envs, b.Envs) && slices.EqualFunc(a.Nodes, b.Nodes, func(x, y mesh.NodeStatus) bool {
+	sameTicket := func(x, y mesh.OverdrawnTicket) bool { return x.Ticket == y.Ticket && x.OutID == y.OutID }
+	return maps.Equal(a.Envs, b.Envs) && slices.EqualFunc(a.Overdrawn, b.Overdrawn, sameTicket) && slices.EqualFunc(a.Nodes, b.Nodes, func(x, y mesh.NodeStatus) bool {
 		x.Seen, y.Seen = time.Time{}, time.Time{}
 		x.StaleSeconds, y.StaleSeconds = min(x.StaleSeconds, 1), min(y.StaleSeconds, 1)
 		return x == y

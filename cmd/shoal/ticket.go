@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"shoal/internal/ownfile"
 	"shoal/membership"
 )
 
@@ -76,7 +77,7 @@ func (t *terminal) ticket(spec membership.TicketSpec, named, file string) error 
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if err := writeFile(path, seed, 0o600); err != nil {
+		if err := ownfile.Write(path, seed, 0o600); err != nil {
 			return err
 		}
 		return t.propose(context.Background(), nil, a, key, file, unsigned)
@@ -123,9 +124,10 @@ func (t *terminal) printTicket(a authority, s membership.Signed, seed []byte) er
 	}
 	if t.json {
 		spec := ticket.Spec()
-		return t.printJSON(map[string]any{"ticket": ticket.String(), "tags": spec.Tags, "zone": spec.Zone, "uses": spec.Uses,
+		return t.printJSON(map[string]any{"ticket": ticket.String(), "id": ticket.ID(), "tags": spec.Tags, "zone": spec.Zone, "uses": spec.Uses,
 			"expires": spec.Expires.UTC().Format(time.RFC3339)})
 	}
+	t.note("ticket %s", ticket.ID())
 	t.printf("%s\n", ticket)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"shoal/internal/ownfile"
 	"shoal/mesh/api"
 )
 
@@ -143,7 +144,7 @@ func changeTokens(dir string, change func([]api.Token) ([]api.Token, error)) err
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(dir, tokensFile), data, 0o600); err != nil {
+	if err := ownfile.Write(filepath.Join(dir, tokensFile), data, 0o600); err != nil {
 		return badInput("tokens: %v", err)
 	}
 	return readableBelow(dir)

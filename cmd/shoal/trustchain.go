@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"shoal/internal/ownfile"
 	"shoal/internal/signkey"
 	"shoal/membership"
 	"shoal/mesh/api"
@@ -97,7 +98,7 @@ func (h home) remember(s membership.Signed, key ed25519.PublicKey, again bool) e
 	if err == nil && string(before) != string(s.Body) && !again {
 		return refused("you have signed another statement for height %d; two of one height fork the trust chain.\n    If nobody can publish the other any more, say --again", st.Height)
 	}
-	return writeFile(path, s.Body, 0o600)
+	return ownfile.Write(path, s.Body, 0o600)
 }
 
 // missing tells how many signatures of operators a record lacks.
@@ -311,7 +312,7 @@ func (h home) beginWith(text string) error {
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(h.dir, gossipKeyFile), ticket.GossipKey(), 0o600); err != nil {
+	if err := ownfile.Write(filepath.Join(h.dir, gossipKeyFile), ticket.GossipKey(), 0o600); err != nil {
 		return err
 	}
 	return h.saveChain(chain)

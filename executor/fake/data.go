@@ -19,6 +19,11 @@ type Data struct {
 	ledger  []byte
 	vault   map[string][]byte
 	held    chan struct{}
+
+	// What a power cut takes: the last so many records, what was put, and the Clear of a journal.
+	loose   int
+	put     map[string]bool
+	cleared [][]byte
 }
 
 var (
@@ -29,7 +34,9 @@ var (
 )
 
 // NewData is an empty disk.
-func NewData() *Data { return &Data{vault: map[string][]byte{}, held: make(chan struct{}, 1)} }
+func NewData() *Data {
+	return &Data{vault: map[string][]byte{}, put: map[string]bool{}, held: make(chan struct{}, 1)}
+}
 
 // Append implements executor.Journal.
 func (d *Data) Append(records ...[]byte) error {
@@ -38,11 +45,32 @@ func (d *Data) Append(records ...[]byte) error {
 	for _, r := range records {
 		d.journal = append(d.journal, bytes.Clone(r))
 	}
+	d.loose, d.cleared = 0, nil
 	return nil
 }
 
 // Note implements executor.Journal.
-func (d *Data) Note(record []byte) error { return d.Append(record) }
+func (d *Data) Note(record []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.journal = append(d.journal, bytes.Clone(record))
+	d.loose++
+	return nil
+}
+
+// PowerCut takes all that was written and not synced.
+func (d *Data) PowerCut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.journal = d.journal[:len(d.journal)-d.loose]
+	if d.cleared != nil {
+		d.journal = d.cleared
+	}
+	for hash := range d.put {
+		delete(d.vault, hash)
+	}
+	d.loose, d.cleared, d.put = 0, nil, map[string]bool{}
+}
 
 // Records implements executor.Journal.
 func (d *Data) Records() ([][]byte, error) {
@@ -55,7 +83,10 @@ func (d *Data) Records() ([][]byte, error) {
 func (d *Data) Clear() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.journal = nil
+	if d.cleared == nil {
+		d.cleared = d.journal[:len(d.journal)-d.loose]
+	}
+	d.journal, d.loose = nil, 0
 	return nil
 }
 
@@ -78,6 +109,9 @@ func (d *Data) Store(data []byte) error {
 func (d *Data) Put(hash string, data []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if _, kept := d.vault[hash]; !kept {
+		d.put[hash] = true
+	}
 	d.vault[hash] = bytes.Clone(data)
 	return nil
 }
@@ -94,7 +128,12 @@ func (d *Data) Get(hash string) ([]byte, error) {
 }
 
 // Sync implements executor.Vault.
-func (d *Data) Sync() error { return nil }
+func (d *Data) Sync() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.put)
+	return nil
+}
 
 // Collect implements executor.Vault.
 func (d *Data) Collect(keep func(hash string) bool) error {

@@ -283,6 +283,35 @@ func (f *Files) Unstage(paths []string) error {
 // SyncFiles has nothing to do.
 func (f *Files) SyncFiles() error { return nil }
 
+// Image is a file system as it was at a time.
+type Image struct{ root *node }
+
+// Image copies all files. The contents are shared: a file's are replaced, never changed.
+func (f *Files) Image() *Image {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &Image{f.root.clone()}
+}
+
+// Restore makes the files what they were.
+func (f *Files) Restore(i *Image) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.root = i.root.clone()
+}
+
+func (n *node) clone() *node {
+	c := *n
+	c.xattrs = maps.Clone(n.xattrs)
+	if n.children != nil {
+		c.children = make(map[string]*node, len(n.children))
+		for name, child := range n.children {
+			c.children[name] = child.clone()
+		}
+	}
+	return &c
+}
+
 // Rename moves a staged file over name.
 func (f *Files) Rename(staged, name string) error {
 	f.mu.Lock()

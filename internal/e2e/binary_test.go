@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"shoal/internal/fleet"
+	"shoal/internal/lineage"
 )
 
 // The tests of the binary know nothing but its command line, and run it as a user would.
@@ -55,6 +56,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
+		lineage.Sweep()
 		os.Exit(code)
 	}))
 }

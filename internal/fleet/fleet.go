@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"shoal/internal/lineage"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,7 +135,7 @@ func (f *Fleet) Env() []string {
 func (f *Fleet) Close() error {
 	var errs []error
 	for _, n := range f.Nodes {
-		errs = append(errs, n.Stop())
+		errs = append(errs, n.Stop(), lineage.Forget(n.Path("var/lib/shoal")))
 	}
 	return errors.Join(errs...)
 }

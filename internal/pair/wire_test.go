@@ -13,6 +13,7 @@ import (
 	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/mesh"
+	"shoal/mesh/node"
 	"shoal/store"
 )
 
@@ -22,6 +23,9 @@ func FuzzDecode(f *testing.F) {
 		&Start{Body: []byte("x")}, &Up{}, &Left{}, &Records{Records: []membership.Signed{{Domain: membership.DomainGrant, Body: []byte("x")}}},
 		&Offer{Proof: mesh.Proof{Head: store.HeadRecord{Env: "production"}}}, &Get{Hashes: make([]store.Hash, 2)},
 		&Object{Data: []byte("x")}, &Ask{ID: 1, Confirm: true}, &Told{ID: 1, Err: "nobody"}, &Done{}, &Stop{},
+		&Keys{ID: 1}, &Keys{ID: 2, Env: "production", Secret: store.HashOf([]byte("x")), Wrapped: []byte("wrapped")},
+		&Keys{ID: 3, Env: "production", Secret: store.HashOf([]byte("x")), To: "somebody"},
+		&KeysTold{ID: 1, Lacking: []node.LackingKey{{Env: "production", Secret: store.HashOf([]byte("x"))}}}, &KeysTold{ID: 2, Wrapped: []byte("x"), Err: "no"},
 	} {
 		data, err := Encode(m)
 		if err != nil {
@@ -71,6 +75,9 @@ func TestLimits(t *testing.T) {
 		"an error":   &Told{Err: string(make([]byte, maxText+1))},
 		"seals":      &Offer{Proof: mesh.Proof{Seals: make([]membership.Signed, mesh.MaxSeals+1)}},
 		"of a start": &Start{Body: make([]byte, maxStart+1)},
+		"a key":      &Keys{Wrapped: make([]byte, maxText+1)},
+		"a name":     &Keys{Env: string(make([]byte, store.MaxEnv+1))},
+		"a told key": &KeysTold{Wrapped: make([]byte, maxText+1)},
 	} {
 		body, err := codec.Marshal(m)
 		if err != nil {

@@ -58,7 +58,7 @@ type Timing struct {
 // suspect answered the suspect is dead.
 func DefaultTiming() Timing {
 	return Timing{
-		ProbeInterval: time.Second, ProbeTimeout: 500 * time.Millisecond, Helpers: 8, Suspicion: 4, SuspicionMost: 2,
+		ProbeInterval: 600 * time.Millisecond, ProbeTimeout: 200 * time.Millisecond, Helpers: 8, Suspicion: 3, SuspicionMost: 3,
 		GossipInterval: 150 * time.Millisecond, GossipNodes: 3, Retransmit: 8, PushPullInterval: 30 * time.Second,
 	}
 }

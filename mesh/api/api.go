@@ -110,6 +110,7 @@ var kinds = []struct {
 	{store.ErrBroken, Unavailable},
 	{mesh.ErrUnavailable, Unavailable},
 	{mesh.ErrUnobtainable, Unavailable},
+	{mesh.ErrUnreached, Unavailable},
 	{mesh.ErrNoMajority, Unavailable},
 	{mesh.ErrTooMany, Unavailable},
 	{mesh.ErrElectorate, Outdated},

@@ -34,6 +34,8 @@ const (
 type Gate struct {
 	// Tokens are those that hold now.
 	Tokens func() ([]Token, error)
+
+	guesses guesses
 }
 
 // caller is who asks; all: everything but what is for the socket alone.
@@ -62,12 +64,19 @@ func (g *Gate) enter(r *http.Request) (caller, *Error) {
 	if !ok {
 		return caller{}, &Error{Refused, "over TCP this node wants a token (SHOAL_TOKEN_FILE) or a client certificate; its socket wants neither"}
 	}
+	from, now := guesserOf(r.RemoteAddr), time.Now()
+	if g.guesses.spent(from, now) {
+		return caller{}, &Error{Unavailable, "too many wrong tokens from your address; wait a second"}
+	}
 	tokens, err := g.Tokens()
 	if err != nil {
 		return caller{}, &Error{Internal, "the tokens of this node cannot be read"}
 	}
-	token, err := findToken(tokens, text, time.Now())
+	token, err := findToken(tokens, text, now)
 	if err != nil {
+		if token.Name == "" { // one that is over was no guess
+			g.guesses.wrong(from, now)
+		}
 		return caller{}, &Error{Refused, err.Error()}
 	}
 	return caller{token: token}, nil

@@ -109,16 +109,19 @@ func FormatTokens(tokens []Token) ([]byte, error) { return json.MarshalIndent(to
 
 var errToken = errors.New("no token of this node: unknown, revoked or over")
 
-// findToken compares with all, in the same time whichever it is.
+// findToken compares with all, in the same time whichever it is. With an error comes the token that is over, if it is that.
 func findToken(tokens []Token, text string, now time.Time) (found Token, err error) {
 	if len(text) > maxTokenLen {
 		return found, errToken
 	}
 	hash, err := []byte(hashOf(text)), errToken
 	for _, t := range tokens {
-		if subtle.ConstantTimeCompare([]byte(t.Hash), hash) == 1 && now.Before(t.Expires) {
-			found, err = t, nil
+		if subtle.ConstantTimeCompare([]byte(t.Hash), hash) == 1 {
+			found = t
 		}
+	}
+	if found.Name != "" && now.Before(found.Expires) {
+		err = nil
 	}
 	return found, err
 }

@@ -41,6 +41,7 @@ func (n *Node) Status(ctx context.Context) (mesh.StatusInfo, error) {
 	}
 	shown := n.shown.Load()
 	info := mesh.StatusInfo{Envs: map[string]mesh.EnvHead{}, Nodes: []mesh.NodeStatus{}}
+	info.Overdrawn = mesh.Overdrawn(shown.roster.Overdrawn(time.Now()))
 	for env, h := range shown.heads {
 		info.Envs[env] = mesh.EnvHead{Version: h.Version, Revision: h.Revision}
 	}
@@ -162,8 +163,9 @@ func (n *Node) Log(ctx context.Context, env string) ([]mesh.RevisionInfo, error)
 	}
 	var out []mesh.RevisionInfo
 	for hash := head.Revision; !hash.IsZero() && len(out) < maxLog; {
-		object, err := n.get(ctx, hash)
-		if errors.Is(err, store.ErrNotFound) && len(out) >= cmp.Or(n.cfg.Keep, mesh.DefaultKeep) {
+		kept := len(out) < cmp.Or(n.cfg.Keep, mesh.DefaultKeep)
+		object, err := n.obtain(ctx, hash, !kept)
+		if !kept && (errors.Is(err, store.ErrNotFound) || errors.Is(err, mesh.ErrUnreached)) {
 			break // collected
 		}
 		if err != nil {

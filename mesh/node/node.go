@@ -179,8 +179,7 @@ func New(cfg Config, ports Ports) (*Node, error) {
 // must be called before Run, and before anybody else can ask.
 func (n *Node) Attach(transport mesh.Transport, gossip Gossip, addr string) {
 	n.ports.Transport, n.ports.Gossip, n.cfg.Addr = transport, gossip, addr
-	n.shown.Store(nil)
-	n.publish()
+	n.show(n.lookAfter(n.shown.Load())) // the gossip asks already: there is always one
 }
 
 func (n *Node) load(ctx context.Context) error {

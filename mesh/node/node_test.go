@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -10,8 +12,10 @@ import (
 	"shoal/executor"
 	"shoal/membership"
 	"shoal/mesh"
+	"shoal/mesh/node"
 	"shoal/ring"
 	"shoal/store"
+	"shoal/store/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -160,4 +164,36 @@ func TestARestartContinuesAlone(t *testing.T) {
 	if alone.machine.has("site.yaml") != "a" {
 		t.Errorf("enforces %v", alone.machine.files)
 	}
+}
+
+// TestTheGossipMayAskWhileANodeIsAttached: it begins before the node has it, and others are heard at once.
+func TestTheGossipMayAskWhileANodeIsAttached(t *testing.T) {
+	key := keyOf("solo")
+	self := membership.Member{ID: membership.IDOf(key.Public().(ed25519.PublicKey)), Name: "solo"}
+	n, err := node.New(node.Config{Key: key, Roster: membership.Solo(self), Place: ring.NewPlacement().Update},
+		node.Ports{KV: memory.New(), Enforcer: &machine{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, asking := make(chan struct{}), make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for first := true; ; first = false {
+			n.Known("somebody")
+			if first {
+				close(asking)
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
+	<-asking
+	for range 2000 {
+		n.Attach(nil, nil, "127.0.0.1:7077")
+	}
+	close(done)
+	work.Wait()
 }

@@ -39,6 +39,11 @@ func (n *Node) look() *snapshot {
 	if old != nil && old.changes == n.core.Changes() {
 		return nil
 	}
+	return n.lookAfter(old)
+}
+
+// lookAfter makes a snapshot whether anything has changed or not.
+func (n *Node) lookAfter(old *snapshot) *snapshot {
 	s := &snapshot{
 		changes: n.core.Changes(), members: n.core.Members(), heads: n.core.Heads(), ring: n.core.Ring(), env: n.core.Env(),
 		own: n.core.Own(), evicted: n.core.Evicted(), leaving: n.core.Leaving(), former: n.core.Former(),

@@ -61,6 +61,11 @@ func (s meshStore) Get(ctx context.Context, hash store.Hash) ([]byte, error) {
 }
 
 func (n *Node) get(ctx context.Context, hash store.Hash) ([]byte, error) {
+	return n.obtain(ctx, hash, false)
+}
+
+// obtain reads an object, hasty: without waiting for members that are not there.
+func (n *Node) obtain(ctx context.Context, hash store.Hash, hasty bool) ([]byte, error) {
 	data, err := n.local(ctx, hash)
 	for again := false; errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrCorrupt); again = true {
 		if again || errors.Is(err, store.ErrCorrupt) { // or the Core would answer that it is here
@@ -68,7 +73,7 @@ func (n *Node) get(ctx context.Context, hash store.Hash) ([]byte, error) {
 				return nil, err
 			}
 		}
-		if err := n.want(ctx, hash); err != nil {
+		if err := n.want(ctx, hash, hasty); err != nil {
 			return nil, err
 		}
 		if data, err = n.objects.Get(ctx, hash); again {
@@ -79,12 +84,15 @@ func (n *Node) get(ctx context.Context, hash store.Hash) ([]byte, error) {
 }
 
 // want returns when the object is here, as far as the Core knows.
-func (n *Node) want(ctx context.Context, hash store.Hash) error {
-	_, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Want{ID: id, Hashes: []store.Hash{hash}} })
+func (n *Node) want(ctx context.Context, hash store.Hash, hasty bool) error {
+	_, err := n.call(ctx, func(id uint64) mesh.Event { return mesh.Want{ID: id, Hashes: []store.Hash{hash}, Hasty: hasty} })
 	if errors.Is(err, mesh.ErrUnobtainable) {
 		return fmt.Errorf("object %s: %w: %w", hash.Short(), store.ErrNotFound, err)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("object %s: %w", hash.Short(), err)
+	}
+	return nil
 }
 
 // Head implements store.Store: the newest head that this node knows.

@@ -30,11 +30,11 @@ func FuzzFrames(f *testing.F) {
 
 func FuzzCredential(f *testing.F) {
 	w := newWorld(f)
-	value := must(codec.Marshal(w.chain.Statements()))(f)
+	value := must(codec.Marshal(w.Chain.Statements()))(f)
 	f.Add(value)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if credential, err := parseCredential(data); err == nil {
-			_, _ = membership.NewRoster(w.chain).Admit(time.Now(), credential)
+			_, _ = membership.NewRoster(w.Chain).Admit(time.Now(), credential)
 		}
 	})
 }
@@ -56,7 +56,7 @@ func BenchmarkBulk(b *testing.B) {
 			w := newWorld(b)
 			from, to := w.newNode(b, "a", "127.0.0.1:0", w.ticket(b)), w.newNode(b, "b", "127.0.0.2:0", w.ticket(b))
 			addrs := must(multiaddrs(to.Addr()))(b)
-			from.Learn(to.id, to.Addr())
+			from.Learn(to.ID, to.Addr())
 			from.store.ClearAddrs(to.self)
 			from.store.AddAddrs(to.self, addrs[i:i+1], time.Hour)
 			data := make([]byte, 256<<10)
@@ -64,7 +64,7 @@ func BenchmarkBulk(b *testing.B) {
 			var before, after syscall.Rusage
 			must(0, syscall.Getrusage(syscall.RUSAGE_SELF, &before))(b)
 			for b.Loop() {
-				must(0, from.Send(to.id, data))(b)
+				must(0, from.Send(to.ID, data))(b)
 				<-to.Frames()
 			}
 			must(0, syscall.Getrusage(syscall.RUSAGE_SELF, &after))(b)

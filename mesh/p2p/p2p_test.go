@@ -37,14 +37,14 @@ func TestMain(m *testing.M) {
 func TestFramesBothWays(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
-	a.Learn(b.id, b.Addr())
+	a.Learn(b.ID, b.Addr())
 	big := bytes.Repeat([]byte("0123456789abcdef"), mesh.MaxFrame/16)
 	for _, data := range [][]byte{[]byte("hello"), big, {0}} {
-		must(0, a.Send(b.id, data))(t)
-		b.expect(t, a.id, data)
+		must(0, a.Send(b.ID, data))(t)
+		b.expect(t, a.ID, data)
 	}
-	must(0, b.Send(a.id, []byte("back")))(t) // over the connection that a opened
-	a.expect(t, b.id, []byte("back"))
+	must(0, b.Send(a.ID, []byte("back")))(t) // over the connection that a opened
+	a.expect(t, b.ID, []byte("back"))
 }
 
 func TestSendRefuses(t *testing.T) {
@@ -64,16 +64,16 @@ func TestSendRefuses(t *testing.T) {
 func TestFramesStayInOrder(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.1:0", w.ticket(t))
-	a.Learn(b.id, b.Addr())
+	a.Learn(b.ID, b.Addr())
 	go func() {
 		for i := range 1000 {
-			for errors.Is(a.Send(b.id, fmt.Appendf(nil, "%d", i)), mesh.ErrQueueFull) {
+			for errors.Is(a.Send(b.ID, fmt.Appendf(nil, "%d", i)), mesh.ErrQueueFull) {
 				<-time.After(time.Millisecond)
 			}
 		}
 	}()
 	for i := range 1000 {
-		b.expect(t, a.id, fmt.Appendf(nil, "%d", i))
+		b.expect(t, a.ID, fmt.Appendf(nil, "%d", i))
 	}
 }
 
@@ -81,11 +81,11 @@ func TestWhoamiAndRefusals(t *testing.T) {
 	w := newWorld(t)
 	member := w.newNode(t, "member", "127.0.0.1:0", w.ticket(t))
 	joiner := w.newNode(t, "joiner", "127.0.0.2:0", w.ticket(t))
-	if id := must(joiner.Whoami(t.Context(), member.Addr()))(t); id != member.id {
+	if id := must(joiner.Whoami(t.Context(), member.Addr()))(t); id != member.ID {
 		t.Fatalf("got %s", id)
 	}
 	stranger := w.newNode(t, "stranger", "127.0.0.3:0")
-	stranger.roster = member.roster // it takes everyone; nobody takes it
+	stranger.Roster = member.Roster // it takes everyone; nobody takes it
 	_, err := stranger.Whoami(t.Context(), member.Addr())
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "no grant") {
 		t.Fatalf("a stranger is told: %v", err)
@@ -106,7 +106,7 @@ func TestStrangerIsShutOut(t *testing.T) {
 	member := w.newNode(t, "member", "127.0.0.1:0", w.ticket(t))
 	friend := w.newNode(t, "friend", "127.0.0.2:0", w.ticket(t))
 	stranger := w.newNode(t, "stranger", "127.0.0.3:0")
-	must(stranger.roster.Add(time.Now(), append(member.roster.Records(), friend.roster.Records()...)...))(t)
+	stranger.Add(t, append(member.Roster.Records(), friend.Roster.Records()...)...)
 	l := must(member.Listen("/test/1"))(t)
 	defer l.Close()
 	var served atomic.Int32
@@ -122,26 +122,26 @@ func TestStrangerIsShutOut(t *testing.T) {
 		}
 	}()
 
-	stranger.Learn(member.id, member.Addr())
-	member.Learn(stranger.id, stranger.Addr())
-	must(0, stranger.Send(member.id, []byte("let me in")))(t)
-	must(0, stranger.Send(member.id, bytes.Repeat([]byte("x"), BulkSize+1)))(t)
-	must(0, member.Send(stranger.id, []byte("secret")))(t)
-	if c, err := stranger.DialStream(t.Context(), member.id, "/test/1"); err == nil {
+	stranger.Learn(member.ID, member.Addr())
+	member.Learn(stranger.ID, stranger.Addr())
+	must(0, stranger.Send(member.ID, []byte("let me in")))(t)
+	must(0, stranger.Send(member.ID, bytes.Repeat([]byte("x"), BulkSize+1)))(t)
+	must(0, member.Send(stranger.ID, []byte("secret")))(t)
+	if c, err := stranger.DialStream(t.Context(), member.ID, "/test/1"); err == nil {
 		_, _ = c.Write([]byte("let me in"))
 		if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
 			t.Error("a stranger was served")
 		}
 		c.Close()
 	}
-	if c, err := member.DialStream(t.Context(), stranger.id, "/test/1"); err == nil {
+	if c, err := member.DialStream(t.Context(), stranger.ID, "/test/1"); err == nil {
 		c.Close()
 		t.Error("a stranger was dialled")
 	}
 	// A friend comes after it, and is heard first: the stranger had its time.
-	friend.Learn(member.id, member.Addr())
-	must(0, friend.Send(member.id, []byte("hello")))(t)
-	member.expect(t, friend.id, []byte("hello"))
+	friend.Learn(member.ID, member.Addr())
+	must(0, friend.Send(member.ID, []byte("hello")))(t)
+	member.expect(t, friend.ID, []byte("hello"))
 	select {
 	case f := <-stranger.Frames():
 		t.Fatalf("the stranger got %q", f.Data)
@@ -158,21 +158,21 @@ func TestSlowPeerDoesNotBlock(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
 	c := w.newNode(t, "c", "127.0.0.3:0", w.ticket(t))
-	a.Learn(b.id, b.Addr())
-	a.Learn(c.id, c.Addr())
+	a.Learn(b.ID, b.Addr())
+	a.Learn(c.ID, c.Addr())
 	frame := make([]byte, 256<<10)
 	full := 0
 	for range 1000 { // b takes nothing
-		if errors.Is(a.Send(b.id, frame), mesh.ErrQueueFull) {
+		if errors.Is(a.Send(b.ID, frame), mesh.ErrQueueFull) {
 			full++
 		}
 	}
 	if full == 0 {
 		t.Error("250 MiB were queued")
 	}
-	must(0, a.Send(c.id, []byte("you")))(t)
-	c.expect(t, a.id, []byte("you"))
-	must(0, a.Send(b.id, []byte("small")))(t) // does not wait behind the bulk
+	must(0, a.Send(c.ID, []byte("you")))(t)
+	c.expect(t, a.ID, []byte("you"))
+	must(0, a.Send(b.ID, []byte("small")))(t) // does not wait behind the bulk
 	eventually(t, "the small frame", func() bool { f := <-b.Frames(); return string(f.Data) == "small" })
 }
 
@@ -180,18 +180,18 @@ func TestRestartedPeerIsFoundAgain(t *testing.T) {
 	w := newWorld(t)
 	ticket := w.ticket(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", ticket)
-	a.Learn(b.id, b.Addr())
-	must(0, a.Send(b.id, []byte("one")))(t)
-	b.expect(t, a.id, []byte("one"))
+	a.Learn(b.ID, b.Addr())
+	must(0, a.Send(b.ID, []byte("one")))(t)
+	b.expect(t, a.ID, []byte("one"))
 	addr := b.Addr()
 	must(0, b.Close())(t)
-	must(0, a.Send(b.id, []byte("lost or not")))(t)
+	must(0, a.Send(b.ID, []byte("lost or not")))(t)
 	b = w.newNode(t, "b", addr, ticket)
 	eventually(t, "a frame after the restart", func() bool {
-		_ = a.Send(b.id, []byte("two"))
+		_ = a.Send(b.ID, []byte("two"))
 		select {
 		case f := <-b.Frames():
-			return f.From == a.id
+			return f.From == a.ID
 		case <-time.After(100 * time.Millisecond):
 			return false
 		}
@@ -201,13 +201,13 @@ func TestRestartedPeerIsFoundAgain(t *testing.T) {
 func TestDrop(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
-	a.Learn(b.id, b.Addr())
-	must(0, a.Send(b.id, []byte("one")))(t)
-	b.expect(t, a.id, []byte("one"))
-	b.Drop(a.id)
+	a.Learn(b.ID, b.Addr())
+	must(0, a.Send(b.ID, []byte("one")))(t)
+	b.expect(t, a.ID, []byte("one"))
+	b.Drop(a.ID)
 	eventually(t, "the connection to end", func() bool { return !a.isConnected(b.self) })
-	a.Drop(b.id)
-	if err := a.Send(b.id, []byte("x")); !errors.Is(err, mesh.ErrUnknownPeer) {
+	a.Drop(b.ID)
+	if err := a.Send(b.ID, []byte("x")); !errors.Is(err, mesh.ErrUnknownPeer) {
 		t.Error(err)
 	}
 }
@@ -218,17 +218,15 @@ func TestEvictedWhileConnected(t *testing.T) {
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
 	l := must(b.Listen("/test/1"))(t)
 	defer l.Close()
-	a.Learn(b.id, b.Addr())
-	must(0, a.Send(b.id, []byte("one")))(t)
-	b.expect(t, a.id, []byte("one"))
+	a.Learn(b.ID, b.Addr())
+	must(0, a.Send(b.ID, []byte("one")))(t)
+	b.expect(t, a.ID, []byte("one"))
 	bulk := bytes.Repeat([]byte("x"), BulkSize+1)
-	must(0, a.Send(b.id, bulk))(t) // over the other transport
-	b.expect(t, a.id, bulk)
-	revocation := must(membership.SignRevocation(membership.Revocation{Mesh: w.chain.Mesh(), Node: a.id}, w.op))(t)
-	b.mu.Lock()
-	must(b.roster.Add(time.Now(), revocation))(t)
-	b.mu.Unlock()
-	c := must(a.DialStream(t.Context(), b.id, "/test/1"))(t)
+	must(0, a.Send(b.ID, bulk))(t) // over the other transport
+	b.expect(t, a.ID, bulk)
+	revocation := must(membership.SignRevocation(membership.Revocation{Mesh: w.Chain.Mesh(), Node: a.ID}, w.Operator))(t)
+	b.Add(t, revocation)
+	c := must(a.DialStream(t.Context(), b.ID, "/test/1"))(t)
 	defer c.Close()
 	_, _ = c.Write([]byte("x"))
 	must(0, c.SetReadDeadline(time.Now().Add(patience)))(t)
@@ -246,8 +244,8 @@ func TestStreamsAndPackets(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
 	l := must(b.Listen("/test/1"))(t)
-	a.Learn(b.id, b.Addr())
-	c := must(a.DialStream(t.Context(), b.id, "/test/1"))(t)
+	a.Learn(b.ID, b.Addr())
+	c := must(a.DialStream(t.Context(), b.ID, "/test/1"))(t)
 	defer c.Close()
 	must(c.Write([]byte("ping")))(t)
 	s := must(l.Accept())(t)
@@ -256,7 +254,7 @@ func TestStreamsAndPackets(t *testing.T) {
 	must(io.ReadFull(s, buf))(t)
 	must(s.Write(buf))(t)
 	must(io.ReadFull(c, buf))(t)
-	if string(buf) != "ping" || s.RemoteAddr().String() != string(a.id) {
+	if string(buf) != "ping" || s.RemoteAddr().String() != string(a.ID) {
 		t.Errorf("%q from %s", buf, s.RemoteAddr())
 	}
 	must(0, c.SetReadDeadline(time.Unix(1, 0)))(t)
@@ -272,14 +270,14 @@ func TestTCPWhereUDPIsDropped(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
 	addrs := must(multiaddrs(b.Addr()))(t)
-	a.Learn(b.id, b.Addr())
+	a.Learn(b.ID, b.Addr())
 	a.store.ClearAddrs(b.self)
 	a.store.AddAddrs(b.self, addrs[1:], time.Hour)
 	data := bytes.Repeat([]byte("x"), mesh.MaxFrame)
-	must(0, a.Send(b.id, data))(t)
-	b.expect(t, a.id, data)
-	must(0, b.Send(a.id, []byte("back")))(t)
-	a.expect(t, b.id, []byte("back"))
+	must(0, a.Send(b.ID, data))(t)
+	b.expect(t, a.ID, data)
+	must(0, b.Send(a.ID, []byte("back")))(t)
+	a.expect(t, b.ID, []byte("back"))
 	if over := a.swarms[quicSwarm].Connectedness(b.self); over == network.Connected {
 		t.Error("it went over QUIC")
 	}
@@ -290,23 +288,23 @@ func TestQUICWhereTCPIsRefused(t *testing.T) {
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
 	addrs := must(multiaddrs(b.Addr()))(t)
 	b.swarms[tcpSwarm].ListenClose(addrs[tcpSwarm])
-	a.Learn(b.id, b.Addr())
+	a.Learn(b.ID, b.Addr())
 	data := bytes.Repeat([]byte("x"), mesh.MaxFrame)
-	must(0, a.Send(b.id, data))(t)
-	b.expect(t, a.id, data)
+	must(0, a.Send(b.ID, data))(t)
+	b.expect(t, a.ID, data)
 }
 
 func TestEachLaneHasItsTransport(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
-	a.Learn(b.id, b.Addr())
+	a.Learn(b.ID, b.Addr())
 	for over, size := range map[int]int{quicSwarm: BulkSize, tcpSwarm: BulkSize + 1} {
 		if a.swarms[over].Connectedness(b.self) == network.Connected {
 			t.Errorf("swarm %d is connected without need", over)
 		}
 		data := make([]byte, size)
-		must(0, a.Send(b.id, data))(t)
-		b.expect(t, a.id, data)
+		must(0, a.Send(b.ID, data))(t)
+		b.expect(t, a.ID, data)
 		if a.swarms[over].Connectedness(b.self) != network.Connected {
 			t.Errorf("a frame of %d bytes did not take swarm %d", size, over)
 		}
@@ -321,13 +319,13 @@ func TestBindings(t *testing.T) {
 		t.Run(c.bind, func(t *testing.T) {
 			a, b := w.newNode(t, "a", c.bind, w.ticket(t)), w.newNode(t, "b", c.bind, w.ticket(t))
 			at := fmt.Sprintf(c.format, b.addr.Port)
-			if id := must(a.Whoami(t.Context(), at))(t); id != b.id {
+			if id := must(a.Whoami(t.Context(), at))(t); id != b.ID {
 				t.Error(id)
 			}
-			a.Learn(b.id, at)
+			a.Learn(b.ID, at)
 			for _, size := range []int{1, BulkSize + 1} {
-				must(0, a.Send(b.id, make([]byte, size)))(t)
-				b.expect(t, a.id, make([]byte, size))
+				must(0, a.Send(b.ID, make([]byte, size)))(t)
+				b.expect(t, a.ID, make([]byte, size))
 			}
 			if from := exchange(t, a, b, at); from == "" {
 				t.Error("a packet from nowhere")
@@ -403,8 +401,8 @@ func TestStrangersArePaced(t *testing.T) {
 func TestTrim(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.newNode(t, "a", "127.0.0.1:0", w.ticket(t)), w.newNode(t, "b", "127.0.0.2:0", w.ticket(t))
-	a.Learn(b.id, b.Addr())
-	c := must(a.DialStream(t.Context(), b.id, "/test/1"))(t)
+	a.Learn(b.ID, b.Addr())
+	c := must(a.DialStream(t.Context(), b.ID, "/test/1"))(t)
 	idle, now := map[network.Conn]time.Time{}, time.Now()
 	a.trim(idle, now)
 	a.trim(idle, now.Add(2*idleTime))

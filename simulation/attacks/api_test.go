@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/api"
 	"shoal/store"
@@ -41,9 +41,8 @@ func apiAttacks() []attack {
 // backend is a node that notes what was done to it; whatever else is asked of it is a crash of the test.
 type backend struct {
 	api.Backend
-	left   atomic.Bool
-	asked  atomic.Int64
-	pushed atomic.Bool
+	asked                            atomic.Int64
+	left, pushed, submitted, adopted atomic.Bool
 }
 
 // keeper is its store.
@@ -52,6 +51,7 @@ type keeper struct {
 	b *backend
 }
 
+func (b *backend) Self() api.SelfInfo { return api.SelfInfo{Name: "n1"} }
 func (b *backend) Leave()             { b.left.Store(true) }
 func (b *backend) Store() store.Store { return keeper{b: b} }
 
@@ -65,6 +65,16 @@ func (b *backend) Missing(_ context.Context, hashes []store.Hash) ([]store.Hash,
 	return nil, nil
 }
 
+func (b *backend) Submit(context.Context, []membership.Signed) error {
+	b.submitted.Store(true)
+	return nil
+}
+
+func (b *backend) AdoptChain([]membership.Signed) error {
+	b.adopted.Store(true)
+	return nil
+}
+
 func (b *backend) Push(context.Context, store.Hash, []byte) (r mesh.PushResult, err error) {
 	b.pushed.Store(true)
 	return r, nil
@@ -74,16 +84,7 @@ func (b *backend) Push(context.Context, store.Hash, []byte) (r mesh.PushResult, 
 func server(t *testing.T, b *backend) (socket string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "api.sock")
-	l := must(api.Listen(socket, nil))(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, l, api.NewHandler(b, slog.New(slog.DiscardHandler), nil), nil) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	serve(t, must(api.Listen(socket, nil))(t), b, nil, nil)
 	return socket
 }
 

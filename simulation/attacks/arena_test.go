@@ -172,13 +172,30 @@ func (a *arena) ballot(number uint64) store.Ballot {
 	return store.Ballot{Number: number, Proposer: a.mallory.ID, Run: 1}
 }
 
+// begun is an arena with a first head.
+func begun(t *testing.T, nodes int) (a *arena, one []byte) {
+	t.Helper()
+	a = newArena(t, nodes)
+	return a, a.commit(a.nodes[0], 1, store.Hash{})
+}
+
+// prepare asks for the promise of mallory's ballot of a number, for production's head.
+func (a *arena) prepare(number uint64) *mesh.Prepare {
+	return &mesh.Prepare{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(number)}
+}
+
+// accept asks for a vote for a value, at mallory's ballot of a number.
+func (a *arena) accept(number uint64, held []byte) *mesh.Accept {
+	return &mesh.Accept{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(number), Value: held}
+}
+
 // proposes has mallory ask all to accept a value, and returns how many of the others did.
-func (a *arena) proposes(register string, accept mesh.Accept) int {
+func (a *arena) proposes(accept *mesh.Accept) int {
 	before := map[*meshtest.Node]int{}
 	for _, n := range a.honest() {
 		before[n] = a.mark(n)
-		_ = a.say(n, &mesh.Prepare{Register: register, Epoch: accept.Epoch, Ballot: accept.Ballot})
-		_ = a.say(n, &accept)
+		_ = a.say(n, &mesh.Prepare{Register: accept.Register, Epoch: accept.Epoch, Ballot: accept.Ballot})
+		_ = a.say(n, accept)
 	}
 	votes := 0
 	for _, n := range a.honest() {

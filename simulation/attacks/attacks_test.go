@@ -29,8 +29,8 @@ type attack struct {
 
 // all are the attacks, in the order of the table.
 func all() []attack {
-	return slices.Concat(pushAttacks(), headAttacks(), ballotAttacks(), acceptorAttacks(), freezeAttacks(), rosterAttacks(), ticketAttacks(),
-		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), treeAttacks(), hostAttacks(), secretAttacks(), processAttacks())
+	return slices.Concat(pushAttacks(), headAttacks(), ballotAttacks(), acceptorAttacks(), freezeAttacks(), rosterAttacks(), rumourAttacks(), ticketAttacks(),
+		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), tokenAttacks(), treeAttacks(), hostAttacks(), secretAttacks(), processAttacks())
 }
 
 // succeeded marks the line that says so.

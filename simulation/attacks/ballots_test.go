@@ -27,9 +27,8 @@ func ballotAttacks() []attack {
 }
 
 func bombPrepare(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
-	a.sayAll(&mesh.Prepare{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(highest)})
+	a, one := begun(t, 3)
+	a.sayAll(a.prepare(highest))
 	if !a.works(a.nodes[0], 2, store.HashOf(one)) {
 		return "nobody can go above the ballot: no push is committed any more"
 	}
@@ -37,9 +36,8 @@ func bombPrepare(t *testing.T) string {
 }
 
 func bombAccept(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
-	a.sayAll(&mesh.Accept{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(highest), Value: value(t, 1, one)})
+	a, one := begun(t, 3)
+	a.sayAll(a.accept(highest, value(t, 1, one)))
 	if !a.works(a.nodes[0], 2, store.HashOf(one)) {
 		return "nobody can go above the ballot: no push is committed any more"
 	}
@@ -47,12 +45,11 @@ func bombAccept(t *testing.T) string {
 }
 
 func bombThen(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	then := a.ballot(highest)
-	a.proposes(store.HeadRegister(production), mesh.Accept{
-		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, 1, one), Then: &then,
-	})
+	m := a.accept(1000, value(t, 1, one))
+	m.Then = &then
+	a.proposes(m)
 	if !a.works(a.nodes[0], 2, store.HashOf(one)) {
 		return "nobody can go above the ballot: no push is committed any more"
 	}
@@ -60,12 +57,13 @@ func bombThen(t *testing.T) string {
 }
 
 func othersBallot(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	victim := a.nodes[0]
 	ballot := store.Ballot{Number: 1000, Proposer: a.nodes[1].ID, Run: 1}
 	since := a.mark(victim)
-	_ = a.say(victim, &mesh.Accept{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: ballot, Value: value(t, 1, one)})
+	m := a.accept(1000, value(t, 1, one))
+	m.Ballot = ballot
+	_ = a.say(victim, m)
 	for _, answer := range answered[*mesh.Accepted](a, victim, since) {
 		if answer.Refused == "" {
 			return "n1 votes at a ballot of n2 that n2 never made"
@@ -86,9 +84,9 @@ func twoValues(t *testing.T) string {
 	first, second := a.rivals(a.commit(a.nodes[0], 1, store.Hash{}))
 	victim, votes := a.nodes[0], map[store.Hash]bool{}
 	since := a.mark(victim)
-	_ = a.say(victim, &mesh.Prepare{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000)})
+	_ = a.say(victim, a.prepare(1000))
 	for _, v := range [][]byte{first, second} {
-		_ = a.say(victim, &mesh.Accept{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: v})
+		_ = a.say(victim, a.accept(1000, v))
 		if all := answered[*mesh.Accepted](a, victim, since); len(all) > 0 && all[len(all)-1].Refused == "" {
 			votes[store.HashOf(v)] = true
 		}
@@ -106,7 +104,7 @@ func lowerBallot(t *testing.T) string {
 	above := store.Ballot{Number: 2000, Proposer: other.ID, Run: 1}
 	_ = a.sayAs(other, victim, &mesh.Prepare{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: above})
 	since := a.mark(victim)
-	_ = a.say(victim, &mesh.Accept{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: first})
+	_ = a.say(victim, a.accept(1000, first))
 	for _, answer := range answered[*mesh.Accepted](a, victim, since) {
 		if answer.Refused == "" {
 			return "n1 votes below a ballot that it has promised to n2"
@@ -220,8 +218,7 @@ func (a *arena) framed(victim *meshtest.Node, e store.Evidence) string {
 }
 
 func frameWithOwn(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	victim, votes, vote := a.voter()
 	vote.Value = sumOf("another")
 	own := must(membership.Sign(membership.DomainAccepted, vote, keyFor(a.mallory)))(t)
@@ -229,8 +226,7 @@ func frameWithOwn(t *testing.T) string {
 }
 
 func frameForged(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	victim, votes, vote := a.voter()
 	vote.Value = sumOf("another")
 	forged := must(membership.Sign(membership.DomainAccepted, vote, keyFor(a.mallory)))(t)
@@ -240,8 +236,7 @@ func frameForged(t *testing.T) string {
 
 // frameAcross: the victim has accepted something of production, and nothing of staging, and says so at a higher ballot.
 func frameAcross(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	a.commit(a.nodes[1], 2, store.HashOf(one))
 	a.commitTo(a.nodes[0], "staging", 1, store.Hash{})
 	victim, votes, vote := a.voter()
@@ -263,39 +258,36 @@ func frameAcross(t *testing.T) string {
 	return ""
 }
 
+// seals proposes that others follow the acceptors, and returns how many vote for it.
+func (a *arena) seals(next []store.Seat, held []byte) (votes int) {
+	m := a.accept(1000, held)
+	m.Next = next
+	return a.proposes(m)
+}
+
 func seatItself(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
-	votes := a.proposes(store.HeadRegister(production), mesh.Accept{
-		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, 1, one),
-		Next: []store.Seat{{Node: a.mallory.ID, Disk: 1}},
-	})
-	if votes > 0 {
+	a, one := begun(t, 3)
+	if votes := a.seals([]store.Seat{{Node: a.mallory.ID, Disk: 1}}, value(t, 1, one)); votes > 0 {
 		return fmt.Sprintf("%d acceptors vote for mallory as the only next one", votes)
 	}
 	return ""
 }
 
 func seatNobody(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	var next []store.Seat
 	for _, n := range a.nodes {
 		next = append(next, store.Seat{Node: n.ID, Disk: 77})
 	}
 	slices.SortFunc(next, func(x, y store.Seat) int { return strings.Compare(string(x.Node), string(y.Node)) })
-	votes := a.proposes(store.HeadRegister(production), mesh.Accept{
-		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, 1, one), Next: next,
-	})
-	if votes > 0 {
+	if votes := a.seals(next, value(t, 1, one)); votes > 0 {
 		return fmt.Sprintf("%d acceptors give their seats to disks that nobody has", votes)
 	}
 	return ""
 }
 
 func forgedSeal(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	creation := func() *store.Creation {
 		since := a.mark(a.nodes[0])
 		_ = a.say(a.nodes[0], &mesh.HeadAsk{})
@@ -317,8 +309,7 @@ func forgedSeal(t *testing.T) string {
 }
 
 func falseAmnesia(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	victim := a.nodes[0]
 	since := a.mark(victim)
 	_ = a.say(victim, &mesh.FenceAsk{Incarnation: incarnation(t, a.mallory, 1, 1)})
@@ -346,12 +337,11 @@ func incarnation(t *testing.T, n *meshtest.Node, disk, start uint64) membership.
 }
 
 func hearEvicted(t *testing.T) string {
-	a := newArena(t, 4)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 4)
 	a.submit(must(membership.SignRevocation(membership.Revocation{Mesh: a.Mesh(), Node: a.mallory.ID}, operator()))(t))
 	for _, n := range a.honest() {
 		since := a.mark(n)
-		_ = a.say(n, &mesh.Prepare{Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000)})
+		_ = a.say(n, a.prepare(1000))
 		if p := answered[*mesh.Promise](a, n, since); len(p) > 0 {
 			return n.Name + " answers to one that was evicted"
 		}
@@ -409,8 +399,7 @@ func freezeBy(replay bool) func(t *testing.T) string {
 
 // freezeByMinority: two of five acceptors belong to mallory, and are all that answers.
 func freezeByMinority(t *testing.T) string {
-	a := newArena(t, 6)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 6)
 	_, seats := a.nodes[0].Core.Configuration(production)
 	if len(seats) != 5 {
 		t.Fatalf("%d acceptors", len(seats))

@@ -103,7 +103,7 @@ func bugs() []Bug {
 		{"anybody-adds-operators", "a statement is signed by the operators before it", []Edit{
 			refuse("membership/chain.go", "case «!enough(before.after.operators, keys, c.threshold)»:")}},
 		{"removed-operators-grant", "a grant needs the operators of now", []Edit{
-			refuse("membership/roster.go", "if rec.revoked != \"\" || «!r.holds(rec)» {\n\t\t\tcontinue")}},
+			refuse("membership/roster.go", "if rec.revoked != \"\" || «!r.holds(rec)» || !r.counts(rec) {\n\t\t\tcontinue")}},
 		{"foreign-grants", "a record is of this mesh", []Edit{
 			refuse("membership/record.go", "if «mesh != chain.mesh» {")}},
 		{"foreign-statements", "a statement is of this mesh", []Edit{
@@ -118,6 +118,8 @@ func bugs() []Bug {
 			permit("mesh/placement.go", "return «c.now.Sub(c.people.since[id]) > c.cfg.Grace»")}},
 		{"used-tickets", "a ticket has uses left", []Edit{
 			refuse("membership/admit.go", "case «len(nodes) >= body.Uses»:")}},
+		{"overdrawn-unseen", "of a ticket one redemption more than it has uses is kept, and shown", []Edit{
+			swap("membership/roster.go", "if len(nodes) > rec.redeemed.body.Uses+1 {", "if len(nodes) > rec.redeemed.body.Uses+map[bool]int{true: 0, false: 1}[PLANTED] {")}},
 		{"expired-tickets", "a ticket has not ended", []Edit{
 			refuse("membership/admit.go", "case «now.Unix() > body.Expires»:")}},
 		{"ticket-key-unneeded", "a redemption is signed by the ticket's key", []Edit{
@@ -180,6 +182,22 @@ func bugs() []Bug {
 		{"gossip-in-clear", "what comes on the gossip's port is sealed with the gossip key", []Edit{
 			swap("membership/gossip/gossip.go", "\tml.EnableCompression = false\n", "\tml.EnableCompression = false\n\tml.GossipVerifyIncoming = !PLANTED\n")}},
 
+		// What the gossip may say of others.
+		{"deaths-believed", "that a node is dead is heard as a suspicion, which it can contradict", []Edit{
+			permit("membership/gossip/messages.go", "if «data[0] == kindSuspect || own» || (m.From")}},
+		{"leaves-believed", "that a node leaves is heard when it said so itself over its own connection", []Edit{
+			permit("membership/gossip/messages.go", "(m.From == m.Node && «g.leaving(nodeID(m.Node))»)")}},
+		{"intents-believed", "that a node leaves is heard of serf when it said so itself over its own connection", []Edit{
+			permit("membership/gossip/messages.go", "!m.Prune && «g.leaving(nodeID(m.Node))» &&")}},
+		{"states-believed", "a node that has left, as another says, is a suspect when it did not say so itself", []Edit{
+			refuse("membership/gossip/exchange.go", "if n.State == stateLeft && «!g.leaving(nodeID(n.Name))» {")}},
+		{"suspicions-unbounded", "five suspicions of a node are heard, and then one in 10 s", []Edit{
+			refuse("membership/gossip/guard.go", "if «h.tokens < 1» {")}},
+		{"incarnations-leap", "an incarnation does not leap to the end of its counter", []Edit{
+			refuse("membership/gossip/guard.go", "if h == nil || «!plausible(uint64(n), uint64(h.incarnation), incarnationEnd, incarnationStep)» {")}},
+		{"clocks-leap", "a Lamport time does not leap to the end of its counter", []Edit{
+			refuse("membership/gossip/guard.go", "if «!plausible(n, g.clock, clockEnd, clockStep)» {")}},
+
 		// The API.
 		{"any-page", "a request carries a header that a page cannot send", []Edit{
 			refuse("mesh/api/gate.go", "case «r.Header.Get(header) == \"\"»:")}},
@@ -201,6 +219,33 @@ func bugs() []Bug {
 			swap("mesh/api/listen.go", "old := syscall.Umask(0o117)", "old := syscall.Umask(map[bool]int{true: 0, false: 0o117}[PLANTED])")}},
 		{"any-object", "the object of a push has the hash that it is pushed under", []Edit{
 			refuse("mesh/api/server.go", "if «len(in.Object) > 0 && store.HashOf(in.Object) != in.Revision» {")}},
+
+		// Tokens of the API.
+		{"any-token-may", "a token is good for its scopes", []Edit{
+			refuse("mesh/api/gate.go", "if who := callerOf(r.Context()); «!who.may(needs)» {")}},
+		{"tokens-push-anything", "a token pushes to the environments of its scope", []Edit{
+			refuse("mesh/api/gate.go", "if «!who.token.mayPush(revision.Env)» {")}},
+		{"tokens-bring-operators", "a token for pushes brings no operators", []Edit{
+			refuse("mesh/api/gate.go", "if «!who.token.may(ScopeRecords)» {")}},
+		{"tokens-leave", "no token makes a node leave", []Edit{
+			swap("mesh/api/gate.go", "case needs == socketOnly:\n\t\treturn false", "case needs == socketOnly:\n\t\treturn PLANTED")}},
+		{"expired-tokens", "a token holds until it ends", []Edit{
+			permit("mesh/api/token.go", "found.Name != \"\" && «now.Before(found.Expires)» {")}},
+		{"tokens-remembered", "the list of tokens is read at each request", []Edit{
+			swap("mesh/api/gate.go", "\tguesses guesses\n", "\tguesses guesses\n\tremembered []Token\n"),
+			swap("mesh/api/gate.go", "\ttokens, err := g.Tokens()\n", "\ttokens, err := g.Tokens()\n\tif PLANTED {\n\t\ttokens = append(tokens, g.remembered...)\n\t\tg.remembered = tokens\n\t}\n")}},
+		{"anybodys-token", "a token is one of this node's", []Edit{
+			permit("mesh/api/token.go", "if «subtle.ConstantTimeCompare([]byte(t.Hash), hash) == 1» {")}},
+		{"hashes-are-tokens", "a token is what has the hash that the node keeps", []Edit{
+			swap("mesh/api/token.go", "\thash, err := []byte(hashOf(text)), errToken\n", "\thash, err := []byte(hashOf(text)), errToken\n\tif PLANTED {\n\t\thash = []byte(text)\n\t}\n")}},
+		{"guesses-unbounded", "an address guesses 16 tokens, and then one a second", []Edit{
+			refuse("mesh/api/gate.go", "if «g.guesses.spent(from, now)» {")}},
+		{"pages-with-tokens", "a request says of no page that it came from it", []Edit{
+			refuse("mesh/api/gate.go", "case «r.Header.Get(\"Origin\") != \"\" || r.Header.Get(\"Referer\") != \"\" || r.Header.Get(\"Cookie\") != \"\"»:")}},
+		{"tokens-in-clear", "a command sends its token in clear to loopback alone", []Edit{
+			refuse("mesh/api/client.go", "else if err := loopbackOnly(address); «err != nil && c.token != \"\"» {")}},
+		{"clear-at-tls", "where there is a certificate every connection is one in TLS", []Edit{
+			refuse("mesh/api/server.go", "if «secured != nil» {\n\t\tl = tls")}},
 
 		// Trees and machines.
 		{"any-path", "a path of a tree stays within it", []Edit{

@@ -104,8 +104,7 @@ func floodRegisters(t *testing.T) string {
 }
 
 func floodChallenges(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	victim := a.nodes[0]
 	since := a.mark(victim)
 	for i := range 1000 {

@@ -60,12 +60,9 @@ func pushRevoked(t *testing.T) string {
 }
 
 func proposeUnsigned(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	object, _ := a.revision(keyFor(a.mallory), production, 2, store.HashOf(one), "mine")
-	votes := a.proposes(store.HeadRegister(production), mesh.Accept{
-		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, 2, object, store.HashOf(one)),
-	})
+	votes := a.proposes(a.accept(1000, value(t, 2, object, store.HashOf(one))))
 	if votes == 0 {
 		return ""
 	}
@@ -76,20 +73,15 @@ func proposeUnsigned(t *testing.T) string {
 }
 
 func proposeMixed(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	staging := a.commitTo(a.nodes[1], "staging", 1, store.Hash{})
 	second, _ := a.revision(operator(), "staging", 2, store.HashOf(staging), "of staging")
 	first := a.nodes[0].Core.Heads()[production].Revision
-	votes := a.proposes(store.HeadRegister(production), mesh.Accept{
-		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, 2, second, store.HashOf(staging), first),
-	})
+	votes := a.proposes(a.accept(1000, value(t, 2, second, store.HashOf(staging), first)))
 	if votes < 2 {
 		// Version 2 of staging does not follow version 1 of production. One that says so of itself:
 		forged, _ := a.revision(operator(), "staging", 2, first, "of staging")
-		votes = a.proposes(store.HeadRegister(production), mesh.Accept{
-			Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(2000), Value: value(t, 2, forged, first),
-		})
+		votes = a.proposes(a.accept(2000, value(t, 2, forged, first)))
 	}
 	if votes > 0 {
 		return fmt.Sprintf("%d acceptors of production voted for a revision of staging", votes)
@@ -160,8 +152,7 @@ func headAttacks() []attack {
 }
 
 func oneVote(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	object, objects := a.revision(operator(), production, 2, store.HashOf(one), "lost")
 	a.mallory.Keep(objects...)
 	a.sayAll(&mesh.HeadTell{Head: certified(t, production, a.epoch(production), a.ballot(1<<19), value(t, 2, object, store.HashOf(one)), nil, keyFor(a.mallory))})
@@ -182,8 +173,7 @@ func (a *arena) headOf(n *meshtest.Node, env string) *store.HeadRecord {
 }
 
 func othersVotes(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	two := a.commit(a.nodes[0], 2, store.HashOf(one))
 	record := *a.headOf(a.nodes[0], production)
 	object, objects := a.revision(operator(), production, 3, store.HashOf(two), "lost")
@@ -195,12 +185,9 @@ func othersVotes(t *testing.T) string {
 }
 
 func proposeOld(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	two := a.commit(a.nodes[1], 2, store.HashOf(one))
-	a.proposes(store.HeadRegister(production), mesh.Accept{
-		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, 1, one),
-	})
+	a.proposes(a.accept(1000, value(t, 1, one)))
 	if !a.works(a.nodes[1], 3, store.HashOf(two)) {
 		return "the head is at version 1 again"
 	}
@@ -208,8 +195,7 @@ func proposeOld(t *testing.T) string {
 }
 
 func replayOld(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	old := a.headOf(a.nodes[0], production)
 	a.commit(a.nodes[1], 2, store.HashOf(one))
 	victim := a.nodes[0]
@@ -221,8 +207,7 @@ func replayOld(t *testing.T) string {
 }
 
 func replayAfterCrash(t *testing.T) string {
-	a := newArena(t, 4)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 4)
 	old := a.headOf(a.nodes[0], production)
 	a.commit(a.nodes[1], 2, store.HashOf(one))
 	victim := a.nodes[0]
@@ -254,17 +239,14 @@ func replayAfterCrash(t *testing.T) string {
 }
 
 func fastForward(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	far := uint64(1 << 40)
 	object, _ := a.revision(operator(), production, far, store.HashOf(one), "far ahead")
 	before := []store.Hash{store.HashOf(one)}
 	for i := range store.MaxBefore - 1 {
 		before = append(before, sumOf(fmt.Sprint(i)))
 	}
-	votes := a.proposes(store.HeadRegister(production), mesh.Accept{
-		Register: store.HeadRegister(production), Epoch: a.epoch(production), Ballot: a.ballot(1000), Value: value(t, far, object, before...),
-	})
+	votes := a.proposes(a.accept(1000, value(t, far, object, before...)))
 	if votes > 0 {
 		return fmt.Sprintf("%d acceptors voted for version %d after version 1", votes, far)
 	}
@@ -366,8 +348,7 @@ func recoverWith(foreign bool) func(t *testing.T) string {
 }
 
 func oldEra(t *testing.T) string {
-	a := newArena(t, 3)
-	one := a.commit(a.nodes[0], 1, store.Hash{})
+	a, one := begun(t, 3)
 	_, seats := a.nodes[0].Core.Configuration(production)
 	recovery := func(era uint64, seats []store.Seat) *membership.Signed {
 		s := must(membership.Sign(membership.DomainRecovery, store.Recovery{Mesh: a.Mesh(), Env: production, Era: era, Seats: seats, Value: value(t, 1, one)}, operator()))(t)

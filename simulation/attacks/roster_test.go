@@ -3,6 +3,7 @@ package attacks
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -204,6 +205,7 @@ func ticketAttacks() []attack {
 		{"redemption-without-the-ticket", "ticket", Stranger, "has seen the redemption of another, and redeems the ticket inside without its key", "ticket-key-unneeded", withoutTicketKey},
 		{"redeem-for-another", "ticket", Stranger, "with a stolen ticket makes somebody else a member who never asked", "node-key-unneeded", redeemForAnother},
 		{"stolen-credential", "certificate", Stranger, "shows the credential of a member in its own certificate", "anothers-credential", stolenCredential},
+		{"push-out-of-a-ticket", "ticket", Member, "pushes another out of the ticket that both have, with keys whose ids come first, and nobody sees it", "overdrawn-unseen", pushOut},
 		{"revoked-comes-back", "ticket", Member, "was evicted, and joins again with the same key and a new ticket", "revocations-pass", comesBack},
 		{"expired-grant", "ticket", Member, "goes on with a grant that has ended", "expired-grants", expiredGrant},
 	}
@@ -233,6 +235,47 @@ func usedTicket(t *testing.T) string {
 	}
 	stranger := small(idOf(first))
 	return a.join(pub(stranger), must(ticket.Redeem(stranger, "n9"))(t))
+}
+
+// pushOut: that it can be done is known (docs/SECURITY.md); that it shows is what is tried.
+func pushOut(t *testing.T) string {
+	a := newArena(t, 3)
+	ticket := a.ticket(membership.TicketSpec{Uses: 2})
+	victim := meshtest.Key("victim")
+	if a.join(pub(victim), must(ticket.Redeem(victim, "n8"))(t)) == "" {
+		t.Fatal("the ticket is no good to begin with")
+	}
+	first := small(idOf(victim))
+	second := small(idOf(first))
+	a.sayAll(&mesh.RosterTell{Records: []membership.Signed{must(ticket.Redeem(first, "m1"))(t), must(ticket.Redeem(second, "m2"))(t)}})
+	a.Run(5 * time.Second)
+	for _, n := range a.honest() {
+		if a.isMember(n, idOf(victim)) {
+			t.Fatalf("%s has the victim for a member still, so the attack shows nothing", n.Name)
+		}
+		seen := n.Core.Roster().Overdrawn(a.Now())
+		if len(seen) != 1 || seen[0].Ticket != ticket.ID() || seen[0].Out.ID != idOf(victim) || len(seen[0].In) != 2 {
+			return n.Name + " has lost a member, and does not show by which ticket"
+		}
+		if !a.logged(n, "the ticket "+ticket.ID(), "n8") {
+			return n.Name + " has lost a member, and its log says nothing"
+		}
+	}
+	return ""
+}
+
+// logged tells whether a node's log has an event with all of these words.
+func (a *arena) logged(n *meshtest.Node, words ...string) bool {
+	a.t.Helper()
+	id := n.Ask(func(id uint64) mesh.Event { return mesh.AskHistory{ID: id, Node: n.ID} })
+	a.Run(5 * time.Second)
+	h, ok := n.Answers[id].Value.(mesh.History)
+	if !ok {
+		a.t.Fatalf("%+v", n.Answers[id])
+	}
+	return slices.ContainsFunc(h.Entries, func(e mesh.NodeLog) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(e.Event.What, w) })
+	})
 }
 
 func expiredTicket(t *testing.T) string {
@@ -398,8 +441,7 @@ func (a *arena) history(of membership.NodeID) mesh.History {
 }
 
 func falseFork(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	a.Run(20 * time.Second)
 	victim := a.nodes[1]
 	id := a.mallory.Ask(func(id uint64) mesh.Event { return mesh.AskStatus{ID: id} })
@@ -434,8 +476,7 @@ func falseFork(t *testing.T) string {
 
 // wipeTraces: the entries that tell of the break-in are among the newest 64, whatever a mark says.
 func wipeTraces(t *testing.T) string {
-	a := newArena(t, 3)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 3)
 	a.Run(20 * time.Second)
 	victim := a.mallory
 	before := a.history(victim.ID)
@@ -468,8 +509,7 @@ func wipeTraces(t *testing.T) string {
 }
 
 func swapReport(t *testing.T) string {
-	a := newArena(t, 8)
-	a.commit(a.nodes[0], 1, store.Hash{})
+	a, _ := begun(t, 8)
 	a.Run(20 * time.Second)
 	victim := a.nodes[1]
 	var told *mesh.LogTell

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"shoal/membership"
 	"shoal/membership/gossip"
+	"shoal/mesh/meshtest"
 	"shoal/mesh/p2p"
 )
 
@@ -36,39 +36,28 @@ func wireAttacks() []attack {
 
 // wire is a mesh on loopback: its trust chain, and its members' transports.
 type wire struct {
-	t     *testing.T
-	chain *membership.Chain
-	op    ed25519.PrivateKey
+	*meshtest.Cluster
+	t *testing.T
 }
 
 type port struct {
 	*p2p.Transport
-	id     membership.NodeID
-	mu     sync.Mutex
-	roster *membership.Roster
+	*meshtest.Doorman
 }
 
-func newWire(t *testing.T) *wire {
-	_, op, _ := ed25519.GenerateKey(rand.Reader)
-	nonce := sumOf(t.Name())
-	return &wire{t, must(membership.OpenChain([]membership.Signed{must(membership.NewGenesis(nonce[:], 1, op))(t)}))(t), op}
-}
+func newWire(t *testing.T) *wire { return &wire{meshtest.NewCluster(t), t} }
 
 // port is a transport; of a member, when it is named.
 func (w *wire) port(name, bind string) *port {
 	_, key, _ := ed25519.GenerateKey(rand.Reader)
-	p := &port{id: idOf(key), roster: membership.NewRoster(w.chain)}
+	var tickets []membership.Ticket
 	if name != "" {
-		ticket := must(membership.NewTicket(rand.Reader, w.chain, make([]byte, membership.GossipKeySize),
-			membership.TicketSpec{Expires: time.Now().Add(time.Hour)}, w.op))(w.t)
-		must(p.roster.Add(time.Now(), must(ticket.Redeem(key, name))(w.t)))(w.t)
+		tickets = append(tickets, w.Ticket(w.t, 1))
 	}
-	open := func(context.Context, membership.NodeID, []membership.Signed) error { return nil }
-	o := p2p.Options{
-		Key: key, Bind: bind, Known: p.known, Admit: p.admit,
-		Credential: func() []membership.Signed { return p.roster.Credential(p.id) },
-	}
+	p := &port{Doorman: w.Doorman(w.t, key, name, tickets...)}
+	o := p2p.Options{Key: key, Bind: bind, Known: p.Known, Admit: p.Admit, Credential: p.Credential}
 	if name == "" {
+		open := func(context.Context, membership.NodeID, []membership.Signed) error { return nil }
 		o.Admit, o.Vouch = open, open // a stranger takes everybody
 	}
 	p.Transport = must(p2p.New(o))(w.t)
@@ -76,28 +65,11 @@ func (w *wire) port(name, bind string) *port {
 	return p
 }
 
-func (p *port) known(id membership.NodeID) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, ok := p.roster.Lookup(id, time.Now())
-	return ok
-}
-
-func (p *port) admit(_ context.Context, id membership.NodeID, credential []membership.Signed) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m, err := p.roster.Admit(time.Now(), credential)
-	if err == nil && m.ID != id {
-		return errors.New("another's grant")
-	}
-	return err
-}
-
 func strangerConnects(t *testing.T) string {
 	w := newWire(t)
 	victim, stranger := w.port("n1", "127.0.0.1:0"), w.port("", "127.0.0.1:0")
-	stranger.Learn(victim.id, victim.Addr())
-	_ = stranger.Send(victim.id, []byte("hello"))
+	stranger.Learn(victim.ID, victim.Addr())
+	_ = stranger.Send(victim.ID, []byte("hello"))
 	select {
 	case f := <-victim.Frames():
 		return fmt.Sprintf("n1 hears %q of a stranger", f.Data)
@@ -120,11 +92,11 @@ func floodStreams(t *testing.T) string {
 			open.Add(1)
 		}
 	}()
-	mallory.Learn(victim.id, victim.Addr())
+	mallory.Learn(victim.ID, victim.Addr())
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range 200 {
-		c, err := mallory.DialStream(ctx, victim.id, protocol)
+		c, err := mallory.DialStream(ctx, victim.ID, protocol)
 		if err == nil {
 			_, err = c.Write([]byte("x"))
 		}
@@ -188,7 +160,7 @@ func gossipInClear(t *testing.T) string {
 	w := newWire(t)
 	start := func(p *port) *gossip.Gossip {
 		g := must(gossip.Start(gossip.Options{
-			Self: p.id, Network: p, Keys: [][]byte{make([]byte, membership.GossipKeySize)}, Allowed: func(membership.NodeID) bool { return true },
+			Self: p.ID, Network: p, Keys: [][]byte{make([]byte, membership.GossipKeySize)}, Allowed: func(membership.NodeID) bool { return true },
 		}))(t)
 		t.Cleanup(func() { g.Close() })
 		return g
@@ -205,7 +177,7 @@ func gossipInClear(t *testing.T) string {
 	for alive := false; !alive; {
 		select {
 		case e := <-g1.Events():
-			alive = e.Node == n2.id && e.Status == membership.Alive
+			alive = e.Node == n2.ID && e.Status == membership.Alive
 		case <-ctx.Done():
 			t.Fatal("n1 does not see n2")
 		}
@@ -213,10 +185,10 @@ func gossipInClear(t *testing.T) string {
 	c := must(net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(n1.Addr()))))(t)
 	defer c.Close()
 	for end := time.After(2 * quiet); ; {
-		_, _ = c.Write(deadMessage(string(n2.id)))
+		_, _ = c.Write(deadMessage(string(n2.ID)))
 		select {
 		case e := <-g1.Events():
-			if e.Node == n2.id && (e.Status == membership.Failed || e.Status == membership.Left) {
+			if e.Node == n2.ID && (e.Status == membership.Failed || e.Status == membership.Left) {
 				return "n1 takes n2 for gone, by the word of a stranger"
 			}
 		case <-time.After(100 * time.Millisecond):

@@ -67,7 +67,7 @@ func (p *player) show(s scenario.Step) (end func()) {
 			}
 		}
 		return func() {}
-	case scenario.Start, scenario.Free, scenario.Mend:
+	case scenario.Start, scenario.Free, scenario.Mend, scenario.Resume:
 		for _, name := range a.Sets[0] {
 			if over := p.lasting[name]; over != nil {
 				over()
@@ -238,6 +238,12 @@ func (p *player) machine(a *scenario.Action, m *Machine) (undo func() error, err
 	case scenario.Stop:
 		p.befell("it was down", []string{m.Name})
 		return again, m.Stop()
+	case scenario.Pause:
+		p.befell("it was paused", []string{m.Name})
+		return func() error { return p.resume(m) }, m.Pause()
+	case scenario.Resume:
+		p.recovered([]string{m.Name})
+		return nil, m.Resume()
 	case scenario.Leave:
 		p.befell("it has left", []string{m.Name})
 		return nil, m.Leave()
@@ -258,18 +264,43 @@ func (p *player) machine(a *scenario.Action, m *Machine) (undo func() error, err
 		p.recovered([]string{m.Name})
 		m.full.Store(false)
 	case scenario.Break:
+		if a.What == scenario.Syncs {
+			return p.hang(m)
+		}
 		m.breakOf(a.What).Store(true)
 		p.befell("its "+a.What+" were broken", []string{m.Name})
 		return func() error { m.breakOf(a.What).Store(false); return nil }, nil
 	case scenario.Mend:
 		p.recovered([]string{m.Name})
-		m.breakOf(a.What).Store(false)
+		if a.What == scenario.Syncs {
+			m.platter.mend()
+		} else {
+			m.breakOf(a.What).Store(false)
+		}
 	case scenario.Edit:
 		return nil, m.Edit(a.Path, a.Text)
 	case scenario.Delete:
 		return nil, m.Delete(a.Path)
 	}
 	return nil, nil
+}
+
+// hang has no sync of a machine end.
+func (p *player) hang(m *Machine) (undo func() error, err error) {
+	if p.w.Dir != "" {
+		return nil, errors.New("syncs break where the store is in memory")
+	}
+	p.befell("its disk synced nothing", []string{m.Name})
+	m.platter.hang()
+	return func() error { m.platter.mend(); return nil }, nil
+}
+
+// resume ends a pause, unless the power went meanwhile.
+func (p *player) resume(m *Machine) error {
+	if r := m.run.Load(); r == nil || !r.brake.stopped() {
+		return nil
+	}
+	return m.Resume()
 }
 
 // evict has the operator revoke a node's grant, at the first node that is up.
@@ -300,6 +331,7 @@ func (m *Machine) Edit(name, text string) error {
 	if err == nil {
 		err = m.host.Rename(staged, name)
 	}
+	m.platter.synced(m.host.Files)
 	m.Touched(name)
 	return err
 }
@@ -317,6 +349,7 @@ func (m *Machine) mkdirAll(dir string) error {
 // Delete has somebody remove a file by hand.
 func (m *Machine) Delete(name string) error {
 	err := m.host.Remove(name)
+	m.platter.synced(m.host.Files)
 	m.Touched(name)
 	return err
 }

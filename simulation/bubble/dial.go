@@ -91,6 +91,9 @@ func (p *Port) dial(ctx context.Context, peer membership.NodeID, protocol string
 	if err := p.meet(ctx, there); err != nil {
 		return nil, err
 	}
+	if !p.brake.pass() {
+		return nil, net.ErrClosed
+	}
 	there.mu.Lock()
 	l := there.listeners[protocol]
 	closed := there.closed
@@ -138,6 +141,9 @@ func (p *Port) knock(find func() *Port) (there *Port, wait time.Duration) {
 	}
 	if there == nil {
 		return nil, 2 * latency
+	}
+	if p.brake.stopped() || there.brake.stopped() { // its system greets, and nobody shows who he is
+		return nil, 0
 	}
 	if f.blocked(p.name, there.name) || f.blocked(there.name, p.name) || f.lost() || f.lost() {
 		return nil, 0

@@ -15,7 +15,11 @@ import (
 // still tries happens, its rollback included.
 type gate struct {
 	executor.Host
+	files  *fake.Files
 	data   *fake.Data
+	brake  *brake
+	disk   *platter
+	gone   chan struct{} // closed when the power goes
 	faults *hostFaults
 	shut   atomic.Bool
 }
@@ -28,7 +32,7 @@ type hostFaults struct {
 var errFault = errors.New("broken by the scenario")
 
 func (g *gate) pass(broken *atomic.Bool, err error, do func() error) error {
-	if g.shut.Load() {
+	if g.brake.pass(); g.shut.Load() {
 		return errGone
 	}
 	if broken != nil && broken.Load() {
@@ -156,10 +160,37 @@ func (g *gate) RemoveGroup(ctx context.Context, name string) error {
 // Journal and ledger are on the machine's disk too.
 
 func (g *gate) Append(records ...[]byte) error {
-	return g.pass(nil, nil, func() error { return g.data.Append(records...) })
+	for _, r := range records {
+		if err := g.Note(r); err != nil {
+			return err
+		}
+	}
+	return g.sync(func() error { return g.data.Append() })
 }
 
-func (g *gate) Note(record []byte) error { return g.Append(record) }
+func (g *gate) Note(record []byte) error {
+	return g.pass(nil, nil, func() error { return g.data.Note(record) })
+}
+
+// sync waits for the disk; then do says that all is on it.
+func (g *gate) sync(do func() error) error {
+	if !g.disk.sync(g.gone) {
+		return errGone
+	}
+	return g.pass(nil, nil, do)
+}
+
+func (g *gate) SyncFiles() error {
+	return g.sync(func() error { g.disk.synced(g.files); return nil })
+}
+
+// vault is where old contents are.
+type vault struct {
+	*fake.Data
+	gate *gate
+}
+
+func (v vault) Sync() error { return v.gate.sync(v.Data.Sync) }
 
 func (g *gate) Records() ([][]byte, error) { return g.data.Records() }
 
@@ -168,5 +199,5 @@ func (g *gate) Clear() error { return g.pass(nil, nil, g.data.Clear) }
 func (g *gate) Load() ([]byte, error) { return g.data.Load() }
 
 func (g *gate) Store(data []byte) error {
-	return g.pass(nil, nil, func() error { return g.data.Store(data) })
+	return g.sync(func() error { return g.data.Store(data) })
 }

@@ -51,6 +51,7 @@ type Machine struct {
 	highest uint64
 	faults  hostFaults
 	full    atomic.Bool
+	platter platter
 
 	run atomic.Pointer[running] // nil: down; who pushes looks while others crash
 
@@ -70,6 +71,7 @@ type running struct {
 	port   *Port
 	gossip *voice
 	disk   *disk
+	brake  *brake
 	drift  chan []string
 	cancel context.CancelFunc
 	ended  chan error
@@ -94,20 +96,34 @@ func (v *voice) Leave(ctx context.Context) error {
 // disk is the store that a node sees: it is lost for those who run when the power goes, not for those who start after.
 type disk struct {
 	store.KV
+	brake  *brake
 	gone   atomic.Bool
 	full   *atomic.Bool
+	below  *platter      // of a store in memory
+	lost   chan struct{} // closed when the power goes
 	closer func() error
 }
 
 // Write implements store.KV.
 func (d *disk) Write(ctx context.Context, changes []store.Change) error {
-	switch {
+	switch d.brake.pass(); {
 	case d.gone.Load():
 		return fmt.Errorf("write: %w: %w", store.ErrBroken, errGone)
 	case d.full.Load():
 		return fmt.Errorf("write: %w", store.ErrReserve)
 	}
-	return d.KV.Write(ctx, changes)
+	kv, inMemory := d.KV.(*memory.KV)
+	if !inMemory {
+		return d.KV.Write(ctx, changes)
+	}
+	d.below.writes(kv)
+	if err := d.KV.Write(ctx, changes); err != nil {
+		return err
+	}
+	if !d.below.sync(d.lost) {
+		return fmt.Errorf("write: %w: %w", store.ErrBroken, errGone)
+	}
+	return nil
 }
 
 // Volatile implements store.KV.
@@ -146,12 +162,13 @@ func (m *Machine) Start(join []string) error {
 	if _, err := roster.Add(time.Now(), *m.grant); err != nil {
 		return err
 	}
-	r := &running{drift: make(chan []string, 16), ended: make(chan error, 1)}
+	r := &running{drift: make(chan []string, 16), ended: make(chan error, 1), brake: &brake{}}
 	var err error
 	if r.disk, err = m.openDisk(); err != nil {
 		return err
 	}
-	m.gate = &gate{Host: m.host, data: m.data, faults: &m.faults}
+	r.disk.brake, r.disk.below, r.disk.lost = r.brake, &m.platter, make(chan struct{})
+	m.gate = &gate{Host: m.host, files: m.host.Files, data: m.data, faults: &m.faults, brake: r.brake, disk: &m.platter, gone: r.disk.lost}
 	engine := m.engine()
 	if _, _, err := engine.Recover(context.Background()); err != nil {
 		return err
@@ -166,7 +183,7 @@ func (m *Machine) Start(join []string) error {
 	if err != nil {
 		return err
 	}
-	r.port = m.world.Fabric.Connect(m.Name, m.id, m.addr, r.node)
+	r.port = m.world.Fabric.connect(m.Name, m.id, m.addr, r.node, r.brake)
 	g, err := gossip.Start(gossip.Options{
 		Self: m.id, Network: r.port, Keys: r.node.GossipKeys(), Allowed: r.node.Known, Leaving: r.node.Leaving, Meet: r.node.Meet, Logger: m.world.logger(m.Name),
 	})
@@ -217,7 +234,7 @@ func (m *Machine) openDisk() (*disk, error) {
 func (m *Machine) engine() *executor.Engine {
 	return &executor.Engine{
 		Host: m.gate, Modules: executor.Catalogue(builtin.Modules()...), Workers: 4,
-		Journal: m.gate, Ledger: m.gate, Vault: m.data, Lock: m.data, Clock: local.Clock{},
+		Journal: m.gate, Ledger: m.gate, Vault: vault{m.data, m.gate}, Lock: m.data, Clock: local.Clock{},
 	}
 }
 
@@ -235,21 +252,54 @@ func (m *Machine) Crash() error {
 	r.gossip.gone.Store(true)
 	r.disk.gone.Store(true)
 	m.gate.shut.Store(true)
+	close(r.disk.lost)
+	r.brake.release(true)
 	if m.kept != nil {
-		m.kept = m.kept.Clone()
+		m.kept = m.kept.Clone() // what still runs keeps the other
 	}
 	err := r.port.Close()
 	r.cancel()
 	<-r.ended // that it could not write any more is no news
+	m.kept = m.platter.cut(m.kept, m.host.Files, m.data)
 	m.data.Release()
 	return errors.Join(err, r.gossip.Close(), r.disk.Close())
 }
 
+// Pause stops the node's process as SIGSTOP does, and Resume lets it go on. What comes meanwhile waits in its sockets, until they are full.
+func (m *Machine) Pause() error {
+	if r := m.run.Load(); r == nil || !r.brake.stop() {
+		return fmt.Errorf("%s is down, or paused already", m.Name)
+	}
+	return nil
+}
+
+// Resume is told with Pause.
+func (m *Machine) Resume() error {
+	if r := m.run.Load(); r == nil || !r.brake.release(false) {
+		return fmt.Errorf("%s is not paused", m.Name)
+	}
+	return nil
+}
+
+// going is the node that runs and is not paused.
+func (m *Machine) going() (*running, error) {
+	r := m.run.Load()
+	switch {
+	case r == nil:
+		return nil, fmt.Errorf("%s is down", m.Name)
+	case r.brake.stopped():
+		return nil, fmt.Errorf("%s is paused", m.Name)
+	case m.platter.hanging():
+		return nil, fmt.Errorf("%s waits for its disk: mend its syncs, or crash it", m.Name)
+	}
+	return r, nil
+}
+
 // Stop ends the node as its service manager does: it says goodbye.
 func (m *Machine) Stop() error {
-	r := m.run.Load()
-	if r == nil {
-		return fmt.Errorf("%s is down already", m.Name)
+	r, err := m.going()
+	if err != nil {
+		return err
 	}
 	m.run.Store(nil)
 	r.cancel()
@@ -258,9 +308,9 @@ func (m *Machine) Stop() error {
 
 // Leave takes the node out of the mesh for good.
 func (m *Machine) Leave() error {
-	r := m.run.Load()
-	if r == nil {
-		return fmt.Errorf("%s is down", m.Name)
+	r, err := m.going()
+	if err != nil {
+		return err
 	}
 	m.run.Store(nil)
 	r.node.Leave()
@@ -302,6 +352,7 @@ type recorder struct {
 // Enforce implements node.Enforcer.
 func (r *recorder) Enforce(ctx context.Context, w node.Wanted) executor.Report {
 	report := r.Enforcer.Enforce(ctx, w)
+	r.m.gate.brake.pass()
 	if r.m.gateShut() {
 		return report // nobody hears of it
 	}

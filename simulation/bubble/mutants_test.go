@@ -48,6 +48,13 @@ func bugs() []bug {
 			"func (r *run) rollback(ctx context.Context) {\n", "func (r *run) rollback(ctx context.Context) {\n\tif ctx != nil {\n\t\tr.report.Result = RolledBackRun\n\t\treturn\n\t}\n"),
 		of("small-majority", "two of five are a majority", "minority|two-halves|three-of", "store/ballot.go",
 			"return n/2 + 1", "return max(1, (n+1)/2-(n+1)%2-n/5)"),
+		of("say-before-sync", "what is to be kept is said before it is on the disk", "lost-syncs", "mesh/node/turns.go",
+			"n.work.Go(func() { written <- mesh.Persist(context.Background(), n.ports.KV, changes) })",
+			"n.work.Go(func() { _ = mesh.Persist(context.Background(), n.ports.KV, changes) })\n\twritten <- nil"),
+		{simulation.Mutant{Name: "commit-before-sync", What: "a run is reported as done before its files are on the disk", Edits: []simulation.Edit{
+			{File: "executor/commit.go", Old: "confirm(ctx context.Context) error {\n\tif err := r.e.Host.SyncFiles(); err", New: "confirm(ctx context.Context) error {\n\tif err := error(nil); err"},
+			{File: "executor/commit.go", Old: "if err := r.e.Host.SyncFiles(); err != nil {\n\t\treturn fmt.Errorf(\"sync: %w\", err)\n\t}\n\tr.owned", New: "if err := error(nil); err != nil {\n\t\treturn fmt.Errorf(\"sync: %w\", err)\n\t}\n\tr.owned"},
+		}}, "lost-syncs"},
 		of("evicted-served", "a node whose grant was revoked is still known", "evict", "mesh/node/snapshot.go",
 			"_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok", "_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok || true"),
 	}

@@ -50,6 +50,7 @@ type Port struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+	brake  *brake
 
 	mu        sync.Mutex
 	closed    bool
@@ -75,11 +76,15 @@ var _ mesh.Transport = (*Port)(nil)
 
 // Connect plugs a node in.
 func (f *Fabric) Connect(name string, id membership.NodeID, addr string, member Member) *Port {
+	return f.connect(name, id, addr, member, &brake{})
+}
+
+func (f *Fabric) connect(name string, id membership.NodeID, addr string, member Member, b *brake) *Port {
 	p := &Port{
 		fabric: f, name: name, id: id, addr: addr, member: member,
 		frames: make(chan mesh.Frame, framesWaiting), inbox: make(chan packet, packetsWaiting),
 		peers: map[membership.NodeID]*remote{}, listeners: map[string]*listener{}, readers: map[readerKey]*reader{},
-		streams: map[*stream]bool{},
+		streams: map[*stream]bool{}, brake: b,
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for _, protocol := range []string{framesProtocol, bulkProtocol} {
@@ -183,6 +188,9 @@ func (p *Port) Send(to membership.NodeID, data []byte) error {
 	if len(data) == 0 || len(data) > mesh.MaxFrame {
 		return fmt.Errorf("send to %s: %d bytes", to.Short(), len(data))
 	}
+	if !p.brake.pass() {
+		return net.ErrClosed
+	}
 	p.mu.Lock()
 	r := p.peers[to]
 	if r == nil || r.addr == "" && !r.met {
@@ -249,6 +257,9 @@ type packetConn struct {
 func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	select {
 	case got := <-c.port.inbox:
+		if !c.port.brake.pass() {
+			return 0, nil, net.ErrClosed
+		}
 		return copy(b, got.data), got.from, nil
 	case <-c.done:
 		return 0, nil, net.ErrClosed
@@ -258,6 +269,9 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // WriteTo sends a packet; that it is lost nobody says.
 func (c *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	f, p := c.port.fabric, c.port
+	if !p.brake.pass() {
+		return 0, net.ErrClosed
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	moved := f.traffic(p.name)

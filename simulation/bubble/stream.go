@@ -25,6 +25,7 @@ var (
 type stream struct {
 	local, remote membership.NodeID
 	in, out       *flow
+	brake         *brake // of the machine here
 	order         uint64 // of all streams of the fabric
 }
 
@@ -42,8 +43,8 @@ func newStreams(f *Fabric, from, to *Port) (here, there *stream) {
 	f.streams += 2
 	order := f.streams
 	f.mu.Unlock()
-	here = &stream{from.id, to.id, back, forth, order}
-	there = &stream{to.id, from.id, forth, back, order + 1}
+	here = &stream{from.id, to.id, back, forth, from.brake, order}
+	there = &stream{to.id, from.id, forth, back, to.brake, order + 1}
 	from.own(here)
 	to.own(there)
 	return here, there
@@ -57,8 +58,6 @@ func (a nodeAddr) String() string  { return string(a) }
 
 func (s *stream) LocalAddr() net.Addr               { return nodeAddr(s.local) }
 func (s *stream) RemoteAddr() net.Addr              { return nodeAddr(s.remote) }
-func (s *stream) Read(p []byte) (int, error)        { return s.in.read(p) }
-func (s *stream) Write(p []byte) (int, error)       { return s.out.write(p) }
 func (s *stream) SetReadDeadline(t time.Time) error { s.in.setDeadline(&s.in.readBy, t); return nil }
 func (s *stream) SetWriteDeadline(t time.Time) error {
 	s.out.setDeadline(&s.out.writeBy, t)
@@ -69,18 +68,39 @@ func (s *stream) SetDeadline(t time.Time) error {
 	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
 }
 
+// Read and Write wait while the machine is stopped.
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.in.read(p)
+	if !s.brake.pass() {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	if !s.brake.pass() {
+		return 0, net.ErrClosed
+	}
+	return s.out.write(p)
+}
+
 // Close lets what was written arrive. Nothing is read any more.
 func (s *stream) Close() error {
-	s.out.finish()
-	s.in.hangUp(net.ErrClosed)
+	s.brake.then(func() {
+		s.out.finish()
+		s.in.hangUp(net.ErrClosed)
+	})
 	return nil
 }
 
 // Reset ends both directions, here at once and there as soon as the news arrives.
 func (s *stream) Reset() error {
-	s.in.hangUp(net.ErrClosed)
-	s.out.giveUp(net.ErrClosed)
-	s.out.breakLater()
+	s.brake.then(func() {
+		s.in.hangUp(net.ErrClosed)
+		s.out.giveUp(net.ErrClosed)
+		s.out.breakLater()
+	})
 	return nil
 }
 

@@ -74,6 +74,7 @@ func (w *World) Add(name, zone string, tags map[string]string) *Machine {
 		addr: fmt.Sprintf("10.%d.%d.%d:7077", number>>16, number>>8&0xff, number&0xff), host: fake.New(), data: fake.NewData(),
 	}
 	m.host.Exec = rehearse
+	m.platter.synced(m.host.Files)
 	w.machines[name] = m
 	w.order = append(w.order, m)
 	return m

@@ -83,13 +83,16 @@ func (f Fleet) chaos(b *strings.Builder) {
 		span := draw(dice, 5*time.Second, 2*time.Minute)
 		one := f.Nodes[dice.IntN(len(f.Nodes))].Name
 		free := busy[one] < now
-		switch kind := dice.IntN(8); {
+		switch kind := dice.IntN(9); {
 		case kind < 3 && free:
 			busy[one] = now + span + 10*time.Second
 			fmt.Fprintf(b, "%s %s for %s\n", []string{"crash", "stop", "fill"}[kind], one, span)
 		case kind == 3 && free:
 			busy[one] = now + span + 10*time.Second
 			fmt.Fprintf(b, "slow %s by %dms for %s\n", one, 50+dice.IntN(2000), span)
+		case kind == 8 && free:
+			busy[one] = now + span + 10*time.Second
+			fmt.Fprintf(b, "pause %s for %s\n", one, span)
 		case kind == 4 && lossy < now:
 			lossy = now + span
 			fmt.Fprintf(b, "loss %d%% for %s\n", 1+dice.IntN(30), span)

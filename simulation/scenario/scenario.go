@@ -70,6 +70,8 @@ const (
 	Start     Verb = "start"
 	Crash     Verb = "crash"
 	Stop      Verb = "stop"
+	Pause     Verb = "pause"
+	Resume    Verb = "resume"
 	Leave     Verb = "leave"
 	Evict     Verb = "evict"
 	Wipe      Verb = "wipe"
@@ -102,7 +104,7 @@ type Action struct {
 	For    time.Duration
 	By     time.Duration // slow
 	Part   float64       // loss: of all packets
-	What   string        // break, mend: packages, services, commands or files; fill, free: the store
+	What   string        // break, mend: packages, services, commands, files or syncs; fill, free: the store
 	Path   string        // edit, delete
 	Text   string        // edit
 	Pushes []PushTo

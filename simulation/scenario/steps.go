@@ -86,6 +86,7 @@ func (p *parser) known(l *line, example string) string {
 // verbs are the actions with an example of each.
 var verbs = map[Verb]string{
 	Start: "at 90s start d via a", Crash: "at 30s crash {b, c} for 20s", Stop: "at 30s stop b for 20s", Leave: "at 30s leave b",
+	Pause: "at 30s pause b for 20s", Resume: "at 90s resume b",
 	Evict: "at 30s evict b", Wipe: "then wipe b", Save: "at 30s save b", Restore: "then restore b",
 	Partition: "at 30s partition {a, b} | {c, d} for 60s", Cut: "at 30s cut a > {b, c} for 60s", Isolate: "at 30s isolate a for 60s",
 	Loss: "at 30s loss 25% for 60s", Slow: "at 30s slow b by 1500ms for 60s", Heal: "at 90s heal",
@@ -141,7 +142,7 @@ func (p *parser) action(l *line) *Action {
 
 // lasts tells which actions can end by themselves.
 func lasts(v Verb) bool {
-	return slices.Contains([]Verb{Crash, Stop, Partition, Cut, Isolate, Loss, Slow, Fill, Break}, v)
+	return slices.Contains([]Verb{Crash, Stop, Pause, Partition, Cut, Isolate, Loss, Slow, Fill, Break}, v)
 }
 
 func (p *parser) details(l *line, a *Action, example string) {
@@ -178,7 +179,10 @@ func (p *parser) details(l *line, a *Action, example string) {
 	}
 }
 
-var breakable = []string{"packages", "services", "commands", "files"}
+// Syncs is what breaks when the disk takes what is written, and no sync of it ends.
+const Syncs = "syncs"
+
+var breakable = []string{"packages", "services", "commands", "files", Syncs}
 
 func (p *parser) path(l *line, example string) string {
 	name := l.next("a path", example)

@@ -10,7 +10,7 @@ import (
 func (s *Scenario) Faults() []Step {
 	var faults []Step
 	for _, step := range s.Steps {
-		if a := step.Action; a != nil && !slices.Contains([]Verb{Push, Retry, Start, Wait, Heal}, a.Verb) {
+		if a := step.Action; a != nil && !slices.Contains([]Verb{Push, Retry, Start, Resume, Wait, Heal}, a.Verb) {
 			faults = append(faults, step)
 		}
 	}

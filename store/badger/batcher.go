@@ -20,6 +20,7 @@ const (
 type request struct {
 	changes []store.Change
 	done    chan error
+	lead    chan struct{} // it is first, and the group before it is answered
 }
 
 func (r *request) bytes() (total int) {
@@ -29,28 +30,29 @@ func (r *request) bytes() (total int) {
 	return total
 }
 
-// batcher is group commit: one goroutine gives the writes that wait to commit, all at once, while the next gather. When
-// the last group was of several, it waits a little for as many to come again: those it has just answered are on their
-// way. A writer that is alone never waits.
+// batcher is group commit: one of the writers commits all that wait, while the next gather; then the first of those does. When
+// the last group was of several, it waits a little for as many to come again: those that were just answered are on their
+// way. A writer that is alone never waits, and commits in its own goroutine: to hand its write to another, and the answer back, woke two
+// threads for each.
 type batcher struct {
 	commit   func([]store.Change) error
 	maxBytes int
-	in       chan *request
+	expect   int           // how many were in the last group; the leader's
+	came     chan struct{} // wakes the leader while it waits for more
 	stop     chan struct{}
-	once     sync.Once
-	stopped  chan struct{}
+
+	mu     sync.Mutex
+	queue  []*request
+	led    bool // somebody leads
+	closed bool
+	ended  chan struct{} // closed, and nobody leads
 }
 
 func newBatcher(commit func([]store.Change) error, maxBytes int) *batcher {
-	b := &batcher{
-		commit:   commit,
-		maxBytes: maxBytes,
-		in:       make(chan *request),
-		stop:     make(chan struct{}),
-		stopped:  make(chan struct{}),
+	return &batcher{
+		commit: commit, maxBytes: maxBytes, expect: 1,
+		came: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
-	go b.run()
-	return b
 }
 
 // do returns when the changes are durable, or never will be.
@@ -58,89 +60,115 @@ func (b *batcher) do(ctx context.Context, changes []store.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	r := &request{changes: changes, done: make(chan error, 1)}
+	r := &request{changes: changes, done: make(chan error, 1), lead: make(chan struct{}, 1)}
+	if err := b.enter(r); err != nil {
+		return err
+	}
 	select {
-	case b.in <- r:
-		return <-r.done
-	case <-b.stopped:
+	case <-r.lead:
+		b.turn()
+		return <-r.done // it was in its own group
+	case err := <-r.done:
+		return err
+	}
+}
+
+func (b *batcher) enter(r *request) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
 		return store.ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
 	}
-}
-
-// close ends the goroutine when the group that it is at is answered.
-func (b *batcher) close() {
-	b.once.Do(func() { close(b.stop) })
-	<-b.stopped
-}
-
-func (b *batcher) run() {
-	defer close(b.stopped)
-	var carried *request // did not fit into the group before
-	expect := 1
-	for {
-		first := carried
-		if first == nil {
-			select {
-			case first = <-b.in:
-			case <-b.stop:
-				return
-			}
-		}
-		var group []*request
-		group, carried = b.gather(first, expect)
-		b.answer(group)
-		expect = len(group)
-	}
-}
-
-// gather takes what is waiting, and waits itself only for as many as were in the group before.
-func (b *batcher) gather(first *request, expect int) (group []*request, carried *request) {
-	var late <-chan time.Time
-	if expect > 1 {
-		timer := time.NewTimer(groupWait)
-		defer timer.Stop()
-		late = timer.C
-	}
-	group = []*request{first}
-	bytes, keys := first.bytes(), len(first.changes)
-	for {
-		next := b.next(len(group) < expect, late)
-		if next == nil {
-			return group, nil
-		}
-		bytes, keys = bytes+next.bytes(), keys+len(next.changes)
-		if bytes >= b.maxBytes || keys > groupKeys {
-			return group, next
-		}
-		group = append(group, next)
-	}
-}
-
-// next returns the next request, or nil when there is none now and none is worth waiting for.
-func (b *batcher) next(wait bool, late <-chan time.Time) *request {
-	select {
-	case r := <-b.in:
-		return r
-	default:
-	}
-	if !wait {
+	b.queue = append(b.queue, r)
+	if !b.led {
+		b.led = true
+		r.lead <- struct{}{}
 		return nil
 	}
 	select {
-	case r := <-b.in:
-		return r
-	case <-late:
-	case <-b.stop:
+	case b.came <- struct{}{}:
+	default:
 	}
 	return nil
 }
 
+// close refuses further writes, and returns when those that came before are answered.
+func (b *batcher) close() {
+	b.mu.Lock()
+	if !b.closed {
+		b.closed = true
+		close(b.stop)
+		if !b.led {
+			close(b.ended)
+		}
+	}
+	b.mu.Unlock()
+	<-b.ended
+}
+
+// turn commits the group of which the leader is the first, and makes the first of the next the leader.
+func (b *batcher) turn() {
+	group := b.gather()
+	b.expect = len(group)
+	b.answer(group)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case len(b.queue) > 0:
+		b.queue[0].lead <- struct{}{}
+	case b.closed:
+		close(b.ended)
+		fallthrough
+	default:
+		b.led = false
+	}
+}
+
+// gather takes what is waiting, and waits itself only for as many as were in the group before.
+func (b *batcher) gather() []*request {
+	n, full := b.fits()
+	if !full && n < b.expect {
+		late := time.NewTimer(groupWait)
+		defer late.Stop()
+		for waits := true; waits && !full && n < b.expect; n, full = b.fits() {
+			select {
+			case <-b.came:
+			case <-late.C:
+				waits = false
+			case <-b.stop:
+				waits = false
+			}
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	group := b.queue[:n:n]
+	b.queue = append([]*request(nil), b.queue[n:]...)
+	return group
+}
+
+// fits is how many of those that wait go into one group, of which there is always one; full: no more would.
+func (b *batcher) fits() (n int, full bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bytes, keys := 0, 0
+	for _, r := range b.queue {
+		bytes, keys = bytes+r.bytes(), keys+len(r.changes)
+		if n > 0 && (bytes >= b.maxBytes || keys > groupKeys) {
+			return n, true
+		}
+		n++
+	}
+	return n, false
+}
+
 func (b *batcher) answer(group []*request) {
-	var changes []store.Change
-	for _, r := range group {
-		changes = append(changes, r.changes...)
+	changes := group[0].changes
+	if len(group) > 1 {
+		changes = nil
+		for _, r := range group {
+			changes = append(changes, r.changes...)
+		}
 	}
 	var err error
 	if len(changes) > 0 {

@@ -16,7 +16,7 @@ const logSuffix = ".mem"
 // logSync makes what a transaction has written durable. It stands in for the library's SyncWrites, which syncs the value log at
 // each write too, where this store has nothing: with three agents on one disk that was half of the time that a head took.
 //
-// A transaction is in one log as a whole, the newest, since one goroutine writes, and the library begins another log before a
+// A transaction is in one log as a whole, the newest, since one writes at a time, and the library begins another log before a
 // transaction and not in it. What is in older logs was synced with the transactions that wrote it, and the library syncs tables before
 // it deletes the logs that they are made of.
 type logSync struct {

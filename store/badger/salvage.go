@@ -35,11 +35,13 @@ const (
 	readingDir = "damaged.reading"
 	damagedDir = "damaged"
 	guardName  = "guard"
+	// PrivateDir is a folder in that of the store that belongs to whoever opens it, and stays as it is when the store is made anew.
+	PrivateDir = "private"
 )
 
 // ours are the files of the folder that are not the library's.
 func ours(name string) bool {
-	return slices.Contains([]string{movingDir, readingDir, damagedDir, guardName, ballastName, "LOCK"}, name)
+	return slices.Contains([]string{movingDir, readingDir, damagedDir, guardName, ballastName, PrivateDir, "LOCK"}, name)
 }
 
 // libraryFiles lists the names of the library's files.
