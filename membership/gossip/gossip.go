@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -148,7 +148,7 @@ func Start(o Options) (*Gossip, error) {
 	}
 	g.work.Go(g.welcome)
 	g.work.Go(func() {
-		g.relay.run(g.done, g.others, func(packet []byte, to membership.Event) {
+		g.relay.run(g.done, g.some, func(packet []byte, to membership.Event) {
 			_, _ = t.WriteToAddress(packet, memberlist.Address{Addr: to.Addr, Name: string(to.Node)}) // lost: told again
 		})
 	})
@@ -219,9 +219,18 @@ func (g *Gossip) Members() []membership.Event {
 	return members
 }
 
-// others are those who live, without this node.
-func (g *Gossip) others() []membership.Event {
-	return slices.DeleteFunc(g.Members(), func(e membership.Event) bool { return e.Node == g.self || e.Status != membership.Alive })
+// some draws up to k of those who live, without this node, and says how large the mesh is.
+func (g *Gossip) some(k int) (drawn []membership.Event, size int) {
+	all := g.serf.Members()
+	for _, i := range rand.Perm(len(all)) {
+		if len(drawn) == k {
+			break
+		}
+		if m := all[i]; m.Name != string(g.self) && m.Status == serf.StatusAlive {
+			drawn = append(drawn, memberEvent(m, membership.Alive))
+		}
+	}
+	return drawn, len(all)
 }
 
 // Leave tells the others that this node goes on purpose; it takes less than 2 s. Close comes after it.

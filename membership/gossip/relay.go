@@ -1,7 +1,6 @@
 package gossip
 
 import (
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -63,8 +62,8 @@ func (r *relay) pass(e serf.UserEvent) {
 	}
 }
 
-// run has a round as soon as there is something to tell, and another each so often until there is nothing.
-func (r *relay) run(done <-chan struct{}, others func() []membership.Event, send func(packet []byte, to membership.Event)) {
+// run has a round as soon as there is something to tell, and another each so often until there is nothing. some draws whom to tell.
+func (r *relay) run(done <-chan struct{}, some func(k int) (drawn []membership.Event, size int), send func(packet []byte, to membership.Event)) {
 	for {
 		select {
 		case <-done:
@@ -72,22 +71,21 @@ func (r *relay) run(done <-chan struct{}, others func() []membership.Event, send
 		case <-r.wake:
 		}
 		for r.queue.NumQueued() > 0 {
-			r.round(others(), send)
+			others, size := some(r.nodes)
+			r.size.Store(int64(size))
+			if len(others) == 0 {
+				r.queue.Prune(0) // serf keeps it for who comes
+			}
+			for _, to := range others {
+				if packet := join(r.queue.GetBroadcasts(compoundEach, r.room)); packet != nil {
+					send(packet, to)
+				}
+			}
 			select {
 			case <-done:
 				return
 			case <-time.After(r.every):
 			}
-		}
-	}
-}
-
-func (r *relay) round(others []membership.Event, send func(packet []byte, to membership.Event)) {
-	r.size.Store(int64(len(others) + 1))
-	rand.Shuffle(len(others), func(i, k int) { others[i], others[k] = others[k], others[i] })
-	for _, to := range others[:min(r.nodes, len(others))] {
-		if packet := join(r.queue.GetBroadcasts(compoundEach, r.room)); packet != nil {
-			send(packet, to)
 		}
 	}
 }
