@@ -82,10 +82,11 @@ func TestNewcomersHints(t *testing.T) {
 	const nodes, hints = 50, 5
 	synctest.Test(t, func(t *testing.T) {
 		m, err := Start(nodes, 1, gossip.DefaultTiming(), nil)
-		defer m.Close()
 		if err != nil {
+			m.Close()
 			t.Fatal(err)
 		}
+		defer m.Close()
 		for i := range hints {
 			if err := m.hint(nodes - 1 - i); err != nil {
 				t.Fatal(err)
