@@ -47,6 +47,8 @@ type Machine struct {
 	kept   *memory.KV // what is on the disk; nil where the store is a folder
 	saved  *memory.KV // as it was when somebody copied it
 	starts int
+	// lineage is another after each power cut: only where a process ended is its disk known to have kept everything.
+	lineage uint64
 	// highest is the newest version that it ever applied.
 	highest uint64
 	faults  hostFaults
@@ -96,12 +98,14 @@ func (v *voice) Leave(ctx context.Context) error {
 // disk is the store that a node sees: it is lost for those who run when the power goes, not for those who start after.
 type disk struct {
 	store.KV
-	brake  *brake
-	gone   atomic.Bool
-	full   *atomic.Bool
-	below  *platter      // of a store in memory
-	lost   chan struct{} // closed when the power goes
-	closer func() error
+	brake *brake
+	// lineage is 0 for one in a folder.
+	lineage uint64
+	gone    atomic.Bool
+	full    *atomic.Bool
+	below   *platter      // of a store in memory
+	lost    chan struct{} // closed when the power goes
+	closer  func() error
 }
 
 // Write implements store.KV.
@@ -130,7 +134,7 @@ func (d *disk) Write(ctx context.Context, changes []store.Change) error {
 func (d *disk) Volatile() bool { return false }
 
 // Lineage implements store.KV.
-func (d *disk) Lineage() uint64 { return 0 }
+func (d *disk) Lineage() uint64 { return d.lineage }
 
 // Close implements store.KV.
 func (d *disk) Close() error { return d.closer() }
@@ -217,6 +221,7 @@ func (m *Machine) openDisk() (*disk, error) {
 		if m.kept == nil {
 			m.kept = memory.New()
 		}
+		d.lineage = m.lineage + 1
 		d.KV = m.kept
 		return d, nil
 	}
@@ -249,6 +254,7 @@ func (m *Machine) Crash() error {
 		return fmt.Errorf("%s is down already", m.Name)
 	}
 	m.run.Store(nil)
+	m.lineage++
 	r.gossip.gone.Store(true)
 	r.disk.gone.Store(true)
 	m.gate.shut.Store(true)
@@ -382,6 +388,7 @@ func (m *Machine) Wipe() error {
 		return errUpOrOnDisk
 	}
 	m.kept, m.highest = nil, 0
+	m.lineage++
 	return nil
 }
 
@@ -400,6 +407,7 @@ func (m *Machine) Restore() error {
 		return errors.New("the node must be down, and saved before")
 	}
 	m.kept, m.highest = m.saved.Clone(), 0
+	m.lineage++
 	return nil
 }
 

@@ -28,8 +28,6 @@ func bugs() []bug {
 	return []bug{
 		of("no-goodbye", "a node that is stopped tells nobody", "stop-says|leave", "membership/gossip/gossip.go",
 			"left <- g.serf.Leave()", "left <- nil"),
-		of("welcome-nobody", "a newcomer that was refused before its grant was here is not met later", "burst|late|who-is|newcomer", "membership/gossip/join.go",
-			"case turn(r.waited):", "case turn(r.waited) && false:"),
 		of("call-nobody", "a node that is alone calls nobody", "restart-of|lost-disk|rejoin", "mesh/node/rejoin.go",
 			"case m.Addr != \"\" && m.Status != membership.Left:", "case m.Addr != \"\" && m.Status == membership.Suspect:"),
 		of("no-hint", "a new head is not hinted at", "news", "mesh/heads.go",
@@ -37,7 +35,7 @@ func bugs() []bug {
 		of("deaf-to-drift", "what somebody changes by hand is found by the next full check alone", "drift|full-disk", "mesh/node/enforce.go",
 			"e.notice(names)\n", "_ = names\n\t\t\tcontinue\n"),
 		of("old-fleet", "a tree that lists the mesh is not looked at again when somebody joins", "who-is", "mesh/node/enforce.go",
-			"if !ok || !reader.ReadsFleet() {", "if !ok || reader == nil || true {"),
+			"if (!ok || !reader.ReadsFleet()) && !e.granted() {", "if (!ok || reader != nil) && !e.granted() {"),
 		of("never-again", "a run that failed is not tried again", "full-file|locked|lost-handler", "mesh/node/enforce.go",
 			"case <-full.C:\n\t\t\tfull.Reset(e.fullCheck())\n", "case <-full.C:\n\t\t\tif e.failed > 0 {\n\t\t\t\tcontinue\n\t\t\t}\n\t\t\tfull.Reset(e.fullCheck())\n"),
 		of("full-is-broken", "a full disk ends the node, as a failed sync does", "full-disk", "mesh/node/turns.go",
