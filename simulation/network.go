@@ -115,6 +115,7 @@ func (t *network) deliver(from, to *Node, frame []byte, d time.Duration) {
 
 // flush lets go what a clogged link held.
 func (l *link) flush(w *World) {
+	w.judge.load.letGo(len(l.held))
 	for _, f := range l.held {
 		if w.now-f.since <= clogTime {
 			w.after(0, f.arrives)
