@@ -206,12 +206,18 @@ func (c *Core) mayHold(m *Accept) (value store.HeadValue, ok bool) {
 	return value, c.standsOn(m, value, known.value)
 }
 
-// standsOn tells whether a value stands on the head that is known here, or on what this acceptor has accepted since. One that is
-// so far ahead that it names neither is refused: versions are pushed one by one, and an acceptor that has missed many learns of
-// them before it votes, or whoever has a revision with a version far ahead could put it where no other follows.
+// standsOn tells whether a value stands on the head that is known here. One that is so far ahead that it does not name that is refused,
+// unless it stands on what this acceptor has accepted since: versions are pushed one by one, and an acceptor that has missed many
+// learns of them before it votes, or whoever has a revision with a version far ahead could put it where no other follows.
+//
+// What was accepted and is not known to be chosen binds to nothing else: a higher ballot may have another value of the same version,
+// whose proposer read it from a majority that had never heard of this one.
 func (c *Core) standsOn(m *Accept, value, known store.HeadValue) bool {
 	if known.Version > 0 && value.Version <= known.Version+store.MaxBefore {
 		return value.Succeeds(known)
+	}
+	if known.Version == 0 && value.Version <= store.MaxBefore {
+		return uint64(len(value.Before))+1 == value.Version
 	}
 	var accepted store.HeadValue
 	if a := c.registers.acceptors[m.Register]; len(a.Value) > 0 && codec.Unmarshal(a.Value, &accepted) != nil {

@@ -248,10 +248,20 @@ func TestThreeOfFiveWaitAfterAPowerCut(t *testing.T) {
 func TestThreeOfFiveGoOnWhereOnlyProcessesEnded(t *testing.T) {
 	lineage := uint64(1)
 	w, parent := afterAPowerCut(t, func(_ *meshtest.Node, c *mesh.Config) { c.Lineage = lineage })
+	own := func() string { return string(w.Node("n3").Saved()[mesh.SavePrefix+"disk/own"]) }
+	start := own()
 	parent = store.HashOf(commit(t, w, w.Node("n3"), 2, parent))
+	w.Kill(w.Node("n3"))
+	w.Restart(w.Node("n3"))
+	if own() != start { // one that nobody was told of: a disk that went back would take its number (seed 315905)
+		t.Error("a start that forgot nothing has a number of its own")
+	}
 	w.Kill(w.Node("n3"))
 	lineage = 2
 	w.Restart(w.Node("n3"))
+	if own() == start {
+		t.Error("a start that may have forgotten has the number of the last")
+	}
 	w.Run(10 * time.Second)
 	if got := outcome(t, w, w.Node("n1"), 3, parent); got != store.Staged {
 		t.Errorf("%s by the word of one that may have forgotten", got)
@@ -281,6 +291,45 @@ func TestAMemberCannotSealAlone(t *testing.T) {
 		}
 	}
 	commit(t, w, nodes[1], 2, store.HashOf(one))
+}
+
+// TestAnotherValueOfTheSameVersion: n2 accepted a first revision that came to nothing, and is asked to accept the one that the others
+// have. It must, or with one of those lost nothing could be decided any more (seed 316627).
+func TestAnotherValueOfTheSameVersion(t *testing.T) {
+	w, nodes := three(t, 7)
+	var answers []store.Refusal
+	w.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
+		switch m := m.(type) {
+		case *mesh.Prepare:
+			if m.Register == "head/production" {
+				return &mesh.StatusAsk{} // nobody but this test proposes
+			}
+		case *mesh.Accepted:
+			if n == nodes[1] && m.Register == "head/production" {
+				answers = append(answers, m.Refused)
+			}
+		}
+		return m
+	}
+	for i, files := range []string{"one", "another"} {
+		object, objects := w.Revision(store.Revision{Env: "production", Version: 1, Kind: store.KindPush}, map[string]string{"site.yaml": files})
+		if i == 0 {
+			nodes[0].Push(object, objects)
+			w.Run(30 * time.Second)
+		}
+		value, err := codec.Marshal(store.HeadValue{Version: 1, Revision: object})
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := nodes[2*i]
+		ballot := store.Ballot{Number: uint64(1000 * (i + 1)), Proposer: from.ID, Run: 1}
+		nodes[1].Tell(from, &mesh.Prepare{Register: "head/production", Ballot: ballot})
+		nodes[1].Tell(from, &mesh.Accept{Register: "head/production", Ballot: ballot, Value: value})
+		w.Run(time.Second)
+	}
+	if fmt.Sprintf("%q", answers) != `["" ""]` {
+		t.Errorf("n2 answered %q", answers)
+	}
 }
 
 // TestASeatInAnEpochThatBeganWithoutAHead: n5 hears of the change of acceptors, which came before the first head was chosen, and of

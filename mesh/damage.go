@@ -136,6 +136,8 @@ func (c *Core) saveEach(kind string) {
 		saveAll(c, kind, c.registers.acceptors)
 	case keyDisk:
 		c.save(keyDisk+"own", c.fence.own)
+	case keyLineage:
+		c.save(keyLineage+"own", c.cfg.Lineage)
 	case keyRecalled:
 		saveAll(c, kind, c.fence.asked)
 	case keyVersion:

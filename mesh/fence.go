@@ -32,6 +32,8 @@ type fence struct {
 	unsure map[string]map[membership.NodeID]bool
 	asking bool // askAgain is set
 	asked  map[string]asked
+	// lineage is the disk's in the start that was saved.
+	lineage uint64
 }
 
 // asked says that enough acceptors were heard of a register, or that nothing of it could be forgotten. It counts for the starts that
@@ -56,7 +58,7 @@ func newFence() fence {
 	}
 }
 
-// loadFence counts this start. A node that has acceptors and no count comes from a version that did not count.
+// loadFence counts this start, unless it goes on where the last one ended. A node that has acceptors and no count comes from a version that did not count.
 func (c *Core) loadFence() {
 	f := &c.fence
 	if c.forgets() {
@@ -65,6 +67,12 @@ func (c *Core) loadFence() {
 		return
 	}
 	f.first = f.own.Disk == 0 && len(c.registers.acceptors) == 0
+	if f.own.Disk != 0 && c.cfg.Lineage != 0 && c.cfg.Lineage == f.lineage {
+		// Nothing was forgotten: this is the start that the others know. As another one it could vote before they know of it, and if the
+		// disk went back then, a third would have its number.
+		c.signIncarnation()
+		return
+	}
 	if f.own.Disk == 0 {
 		f.own = c.newDisk()
 		if !f.first {
@@ -100,6 +108,7 @@ func isHead(register string) bool { return strings.HasPrefix(register, store.Hea
 
 func (c *Core) startFence() {
 	c.save(keyDisk+"own", c.fence.own)
+	c.save(keyLineage+"own", c.cfg.Lineage) // after that: it must not be taken for the lineage of the start before
 	c.save(keyVersion+"core", uint64(savedVersion))
 	for _, register := range sortedKeys(c.registers.acceptors) {
 		if a := c.registers.acceptors[register]; isHead(register) && a.Disk == c.fence.own.Disk {

@@ -27,6 +27,7 @@ const (
 	keyEvidence = SavePrefix + "evidence/" // node id -> store.Evidence against it
 	keyJoins    = SavePrefix + "joins/"    // "roster": people.joins
 	keyDisk     = SavePrefix + "disk/"     // "own" -> store.Incarnation of the last start
+	keyLineage  = SavePrefix + "lineage/"  // "own" -> Config.Lineage in the start that is saved as own
 	keyRecalled = SavePrefix + "recalled/" // register -> asked
 	keyPeerDisk = SavePrefix + "peerdisk/" // node id-disk -> Signed store.Incarnation
 	keyVersion  = SavePrefix + "version/"  // "core" -> savedVersion
@@ -43,7 +44,7 @@ const (
 )
 
 // savedVersion is the version of the saved records as a whole. Version 1 had none: it lacks disks and seals, and is read.
-// Version 2 kept of each log the newest entry alone. Version 3 does not know of Asked.
+// Version 2 kept of each log the newest entry alone. Version 3 knows no lineage.
 const savedVersion = 4
 
 // KeysPrefix begins the names of the records that hold keys in the clear: those of the gossip. Each is of worth without the others.
@@ -178,6 +179,8 @@ func (c *Core) loadOne(kind, name string, value []byte, roster *[]membership.Sig
 		err := loadInto(own, name, value)
 		c.fence.own = own[name]
 		return err
+	case keyLineage:
+		return codec.Unmarshal(value, &c.fence.lineage)
 	case keyRecalled:
 		return loadInto(c.fence.asked, name, value)
 	case keyPeerDisk:
