@@ -34,20 +34,29 @@ func benchHeads(ctx context.Context, o options) error {
 	return benchTurns(ctx, o)
 }
 
+// newHeadLoad gathers agents in dir, which the caller closes, and pushes the tree that all heads are of.
+func newHeadLoad(ctx context.Context, binary, dir string, size int) (*fleet.Fleet, *headLoad, error) {
+	f, err := gather(ctx, binary, dir, size)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := fleet.OperatorKey(filepath.Join(f.Home, "operator.key"))
+	h := &headLoad{nodes: f.Nodes, key: key}
+	if err == nil {
+		err = h.prepare(ctx)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, h, nil
+}
+
 func measureHeads(ctx context.Context, o options, size int) error {
-	f, err := gather(ctx, o.binary, filepath.Join(o.dir, fmt.Sprint(size)), size)
+	f, h, err := newHeadLoad(ctx, o.binary, filepath.Join(o.dir, fmt.Sprint(size)), size)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	key, err := fleet.OperatorKey(filepath.Join(f.Home, "operator.key"))
-	if err != nil {
-		return err
-	}
-	h := &headLoad{nodes: f.Nodes, key: key}
-	if err := h.prepare(ctx); err != nil {
-		return err
-	}
 	title("heads: signed revisions on a tree that is there, %d agents on one disk, %s each", size, headsTime)
 	for _, c := range []struct {
 		what          string

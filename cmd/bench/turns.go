@@ -7,8 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
-
-	"shoal/internal/fleet"
 )
 
 const (
@@ -29,19 +27,11 @@ func benchTurns(ctx context.Context, o options) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := gather(ctx, o.binary, filepath.Join(dir, "shoal"), etcdMembers)
+	f, h, err := newHeadLoad(ctx, o.binary, filepath.Join(dir, "shoal"), etcdMembers)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	key, err := fleet.OperatorKey(filepath.Join(f.Home, "operator.key"))
-	if err != nil {
-		return err
-	}
-	h := &headLoad{nodes: f.Nodes, key: key}
-	if err := h.prepare(ctx); err != nil {
-		return err
-	}
 	peer, err := newEtcdLoad(ctx, binary, filepath.Join(dir, "etcd"))
 	if err != nil {
 		return err
