@@ -3,8 +3,8 @@ package e2e
 import (
 	"crypto/sha256"
 	"errors"
-	"io"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
