@@ -155,16 +155,8 @@ func (p *player) play() error {
 	for _, n := range p.s.Nodes {
 		p.w.Add(n.Name, n.Zone, tagsOf(n.Tags))
 	}
-	for _, n := range p.s.Nodes {
-		if !n.Later {
-			if err := p.start(n.Name, ""); err != nil {
-				return fmt.Errorf("%s: start %s: %w", n.Pos, n.Name, err)
-			}
-			p.beat.Add(1)
-			if len(p.s.Nodes) > fewNodes {
-				time.Sleep(apart)
-			}
-		}
+	if err := p.startAll(); err != nil {
+		return err
 	}
 	for _, step := range p.s.Steps {
 		if err := p.step(step); err != nil {
@@ -172,6 +164,37 @@ func (p *player) play() error {
 		}
 	}
 	return p.finish()
+}
+
+// startAll starts the nodes that are not for later.
+func (p *player) startAll() error {
+	var now []*Machine
+	for _, n := range p.s.Nodes {
+		if !n.Later {
+			now = append(now, p.w.machines[n.Name])
+		}
+	}
+	if p.s.Acquainted {
+		return p.w.startAcquainted(now, p.pass)
+	}
+	for _, m := range now {
+		if err := p.start(m.Name, ""); err != nil {
+			return fmt.Errorf("start %s: %w", m.Name, err)
+		}
+		p.beat.Add(1)
+		if len(p.s.Nodes) > fewNodes {
+			time.Sleep(apart)
+		}
+	}
+	return nil
+}
+
+// pass lets time pass before the first step.
+func (p *player) pass(d time.Duration) {
+	for ; d > 0; d -= watchEvery {
+		p.beat.Add(1)
+		time.Sleep(min(d, watchEvery))
+	}
 }
 
 // open reads the trees that are in folders.
