@@ -277,7 +277,9 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 	case membership.Alive:
 		if before != membership.Suspect {
 			delete(c.people.leaving, id)
-			c.place()
+			if !c.placement.has(id) {
+				c.place()
+			}
 			c.returned(id)
 		}
 	case membership.Left:
@@ -292,7 +294,9 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 
 // returned greets a peer that was not there: by now it may know what we missed, and the other way round.
 func (c *Core) returned(id membership.NodeID) {
-	c.contact(id)
+	if c.greets() {
+		c.contact(id)
+	}
 	c.accuseAll(id)
 	delete(c.placement.swept, id)
 	c.after(c.dice.between(time.Second, 3*time.Second), func() {
@@ -302,6 +306,16 @@ func (c *Core) returned(id membership.NodeID) {
 	c.retryStagedSoon()
 	delete(c.objects.fetches.silent, id)
 	c.pumpFetches()
+}
+
+// greeted is how many of all members a node greets when they return, on average, where there are more. When a large mesh starts, or a
+// partition of it ends, all see all others return: a connection to each would be the square of the mesh. What the greeted know all know
+// soon, for each contacts another every few seconds.
+const greeted = 24
+
+func (c *Core) greets() bool {
+	n := len(c.people.ids)
+	return n <= greeted || c.dice.below(n) < greeted
 }
 
 // onGoodbye believes of a node itself that it leaves.

@@ -10,9 +10,8 @@ import (
 
 // How nodes that start acquainted start.
 const (
-	// apartAcquainted is between two of those who exchange what they know. Each greets all whom it hears of, over streams that stay
-	// open for a minute.
-	apartAcquainted = 150 * time.Millisecond
+	// apartAcquainted is between two of those who exchange what they know.
+	apartAcquainted = 30 * time.Millisecond
 	// quietStep is how long is looked at how much they have to tell.
 	quietStep = 10 * time.Second
 	quietTime = 15 * time.Minute

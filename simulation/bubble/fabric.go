@@ -110,17 +110,17 @@ func (f *Fabric) Close() {
 }
 
 func (f *Fabric) run() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
 	for {
-		next := f.deliver()
-		timer.Reset(next)
+		// A timer that is set earlier before it has fired makes the bubble look through all its timers, and it has one for each stream.
+		timer := time.NewTimer(f.deliver())
 		select {
 		case <-timer.C:
 		case <-f.wake:
 		case <-f.done:
+			timer.Stop()
 			return
 		}
+		timer.Stop()
 	}
 }
 
