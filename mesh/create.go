@@ -68,6 +68,9 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID, order [
 		return c.registers.volatile[id] || c.convicted(id)
 	})
 	seats := c.seatsOf(store.ChooseAcceptors(env, within(live, electorate), electorate))
+	if c.waitForDisks(p, seats) {
+		return
+	}
 	if !c.canDecideFirst(seats) {
 		p.stage = "enough members whose disks are known, to create the environment"
 		return

@@ -51,6 +51,7 @@ func (c *Core) propose(p *proposal) {
 	c.registers.proposals[p.Register] = p
 	c.run++
 	p.run = c.run
+	c.introduce(p.Members)
 	c.beginRound(p)
 }
 

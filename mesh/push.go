@@ -64,7 +64,9 @@ type push struct {
 	want     *want
 	job      *job
 	proposal *proposal
-	followed []membership.NodeID // whose word about the electorate was followed in this attempt
+	// disksAsked is how often it has waited for acceptors to say which disks they have.
+	disksAsked int
+	followed   []membership.NodeID // whose word about the electorate was followed in this attempt
 	// electorate are those whom the revision names, where it begins an environment.
 	electorate []membership.NodeID
 }
@@ -152,6 +154,7 @@ func (c *Core) attempt(p *push) {
 		return
 	}
 	p.attempts++
+	p.disksAsked = 0
 	p.attempt, p.trees, p.followed = p.attempts, 0, nil
 	c.watchPush(p, p.attempt, c.now, c.now.Add(c.cfg.PushMost))
 	if c.isHeadsTree(p.revision.Manifest) {

@@ -32,11 +32,13 @@ type people struct {
 	status  map[membership.NodeID]membership.Status
 	since   map[membership.NodeID]time.Time // of status; of a member that was never seen: when it became known
 	addrs   map[membership.NodeID]string
-	leaving map[membership.NodeID]bool   // said so themselves
-	warned  string                       // what was said last of this node's own end
-	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
-	saved   map[string]bool              // ids of the records that are on disk
-	tip     [32]byte                     // of the line of a trust chain that forks, as it is on disk
+	// ungreeted have returned, and wait for their turn.
+	ungreeted []membership.NodeID
+	leaving   map[membership.NodeID]bool   // said so themselves
+	warned    string                       // what was said last of this node's own end
+	placed    map[membership.NodeID]string // by which algorithm a member places, as far as it said
+	saved     map[string]bool              // ids of the records that are on disk
+	tip       [32]byte                     // of the line of a trust chain that forks, as it is on disk
 	// followed are the statements of that line, as they were loaded.
 	followed []membership.Signed
 	changes  uint64 // counts what a snapshot would show
@@ -294,9 +296,7 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 
 // returned greets a peer that was not there: by now it may know what we missed, and the other way round.
 func (c *Core) returned(id membership.NodeID) {
-	if c.greets() {
-		c.contact(id)
-	}
+	c.greetInTurn(id)
 	c.accuseAll(id)
 	delete(c.placement.swept, id)
 	c.after(c.dice.between(time.Second, 3*time.Second), func() {
@@ -306,16 +306,6 @@ func (c *Core) returned(id membership.NodeID) {
 	c.retryStagedSoon()
 	delete(c.objects.fetches.silent, id)
 	c.pumpFetches()
-}
-
-// greeted is how many of all members a node greets when they return, on average, where there are more. When a large mesh starts, or a
-// partition of it ends, all see all others return: a connection to each would be the square of the mesh. What the greeted know all know
-// soon, for each contacts another every few seconds.
-const greeted = 24
-
-func (c *Core) greets() bool {
-	n := len(c.people.ids)
-	return n <= greeted || c.dice.below(n) < greeted
 }
 
 // onGoodbye believes of a node itself that it leaves.
