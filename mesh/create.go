@@ -64,13 +64,14 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID, order [
 		return // another push creates it; created tells all
 	}
 	c.cancelProposal(p.proposal)
-	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
-		return c.registers.volatile[id] || c.convicted(id)
-	})
-	seats := c.seatsOf(store.ChooseAcceptors(env, within(live, electorate), electorate))
-	if c.waitForDisks(p, seats) {
+	if c.waitForDisks(p, electorate) {
 		return
 	}
+	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
+		// one whose disk is not known yet would have a place that it cannot take, and only fills up
+		return c.registers.volatile[id] || c.convicted(id) || c.diskOf(id) == 0
+	})
+	seats := c.seatsOf(store.ChooseAcceptors(env, within(live, electorate), electorate))
 	if !c.canDecideFirst(seats) {
 		p.stage = "enough members whose disks are known, to create the environment"
 		return

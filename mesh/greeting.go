@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"shoal/membership"
-	"shoal/store"
 )
 
 const (
@@ -67,14 +66,15 @@ func (c *Core) introduce(voters []membership.NodeID) {
 	}
 }
 
-// waitForDisks tells whether a creation is to wait a moment for living acceptors to say which disks they have.
-func (c *Core) waitForDisks(p *push, seats []store.Seat) bool {
-	unknown := slices.ContainsFunc(seats, func(s store.Seat) bool { return s.Disk == 0 && c.alive(s.Node) })
+// waitForDisks tells whether a creation is to wait a moment for those who decide on it, and may become acceptors, to say which disks
+// they have.
+func (c *Core) waitForDisks(p *push, electorate []membership.NodeID) bool {
+	unknown := slices.ContainsFunc(electorate, func(id membership.NodeID) bool { return c.diskOf(id) == 0 && c.alive(id) })
 	if !c.crowded() || !unknown || p.disksAsked >= askDisks {
 		return false
 	}
 	p.disksAsked++
-	c.introduce(store.NodesOf(seats))
+	c.introduce(electorate)
 	attempt := p.attempt
 	c.after(disksTime, func() {
 		if p.attempt == attempt && (p.proposal == nil || p.proposal.closed) {

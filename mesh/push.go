@@ -154,8 +154,7 @@ func (c *Core) attempt(p *push) {
 		return
 	}
 	p.attempts++
-	p.disksAsked = 0
-	p.attempt, p.trees, p.followed = p.attempts, 0, nil
+	p.attempt, p.trees, p.followed, p.disksAsked = p.attempts, 0, nil, 0
 	c.watchPush(p, p.attempt, c.now, c.now.Add(c.cfg.PushMost))
 	if c.isHeadsTree(p.revision.Manifest) {
 		p.job = c.replicate(nil, c.cfg.Replicas, 0, func(error) {})
