@@ -316,14 +316,38 @@ func (p *player) watch() error {
 	p.looked = time.Now()
 	p.sample()
 	for _, s := range p.never {
-		if never := *s.Check; len(p.check(&never)) == 0 {
-			return problem(s, "this is so at "+clock(p.w.Since()), "it was never to be")
+		if node, so := p.anyOf(*s.Check); so {
+			return problem(s, "this is so at "+clock(p.w.Since())+node, "it was never to be")
 		}
 	}
 	if broken := p.w.Broken(); len(broken) > 0 {
 		return fmt.Errorf("%s: an invariant was broken:\n    %s", p.s.File, strings.Join(broken, "\n    "))
 	}
 	return nil
+}
+
+// anyOf tells whether a check is true of one of its nodes, or, where it is about what they see, of one whom one of them sees: what is
+// never to be is to be so of none.
+func (p *player) anyOf(c scenario.Check) (which string, so bool) {
+	if c.Fact == scenario.Agree {
+		return "", len(p.check(&c)) == 0
+	}
+	nodes, others := c.Nodes, c.Others
+	if len(others) == 0 {
+		others = []string{""}
+	}
+	for _, node := range nodes {
+		for _, other := range others {
+			c.Nodes, c.Others = []string{node}, []string{other}
+			if other == node {
+				continue
+			}
+			if len(p.check(&c)) == 0 {
+				return ", of " + strings.TrimSpace(node+" "+other), true
+			}
+		}
+	}
+	return "", false
 }
 
 // finish looks at the invariants once more, with the history of a node that is up and not behind.
