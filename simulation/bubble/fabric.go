@@ -46,6 +46,8 @@ type Fabric struct {
 	// trace is a hash of all that was sent: when, by whom, to whom and how much.
 	trace uint64
 	began time.Time
+	// said are the last messages between nodes, of small fleets.
+	said messages
 	// moved are the bytes that were sent, by the name of the sender.
 	moved map[string]*Traffic
 }

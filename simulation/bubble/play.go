@@ -55,6 +55,7 @@ type Result struct {
 	Trace    uint64              // a hash of all that was sent
 	Lanes    map[string][]Sample // by machine
 	Bands    []Band
+	Messages []Message // the last ones
 }
 
 // NodeResult is one machine at the end.
@@ -139,7 +140,7 @@ func Play(s *scenario.Scenario, o Options) *Result {
 	r.Lanes, r.Bands = p.lanes, p.bands
 	r.Virtual = w.Since()
 	r.Pushed = !p.last.revision.IsZero()
-	r.Traffic, r.Trace = w.Fabric.Traffic(), w.Fabric.Trace()
+	r.Traffic, r.Trace, r.Messages = w.Fabric.Traffic(), w.Fabric.Trace(), w.Fabric.Messages()
 	r.Nodes = p.nodes()
 	if err := w.Close(); r.Problem == nil {
 		r.Problem = err
