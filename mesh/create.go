@@ -64,6 +64,9 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID, order [
 		return // another push creates it; created tells all
 	}
 	c.cancelProposal(p.proposal)
+	if c.waitForDisks(p, electorate) {
+		return
+	}
 	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
 		// one whose disk is not known yet would have a place that it cannot take, and only fills up
 		return c.registers.volatile[id] || c.convicted(id) || c.diskOf(id) == 0

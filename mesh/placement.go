@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"slices"
 
@@ -43,6 +44,12 @@ func (c *Core) place() {
 	if c.placement.old != nil {
 		c.moved()
 	}
+}
+
+// has tells whether a node has a place on the ring.
+func (p *placement) has(id membership.NodeID) bool {
+	_, found := slices.BinarySearchFunc(p.nodes, id, func(n ring.Node, id membership.NodeID) int { return cmp.Compare(n.ID, id) })
+	return found
 }
 
 // isOut tells whether a node left, or has been dead for longer than the grace time. For one that was never seen that time begins

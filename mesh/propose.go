@@ -54,6 +54,7 @@ func (c *Core) propose(p *proposal) {
 	c.run++
 	p.run = c.run
 	p.lifts = map[membership.NodeID]store.Ballot{}
+	c.introduce(p.Members)
 	c.beginRound(p)
 }
 

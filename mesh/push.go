@@ -64,7 +64,9 @@ type push struct {
 	want     *want
 	job      *job
 	proposal *proposal
-	followed []membership.NodeID // whose word about the electorate was followed in this attempt
+	// disksAsked is how often it has waited for acceptors to say which disks they have.
+	disksAsked int
+	followed   []membership.NodeID // whose word about the electorate was followed in this attempt
 	// electorate are those whom the revision names, where it begins an environment.
 	electorate []membership.NodeID
 }
@@ -152,7 +154,7 @@ func (c *Core) attempt(p *push) {
 		return
 	}
 	p.attempts++
-	p.attempt, p.trees, p.followed = p.attempts, 0, nil
+	p.attempt, p.trees, p.followed, p.disksAsked = p.attempts, 0, nil, 0
 	c.watchPush(p, p.attempt, c.now, c.now.Add(c.cfg.PushMost))
 	if c.isHeadsTree(p.revision.Manifest) {
 		p.job = c.replicate(nil, c.cfg.Replicas, 0, func(error) {})

@@ -39,10 +39,27 @@ func (c *Core) startRepair() {
 	c.every(8*time.Second, 12*time.Second, func() {
 		if peers := c.alivePeers(); len(peers) > 0 {
 			peer := peers[c.dice.below(len(peers))]
-			c.compareWith(peer)
+			c.compareWith(c.sharer(peer))
 			c.handBack(peer)
 		}
 	})
+}
+
+// sharer is the peer, or, where that owns nothing that this node owns too, as most do in a large mesh, one who does.
+func (c *Core) sharer(peer membership.NodeID) membership.NodeID {
+	if len(c.common(peer).parts) > 0 {
+		return peer
+	}
+	var alive []membership.NodeID
+	for _, id := range sorted(c.placement.shared) {
+		if id != c.self && c.alive(id) {
+			alive = append(alive, id)
+		}
+	}
+	if len(alive) == 0 {
+		return peer
+	}
+	return alive[c.dice.below(len(alive))]
 }
 
 // sweepAgain is how long a peer is taken to have got what it was offered.
@@ -169,12 +186,13 @@ func (c *Core) commonRoot(peer membership.NodeID) [32]byte {
 	return shared.root
 }
 
+// compareWith begins an exchange, unless there is nothing that both own.
 func (c *Core) compareWith(peer membership.NodeID) {
 	if c.misplaced(peer) {
 		c.tellPlaced(peer) // it may have changed since
 		return
 	}
-	if c.alive(peer) {
+	if c.alive(peer) && len(c.common(peer).parts) > 0 {
 		c.send(peer, &Compare{Placed: wordOf(c.placementVersion()), Placement: c.placement.digest, Root: c.commonRoot(peer), Groups: true})
 	}
 }

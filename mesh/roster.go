@@ -32,11 +32,13 @@ type people struct {
 	status  map[membership.NodeID]membership.Status
 	since   map[membership.NodeID]time.Time // of status; of a member that was never seen: when it became known
 	addrs   map[membership.NodeID]string
-	leaving map[membership.NodeID]bool   // said so themselves
-	warned  string                       // what was said last of this node's own end
-	placed  map[membership.NodeID]string // by which algorithm a member places, as far as it said
-	saved   map[string]bool              // ids of the records that are on disk
-	tip     [32]byte                     // of the line of a trust chain that forks, as it is on disk
+	// ungreeted have returned, and wait for their turn.
+	ungreeted []membership.NodeID
+	leaving   map[membership.NodeID]bool   // said so themselves
+	warned    string                       // what was said last of this node's own end
+	placed    map[membership.NodeID]string // by which algorithm a member places, as far as it said
+	saved     map[string]bool              // ids of the records that are on disk
+	tip       [32]byte                     // of the line of a trust chain that forks, as it is on disk
 	// followed are the statements of that line, as they were loaded.
 	followed []membership.Signed
 	changes  uint64 // counts what a snapshot would show
@@ -277,7 +279,9 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 	case membership.Alive:
 		if before != membership.Suspect {
 			delete(c.people.leaving, id)
-			c.place()
+			if !c.placement.has(id) {
+				c.place()
+			}
 			c.returned(id)
 		}
 	case membership.Left:
@@ -292,7 +296,7 @@ func (c *Core) changed(id membership.NodeID, before, status membership.Status) {
 
 // returned greets a peer that was not there: by now it may know what we missed, and the other way round.
 func (c *Core) returned(id membership.NodeID) {
-	c.contact(id)
+	c.greetInTurn(id)
 	c.accuseAll(id)
 	delete(c.placement.swept, id)
 	c.after(c.dice.between(time.Second, 3*time.Second), func() {

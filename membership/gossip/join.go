@@ -19,6 +19,7 @@ const (
 	maxAddrs     = 64
 	maxRefused   = 256
 	welcomeEvery = time.Second
+	forgetEvery  = 30 // turns of it: what is forgotten is of nodes that are no members any more
 	refusalTime  = 2 * time.Minute
 	// hosts is how many of all nodes welcome a newcomer in the first second. The others hear of it from these.
 	hosts = 3
@@ -202,12 +203,14 @@ func (g *Gossip) myTurn(waited int) bool {
 func (g *Gossip) welcome() {
 	ticker := time.NewTicker(welcomeEvery)
 	defer ticker.Stop()
-	for {
+	for turn := 1; ; turn++ {
 		select {
 		case <-g.done:
 			return
 		case now := <-ticker.C:
-			g.guard.forget()
+			if turn%forgetEvery == 0 {
+				g.guard.forget()
+			}
 			id, addr := g.doorman.nextAllowed(now, g.myTurn)
 			if id == "" {
 				continue

@@ -238,7 +238,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) Leave() { n.leave.Do(func() { close(n.leaving) }) }
 
 func (n *Node) loop(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer := newAlarm()
 	defer timer.Stop()
 	frames, events := n.incoming()
 	defer n.settleTurns()
@@ -280,6 +280,7 @@ func (n *Node) loop(ctx context.Context) {
 			}
 			n.step(mesh.Gossiped{Event: ev}, nil)
 		case <-timer.C:
+			timer.rang()
 			if n.held != nil {
 				n.resume(ctx)
 			}
@@ -321,25 +322,20 @@ func (n *Node) incoming() (<-chan mesh.Frame, <-chan membership.Event) {
 	return frames, events
 }
 
-func (n *Node) setTimer(timer *time.Timer) {
+func (n *Node) setTimer(timer *alarm) {
 	next := n.core.Next()
 	if n.held != nil {
-		timer.Reset(max(0, time.Until(n.held.again)))
+		timer.set(n.held.again)
 		return
 	}
 	waits := len(n.turns.late) > 0 && n.turns.written == nil
-	if next.IsZero() && !waits || n.halted != nil {
-		timer.Reset(time.Hour)
-		return
+	if n.halted != nil {
+		next, waits = time.Time{}, false
 	}
-	wait := time.Hour
-	if !next.IsZero() {
-		wait = time.Until(next)
+	if late := n.turns.since.Add(lateTime); waits && (next.IsZero() || late.Before(next)) {
+		next = late
 	}
-	if waits {
-		wait = min(wait, time.Until(n.turns.since.Add(lateTime)))
-	}
-	timer.Reset(max(0, wait))
+	timer.set(next)
 }
 
 // frame hands a message to the Core. What does not decode is dropped: a newer version may have sent it.

@@ -120,7 +120,7 @@ func (p *player) network(a *scenario.Action) (undo func() error) {
 				cuts = append(cuts, f.Cut(one, other, true))
 			}
 		}
-		p.befell("it was cut off", slices.Concat(a.Sets[1:]...))
+		p.befell("it was cut off", smaller(a.Sets))
 	case scenario.Cut:
 		cuts = append(cuts, f.Cut(a.Sets[0], a.Sets[1], false))
 		p.befell("its network passed in one direction alone", slices.Concat(a.Sets...))
@@ -157,6 +157,17 @@ func (p *player) network(a *scenario.Action) (undo func() error) {
 		}
 		return nil
 	}
+}
+
+// smaller are those who are not on the largest side, the first of several.
+func smaller(sides [][]string) (names []string) {
+	largest := 0
+	for i, side := range sides {
+		if len(side) > len(sides[largest]) {
+			largest = i
+		}
+	}
+	return slices.Concat(slices.Delete(slices.Clone(sides), largest, largest+1)...)
 }
 
 // heal ends all faults of the network.

@@ -190,6 +190,9 @@ func (p *Port) meet(ctx context.Context, there *Port) error {
 	return nil
 }
 
+// readBuffer is less than p2p has: large fleets have many streams that say little.
+const readBuffer = 512
+
 type readerKey struct {
 	peer     membership.NodeID
 	protocol string
@@ -234,7 +237,7 @@ func (p *Port) read(s *stream, protocol string) {
 		_ = old.stream.Reset()
 		<-old.done
 	}
-	from := bufio.NewReader(s)
+	from := bufio.NewReaderSize(s, readBuffer)
 	for {
 		data, err := p2p.ReadFrame(from)
 		if err != nil {

@@ -46,6 +46,8 @@ type Fabric struct {
 	// trace is a hash of all that was sent: when, by whom, to whom and how much.
 	trace uint64
 	began time.Time
+	// said are the last messages between nodes, of small fleets.
+	said messages
 	// moved are the bytes that were sent, by the name of the sender.
 	moved map[string]*Traffic
 }
@@ -110,17 +112,17 @@ func (f *Fabric) Close() {
 }
 
 func (f *Fabric) run() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
 	for {
-		next := f.deliver()
-		timer.Reset(next)
+		// A timer that is set earlier before it has fired makes the bubble look through all its timers, and it has one for each stream.
+		timer := time.NewTimer(f.deliver())
 		select {
 		case <-timer.C:
 		case <-f.wake:
 		case <-f.done:
+			timer.Stop()
 			return
 		}
+		timer.Stop()
 	}
 }
 

@@ -162,12 +162,11 @@ func (m *Machine) Start(join []string) error {
 	} else if m.kept != nil || m.world.Dir != "" {
 		join = nil // it remembers
 	}
-	roster := membership.NewRoster(m.world.chain)
-	if _, err := roster.Add(time.Now(), *m.grant); err != nil {
+	roster, err := m.roster()
+	if err != nil {
 		return err
 	}
 	r := &running{drift: make(chan []string, 16), ended: make(chan error, 1), brake: &brake{}}
-	var err error
 	if r.disk, err = m.openDisk(); err != nil {
 		return err
 	}
@@ -201,6 +200,16 @@ func (m *Machine) Start(join []string) error {
 	go func() { r.ended <- r.node.Run(ctx) }()
 	m.run.Store(r)
 	return nil
+}
+
+// roster is what the node has to show, and at its first start in a mesh that is acquainted the grants of all.
+func (m *Machine) roster() (*membership.Roster, error) {
+	if m.starts == 0 && m.world.met != nil {
+		return m.world.met.Clone(), nil
+	}
+	roster := membership.NewRoster(m.world.chain)
+	_, err := roster.Add(time.Now(), *m.grant)
+	return roster, err
 }
 
 func (m *Machine) redeem() error {

@@ -53,6 +53,12 @@ func bugs() []bug {
 			{File: "executor/commit.go", Old: "confirm(ctx context.Context) error {\n\tif err := r.e.Host.SyncFiles(); err", New: "confirm(ctx context.Context) error {\n\tif err := error(nil); err"},
 			{File: "executor/commit.go", Old: "if err := r.e.Host.SyncFiles(); err != nil {\n\t\treturn fmt.Errorf(\"sync: %w\", err)\n\t}\n\tr.owned", New: "if err := error(nil); err != nil {\n\t\treturn fmt.Errorf(\"sync: %w\", err)\n\t}\n\tr.owned"},
 		}}, "lost-syncs"},
+		of("late-is-never", "a timer that is late by a second is forgotten", "suspended", "mesh/timers.go",
+			"\trun := first.run\n", "\trun := first.run\n\tif now.Sub(first.at) > time.Second {\n\t\trun = func() {}\n\t}\n"),
+		{simulation.Mutant{Name: "lane-waits", What: "a lane to a peer that could not dial waits for an hour, and nothing ends that", Edits: []simulation.Edit{
+			{File: "mesh/p2p/lane.go", Old: "time.NewTimer(backoff/2 + rand.N(backoff/2))", New: "time.NewTimer(time.Hour + rand.N(backoff/2))"},
+			{File: "mesh/p2p/lane.go", Old: "func (l *Lane) Retry() { nudge(l.again) }", New: "func (l *Lane) Retry() {}"},
+		}}, "nobody-was-dead|offline-during"},
 		of("evicted-served", "a node whose grant was revoked is still known", "evict", "mesh/node/snapshot.go",
 			"_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok", "_, ok := n.shown.Load().roster.Lookup(id, time.Now())\n\treturn ok || true"),
 	}

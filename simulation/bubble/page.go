@@ -46,6 +46,7 @@ type drawing struct {
 	Ticks                   []tick
 	Names, Lanes, Bands     []box
 	Events                  []Event
+	Messages                []Message
 	Nodes                   []NodeResult
 	Packets, Streams, Clock string
 	end                     time.Duration
@@ -54,7 +55,7 @@ type drawing struct {
 // Page writes what happened as one HTML page that needs nothing else: a lane for each machine, faults as bands over it.
 func (r *Result) Page(w io.Writer) error {
 	d := drawing{
-		Title: r.Scenario.Title, Width: laneLeft + laneWidth + 20, Left: laneLeft, Events: r.Events, Nodes: r.Nodes, Clock: clock(r.Virtual),
+		Title: r.Scenario.Title, Width: laneLeft + laneWidth + 20, Left: laneLeft, Events: r.Events, Messages: r.Messages, Nodes: r.Nodes, Clock: clock(r.Virtual),
 		end: max(r.Virtual, time.Second),
 	}
 	if r.Problem != nil {

@@ -55,6 +55,7 @@ type Result struct {
 	Trace    uint64              // a hash of all that was sent
 	Lanes    map[string][]Sample // by machine
 	Bands    []Band
+	Messages []Message // the last ones
 }
 
 // NodeResult is one machine at the end.
@@ -139,7 +140,7 @@ func Play(s *scenario.Scenario, o Options) *Result {
 	r.Lanes, r.Bands = p.lanes, p.bands
 	r.Virtual = w.Since()
 	r.Pushed = !p.last.revision.IsZero()
-	r.Traffic, r.Trace = w.Fabric.Traffic(), w.Fabric.Trace()
+	r.Traffic, r.Trace, r.Messages = w.Fabric.Traffic(), w.Fabric.Trace(), w.Fabric.Messages()
 	r.Nodes = p.nodes()
 	if err := w.Close(); r.Problem == nil {
 		r.Problem = err
@@ -155,16 +156,8 @@ func (p *player) play() error {
 	for _, n := range p.s.Nodes {
 		p.w.Add(n.Name, n.Zone, tagsOf(n.Tags))
 	}
-	for _, n := range p.s.Nodes {
-		if !n.Later {
-			if err := p.start(n.Name, ""); err != nil {
-				return fmt.Errorf("%s: start %s: %w", n.Pos, n.Name, err)
-			}
-			p.beat.Add(1)
-			if len(p.s.Nodes) > fewNodes {
-				time.Sleep(apart)
-			}
-		}
+	if err := p.startAll(); err != nil {
+		return err
 	}
 	for _, step := range p.s.Steps {
 		if err := p.step(step); err != nil {
@@ -172,6 +165,37 @@ func (p *player) play() error {
 		}
 	}
 	return p.finish()
+}
+
+// startAll starts the nodes that are not for later.
+func (p *player) startAll() error {
+	var now []*Machine
+	for _, n := range p.s.Nodes {
+		if !n.Later {
+			now = append(now, p.w.machines[n.Name])
+		}
+	}
+	if p.s.Acquainted {
+		return p.w.startAcquainted(now, p.pass)
+	}
+	for _, m := range now {
+		if err := p.start(m.Name, ""); err != nil {
+			return fmt.Errorf("start %s: %w", m.Name, err)
+		}
+		p.beat.Add(1)
+		if len(p.s.Nodes) > fewNodes {
+			time.Sleep(apart)
+		}
+	}
+	return nil
+}
+
+// pass lets time pass before the first step.
+func (p *player) pass(d time.Duration) {
+	for ; d > 0; d -= watchEvery {
+		p.beat.Add(1)
+		time.Sleep(min(d, watchEvery))
+	}
 }
 
 // open reads the trees that are in folders.
@@ -293,14 +317,38 @@ func (p *player) watch() error {
 	p.looked = time.Now()
 	p.sample()
 	for _, s := range p.never {
-		if never := *s.Check; len(p.check(&never)) == 0 {
-			return problem(s, "this is so at "+clock(p.w.Since()), "it was never to be")
+		if node, so := p.anyOf(*s.Check); so {
+			return problem(s, "this is so at "+clock(p.w.Since())+node, "it was never to be")
 		}
 	}
 	if broken := p.w.Broken(); len(broken) > 0 {
 		return fmt.Errorf("%s: an invariant was broken:\n    %s", p.s.File, strings.Join(broken, "\n    "))
 	}
 	return nil
+}
+
+// anyOf tells whether a check is true of one of its nodes, or, where it is about what they see, of one whom one of them sees: what is
+// never to be is to be so of none.
+func (p *player) anyOf(c scenario.Check) (which string, so bool) {
+	if c.Fact == scenario.Agree {
+		return "", len(p.check(&c)) == 0
+	}
+	nodes, others := c.Nodes, c.Others
+	if len(others) == 0 {
+		others = []string{""}
+	}
+	for _, node := range nodes {
+		for _, other := range others {
+			c.Nodes, c.Others = []string{node}, []string{other}
+			if other == node {
+				continue
+			}
+			if len(p.check(&c)) == 0 {
+				return ", of " + strings.TrimSpace(node+" "+other), true
+			}
+		}
+	}
+	return "", false
 }
 
 // finish looks at the invariants once more, with the history of a node that is up and not behind.

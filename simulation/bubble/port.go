@@ -198,6 +198,7 @@ func (p *Port) Send(to membership.NodeID, data []byte) error {
 		return fmt.Errorf("send to %s: %w", to.Short(), mesh.ErrUnknownPeer)
 	}
 	p.mu.Unlock()
+	p.note(to, data)
 	l := r.small
 	if len(data) > p2p.BulkSize {
 		l = r.bulk
@@ -207,6 +208,20 @@ func (p *Port) Send(to membership.NodeID, data []byte) error {
 		return net.ErrClosed
 	}
 	return err
+}
+
+// note remembers a message for people, who look at small fleets.
+func (p *Port) note(to membership.NodeID, data []byte) {
+	p.fabric.mu.Lock()
+	name := to.Short()
+	if there := p.fabric.ports[to]; there != nil {
+		name = there.name
+	}
+	few := len(p.fabric.ports) <= maxSampled
+	p.fabric.mu.Unlock()
+	if few {
+		p.fabric.tellOf(p, name, data)
+	}
 }
 
 // Close breaks all connections, as the end of a process does: nobody is told but by what the network tells.

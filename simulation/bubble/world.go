@@ -31,6 +31,7 @@ type World struct {
 	operator  ed25519.PrivateKey
 	chain     *membership.Chain
 	gossipKey []byte
+	met       *membership.Roster // what all know who start acquainted; nil: nobody does
 	machines  map[string]*Machine
 	order     []*Machine
 	began     time.Time

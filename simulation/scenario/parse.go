@@ -153,6 +153,9 @@ func (p *parser) line(l *line) {
 		l.end("seed 7")
 	case "store":
 		p.store(l)
+	case "acquainted":
+		p.s.Acquainted = true
+		l.end("acquainted")
 	case "set":
 		p.set(l)
 	case "node":
@@ -165,7 +168,7 @@ func (p *parser) line(l *line) {
 		p.step(l, Clock(first))
 	default:
 		l.wrong(fmt.Sprintf("no line begins with %q", first),
-			"a line begins with title, seed, store, set, node, nodes, tree, at, after, then, eventually or never; for example: "+anyLine)
+			"a line begins with title, seed, store, acquainted, set, node, nodes, tree, at, after, then, eventually or never; for example: "+anyLine)
 	}
 }
 

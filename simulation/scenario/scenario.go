@@ -15,6 +15,8 @@ type Scenario struct {
 	Seed  uint64
 	// OnDisk: the stores are Badger's, in a folder; else in memory.
 	OnDisk bool
+	// Acquainted nodes start with all that they would have learnt of each other, instead of one after the other.
+	Acquainted bool
 	// Grace and Check are how long a dead node keeps its place, and how often everything is looked at; 0: as shoal has it.
 	Grace, Check time.Duration
 	Nodes        []Node

@@ -7,16 +7,8 @@ import (
 	"shoal/membership/gossip"
 )
 
-// How nodes that start acquainted start.
-const (
-	// apartAcquainted is between two starts. Their timers begin at random times anyway.
-	apartAcquainted = 10 * time.Millisecond
-	// quietStep is how long is looked at how much they have to tell.
-	quietStep = 10 * time.Second
-	quietTime = 15 * time.Minute
-	// emptyPacket is more than the bytes of a probe, and much less than those of a packet full of news.
-	emptyPacket = 400
-)
+// apartAcquainted is between two starts. Their timers begin at random times anyway.
+const apartAcquainted = 10 * time.Millisecond
 
 // StartAcquainted is Start for meshes that are too large to watch them meet. All exchange what they know with the first node, twice,
 // over streams, while no packet arrives; and then tell nobody what they have learnt, until they have no more of it to tell. What is
@@ -39,23 +31,7 @@ func StartAcquainted(count int, seed uint64, timing gossip.Timing, beat *atomic.
 			m.beat.Add(1)
 		}
 	}
-	m.quieten()
+	m.Fabric.Quieten(m.sleep)
 	m.Fabric.Mute(false)
 	return m, m.whole()
-}
-
-// quieten waits until no node has news to tell: they fill its packets.
-func (m *Mesh) quieten() {
-	for began := time.Now(); time.Since(began) < quietTime; {
-		before := m.Fabric.Traffic()
-		m.sleep(quietStep)
-		telling := false
-		for name, now := range m.Fabric.Traffic() {
-			bytes, packets := now.PacketBytes-before[name].PacketBytes, now.Packets-before[name].Packets
-			telling = telling || bytes > packets*emptyPacket
-		}
-		if !telling {
-			return
-		}
-	}
 }
