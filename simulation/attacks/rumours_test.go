@@ -198,7 +198,7 @@ func sealer(t *testing.T) cipher.AEAD {
 // The messages of memberlist and serf, as they are on the wire.
 const (
 	kindSuspect, kindDead, kindPushPull, kindCompound, kindUser, kindHasCRC = 3, 5, 6, 7, 8, 12
-	serfLeave, serfJoin                                                     = 0, 1
+	serfLeave, serfJoin, serfEvent                                          = 0, 1, 3
 )
 
 type accusation struct {
@@ -209,6 +209,13 @@ type accusation struct {
 type intent struct {
 	LTime uint64
 	Node  string
+}
+
+type userEvent struct {
+	LTime   uint64
+	Name    string
+	Payload []byte
+	CC      bool
 }
 
 func packed(t *testing.T, v any, kinds ...byte) []byte {
