@@ -46,15 +46,20 @@ func treeAttacks() []attack {
 
 func manifestWith(entries ...store.Entry) func(*testing.T) string {
 	return func(t *testing.T) string {
-		root := must(codec.Marshal(struct {
-			Entries []store.Entry `cbor:"1,keyasint,omitempty"`
-		}{entries}))(t)
+		root := manifestOf(t, entries...)
 		m, err := store.OpenManifest(t.Context(), store.HashOf(root), func(context.Context, store.Hash) ([]byte, error) { return root, nil })
 		if err != nil {
 			return ""
 		}
 		return fmt.Sprintf("a tree with %v is taken", m.Entries)
 	}
+}
+
+// manifestOf is a manifest as an object, whatever its entries are.
+func manifestOf(t *testing.T, entries ...store.Entry) []byte {
+	return must(codec.Marshal(struct {
+		Entries []store.Entry `cbor:"1,keyasint,omitempty"`
+	}{entries}))(t)
 }
 
 func manifestBomb(t *testing.T) string {

@@ -191,8 +191,10 @@ func (h *hall) send(to int, message []byte) {
 	_ = must(h.mallory.WriteTo(sealer(h.t).Seal(out, nonce, message, nil), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(h.addrs[to]))))(h.t)
 }
 
-func sealer(t *testing.T) cipher.AEAD {
-	return must(cipher.NewGCM(must(aes.NewCipher(make([]byte, membership.GossipKeySize)))(t)))(t)
+func sealer(t *testing.T) cipher.AEAD { return sealerOf(t, make([]byte, membership.GossipKeySize)) }
+
+func sealerOf(t *testing.T, key []byte) cipher.AEAD {
+	return must(cipher.NewGCM(must(aes.NewCipher(key))(t)))(t)
 }
 
 // The messages of memberlist and serf, as they are on the wire.
