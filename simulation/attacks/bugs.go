@@ -276,6 +276,10 @@ func bugs() []Bug {
 			refuse("executor/module/archive/entries.go", "if g.entries++; «g.entries > maxEntries» {")}},
 		{"anybodys-symlinks", "root passes no symlink of another user", []Edit{
 			refuse("executor/local/resolve.go", "if «strict && st.Uid != 0 && st.Uid != r.uid» {")}},
+		{"files-of-others", "a key or a list of tokens belongs to who runs this, or to the owner of its folder", []Edit{
+			refuse("internal/ownfile/ownfile.go", "if of, ok := folder.Sys().(*syscall.Stat_t); «!ok || of.Uid != st.Uid» {")}},
+		{"files-for-all", "a key or a list of tokens is its owner's alone to read", []Edit{
+			refuse("internal/ownfile/ownfile.go", "if «info.Mode().Perm()&0o077 != 0» {")}},
 		{"symlinks-followed", "a folder is opened with no symlink allowed", []Edit{
 			swap("executor/local/resolve.go", "Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,",
 				"Resolve: map[bool]uint64{true: unix.RESOLVE_BENEATH, false: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}[PLANTED],")}},

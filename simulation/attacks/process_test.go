@@ -74,11 +74,7 @@ var nets atomic.Int64
 // fleetOf is an operator's home and a first agent, which runs.
 func fleetOf(t *testing.T) (*fleet.Fleet, *fleet.Node) {
 	t.Helper()
-	wasBuilt.Store(true)
-	binary := must(shoal())(t)
-	f := must(fleet.NewAt(int(200+nets.Add(1)), binary, t.TempDir()))(t)
-	t.Cleanup(func() { _ = f.Close() })
-	run(t, f, "init")
+	f := newFleet(t)
 	n1 := f.Add("n1", "role=web")
 	join(t, n1, nil)
 	return f, n1
@@ -309,10 +305,15 @@ func processPage(t *testing.T) string {
 	f, n1 := fleetOf(t)
 	socket := filepath.Join(f.Dir, n1.Socket())
 	status := post(t, socket, "node", "", "/v1/leave", strings.NewReader("{}"))
-	ctx, cancel := context.WithTimeout(t.Context(), 3*quiet)
-	defer cancel()
-	if _, err := n1.Ended(ctx); err == nil {
+	if hasEnded(t, n1) {
 		return fmt.Sprintf("the agent has left its mesh and ended (status %d)", status)
 	}
 	return ""
+}
+
+func hasEnded(t *testing.T, n *fleet.Node) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*quiet)
+	defer cancel()
+	_, err := n.Ended(ctx)
+	return err == nil
 }
