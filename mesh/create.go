@@ -65,7 +65,8 @@ func (c *Core) proposeDirectory(p *push, electorate []membership.NodeID, order [
 	}
 	c.cancelProposal(p.proposal)
 	live := slices.DeleteFunc(append(c.alivePeers(), c.self), func(id membership.NodeID) bool {
-		return c.registers.volatile[id] || c.convicted(id)
+		// one whose disk is not known yet would have a place that it cannot take, and only fills up
+		return c.registers.volatile[id] || c.convicted(id) || c.diskOf(id) == 0
 	})
 	seats := c.seatsOf(store.ChooseAcceptors(env, within(live, electorate), electorate))
 	if !c.canDecideFirst(seats) {

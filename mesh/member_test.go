@@ -66,6 +66,31 @@ func TestAMemberCannotUseUpTheBallots(t *testing.T) {
 	commit(t, w, nodes[1], 2, store.HashOf(one))
 }
 
+// TestAMemberCannotPartTheBallots: it has one acceptor promise, a step at a time, what the other does not follow in one step, and
+// the third is gone (seed 402840 had two acceptors refuse each other's ballots for good).
+func TestAMemberCannotPartTheBallots(t *testing.T) {
+	for high := range 2 {
+		w, nodes := three(t, 7)
+		one := commit(t, w, nodes[0], 1, store.Hash{})
+		for step := range uint64(12) {
+			nodes[high].Tell(nodes[2], &mesh.Prepare{
+				Register: "head/production", Ballot: store.Ballot{Number: (step + 1) * store.MaxBallotStep, Proposer: nodes[2].ID},
+			})
+		}
+		w.Kill(nodes[2])
+		silent := true
+		w.Tamper = func(n *meshtest.Node, m mesh.Message) mesh.Message {
+			if _, ok := m.(*mesh.Prepare); ok && silent && n == nodes[1] {
+				return &mesh.StatusAsk{} // the other proposes: from above in the first round, from below in the second
+			}
+			return m
+		}
+		two := commit(t, w, nodes[0], 2, store.HashOf(one))
+		silent = false
+		commit(t, w, nodes[1], 3, store.HashOf(two))
+	}
+}
+
 // outcome pushes a version at a node and returns how that ended.
 func outcome(t *testing.T, w *meshtest.Network, n *meshtest.Node, version uint64, parent store.Hash) store.Outcome {
 	t.Helper()

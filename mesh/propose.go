@@ -24,6 +24,7 @@ type proposal struct {
 	run    uint64    // of its ballots
 	rounds int       // begun
 	lost   int       // of them: to another proposer
+	climbs int       // of them: to a ballot that is further up than a round may go
 	timer  *timer    // begins the next
 	began  time.Time // this round
 	closed bool
@@ -36,6 +37,7 @@ type proposal struct {
 	told func() Message
 	// toldNow are those that were helped in this round; nobody is helped twice.
 	toldNow []membership.NodeID
+	lifts   map[membership.NodeID]store.Ballot // what those were asked last who could not follow; see lift
 	// elsewhere is called when an acceptor is bound to other members, or when too few are left that mean the same ones (nil).
 	// It returns false when the round is to go on without that acceptor.
 	elsewhere func(from membership.NodeID, members []membership.NodeID, order []byte) bool
@@ -51,6 +53,7 @@ func (c *Core) propose(p *proposal) {
 	c.registers.proposals[p.Register] = p
 	c.run++
 	p.run = c.run
+	p.lifts = map[membership.NodeID]store.Ballot{}
 	c.beginRound(p)
 }
 
@@ -69,7 +72,9 @@ func (c *Core) beginRound(p *proposal) {
 	if p.closed {
 		return
 	}
-	p.rounds++
+	if p.rounds++; p.Climbs() {
+		p.climbs++
+	}
 	c.timers.stop(p.timer)
 	p.began = c.now
 	p.toldNow, p.differ = nil, nil
@@ -80,7 +85,7 @@ func (c *Core) beginRound(p *proposal) {
 			c.sendPrepare(p, to, m)
 		}
 	}
-	p.timer = c.after(min(max(roundLow, 4*c.registers.usual)<<min((p.rounds-p.lost)/3, 10), roundHigh), func() {
+	p.timer = c.after(min(max(roundLow, 4*c.registers.usual)<<min((p.rounds-p.lost-p.climbs)/3, 10), roundHigh), func() {
 		c.beginRound(p) // who does not answer is not in anybody's way
 	})
 }
@@ -124,11 +129,14 @@ func (c *Core) sendPrepare(p *proposal, to membership.NodeID, m store.Prepare) {
 	c.question(to, out)
 }
 
-// backOff waits for a random time, so that one of several proposers gets through.
+// backOff waits for a random time, so that one of several proposers gets through; not for longer each time when it is no rival
+// that is in the way.
 func (c *Core) backOff(p *proposal) {
 	c.timers.stop(p.timer)
-	p.lost++
-	most := min(backoff<<min(p.lost-1, 10), maxBackoff)
+	if !p.Climbs() {
+		p.lost++
+	}
+	most := min(backoff<<min(max(p.lost-1, 0), 10), maxBackoff)
 	p.timer = c.after(c.dice.between(most/4, most), func() { c.beginRound(p) })
 }
 
@@ -137,7 +145,11 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		c.registers.volatile[from] = true
 	}
 	p := c.registers.proposals[m.Register]
-	if p == nil || m.Ballot != p.Ballot() {
+	if p == nil {
+		return
+	}
+	c.lift(p, from, m)
+	if m.Ballot != p.Ballot() {
 		return
 	}
 	switch {
@@ -171,6 +183,24 @@ func (c *Core) onPromise(from membership.NodeID, m *Promise) {
 		p.declined(p.Current())
 	case store.Lost:
 		c.backOff(p)
+	}
+}
+
+// lift brings along an acceptor that has promised too little to follow, a step with each answer. The rounds go on meanwhile:
+// the first that finds it near enough has its promise. A liar that never comes nearer is asked once a round.
+func (c *Core) lift(p *proposal, from membership.NodeID, m *Promise) {
+	promised := m.Promised.Number
+	switch {
+	case m.Ballot == p.Ballot() && m.Refused == store.RefusedBallot:
+	case m.Ballot == p.lifts[from] && m.Refused == "":
+		promised = m.Ballot.Number
+	default:
+		return
+	}
+	delete(p.lifts, from)
+	if next, far := p.Lift(promised); far && slices.Contains(p.Members, from) {
+		p.lifts[from] = next.Ballot
+		c.sendPrepare(p, from, next)
 	}
 }
 

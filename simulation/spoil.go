@@ -61,11 +61,12 @@ func (j *judge) changing(env string) (all [][]store.Seat) {
 	return all
 }
 
+// suffices counts seats; one without a disk nobody can take.
 func (j *judge) suffices(env string, seats []store.Seat, without *Node) bool {
 	good := 0
 	for _, s := range seats {
 		n := j.w.byID[s.Node]
-		if n != without && !n.gone && !n.evicted && !n.lost && n.diskID() == s.Disk && !j.doubtful[n][env] {
+		if s.Disk != 0 && n != without && !n.gone && !n.evicted && !n.lost && n.diskID() == s.Disk && !j.doubtful[n][env] {
 			good++
 		}
 	}

@@ -81,9 +81,24 @@ func (p *Proposal) inTheWay() uint64 {
 	slices.Sort(told)
 	number := told[min(Majority(len(p.Members)), len(told))-1]
 	if len(told) < len(p.Members) { // among so few the liar may be the one that counts
-		number = min(number, p.ballot.Number+MaxBallotStep)
+		number = min(number, p.ballot.Number+MaxBallotStep-1) // those who promised this round's follow
 	}
 	return number
+}
+
+// Climbs tells whether what is in the way is further up than the next round may go.
+func (p *Proposal) Climbs() bool { return p.inTheWay() == p.ballot.Number+MaxBallotStep-1 }
+
+// Lift is for an acceptor that refuses this round's ballot since it has promised so little that it does not follow in one step,
+// as when a member with bad intent has raised the others. It is asked to promise as much as it can, which counts
+// for nothing but that promised is higher then. False: it is near enough.
+func (p *Proposal) Lift(promised uint64) (Prepare, bool) {
+	if p.ballot.Number <= promised || p.ballot.Number-promised <= MaxBallotStep {
+		return Prepare{}, false
+	}
+	m := p.Prepare()
+	m.Ballot.Number = promised + MaxBallotStep
+	return m, true
 }
 
 // Prepare is the message of the first half of this round, to be repeated to whoever was not ready for it.
