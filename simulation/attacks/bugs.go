@@ -54,6 +54,20 @@ func bugs() []Bug {
 		{"keys-at-any-rate", "a peer is answered once a second", []Edit{
 			refuse("mesh/secretkeys.go", "asked && «c.now.Sub(last) < secretEvery» {")}},
 
+		// The executor's side of an agent, which believes nothing that the other side says.
+		{"root-follows-any-environment", "the executor's side follows the environment of its own grant", []Edit{
+			refuse("mesh/proof.go", "if «p.Head.Env != env» {")}},
+		{"root-goes-back", "the executor's side applies nothing that is older than what it applied", []Edit{
+			refuse("mesh/proof.go", "case «p.Head.Version < before.Head.Version»:")}},
+		{"root-takes-two", "the executor's side applies one revision of a version", []Edit{
+			refuse("mesh/proof.go", "case «p.Era == before.Era && p.Head.Version == before.Head.Version && p.Head.Revision != before.Head.Revision»:")}},
+		{"root-takes-orphans", "what the executor's side applies stands on what it applied", []Edit{
+			refuse("mesh/proof.go", "case «p.Era == before.Era && before.Head.Version > 0 && p.Head.Version == before.Head.Version+1 && p.Parent != before.Head.Revision»:")}},
+		{"root-takes-any-beginning", "the executor's side goes by one beginning of an environment", []Edit{
+			refuse("mesh/proof.go", "if «w.Began != nil && !bytes.Equal(w.Began.Certificate.Value, record.Certificate.Value)» {")}},
+		{"root-takes-any-object", "the executor's side compares an object with its hash", []Edit{
+			refuse("internal/pair/rootside.go", "if «store.HashOf(o.Data) != o.Hash» {")}},
+
 		// Registers.
 		{"prepares-leap", "a ballot is not far above the one that was promised (prepare)", []Edit{
 			refuse("store/register.go", "m.Ballot.Compare(a.Promised) <= 0 || «a.leaps(m.Ballot)» {")}},
