@@ -32,6 +32,7 @@ func kinds() []kindOf {
 		{kind: "starve", weight: 3, low: 5, high: 300, short: 5 * second, long: 30 * second, begin: starve, finish: feed},
 		{kind: "massacre", weight: 3, low: 1, high: 5000, short: second, long: 5 * second, many: true, begin: massacre},
 		{kind: "storm", weight: 8, low: 2, high: 10, begin: storm},
+		{kind: "misplace", weight: 3, short: 5 * second, long: 30 * second, many: true, begin: misplace, finish: placeAlike},
 		{kind: "jump", weight: 2, low: -60, high: 60, short: second, long: 10 * second, begin: jump, finish: restart},
 		{kind: "drift", weight: 2, low: -200, high: 200, short: 10 * second, long: 60 * second, begin: drift, finish: undrift},
 
@@ -313,6 +314,21 @@ func disarm(w *World, f Fault) {
 	n := w.victim(f)
 	n.effects, n.disk.CutIn = 0, 0
 	n.restart()
+}
+
+// misplace has some nodes start with the other placement, as when a mesh is upgraded, or one who sets up a machine errs.
+func misplace(w *World, f Fault) { w.place(f, true) }
+
+func placeAlike(w *World, f Fault) { w.place(f, false) }
+
+func (w *World) place(f Fault, circular bool) {
+	for _, n := range w.hit(f) {
+		up := n.up
+		n.crash()
+		if n.circular = circular; up {
+			n.restart()
+		}
+	}
 }
 
 func pause(w *World, f Fault)  { w.victim(f).pause() }

@@ -31,12 +31,13 @@ type Node struct {
 	objects *store.Objects
 	process
 
-	told    map[int]membership.Status // by its own gossip
-	missed  map[int]int               // looks in which another was not there
-	epochs  map[string]uint64         // register -> epoch of the acceptor that was saved last, for the judge
-	lost    bool                      // its disk cannot be read any more
-	gone    bool                      // left, or evicted and switched off
-	evicted bool
+	told     map[int]membership.Status // by its own gossip
+	missed   map[int]int               // looks in which another was not there
+	epochs   map[string]uint64         // register -> epoch of the acceptor that was saved last, for the judge
+	lost     bool                      // its disk cannot be read any more
+	circular bool                      // places by another algorithm than the others
+	gone     bool                      // left, or evicted and switched off
+	evicted  bool
 }
 
 // process is what ends with a crash.

@@ -161,7 +161,7 @@ func (p Plan) zoneOf(num int) string {
 // config is that of a node at a start.
 func (p Plan) config(n *Node) mesh.Config {
 	return mesh.Config{
-		Key: n.key, Seed: n.w.dice.Uint64(), Place: n.w.shared.place, Grace: p.Grace, Keep: p.Keep, Forget: second, PushMost: p.Most,
+		Key: n.key, Seed: n.w.dice.Uint64(), Place: n.place, Grace: p.Grace, Keep: p.Keep, Forget: second, PushMost: p.Most,
 		Collect: p.Collect, Scrub: p.Scrub, Joins: n.via != nil, Lineage: n.disk.Lineage(),
 		LogEntries: logEntries, LogBytes: logEntries << 10,
 	}

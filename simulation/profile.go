@@ -38,6 +38,10 @@ func profiles() []profile {
 			func(p *Plan, dice *rand.Rand) {
 				p.Grace, p.Length = between(dice, 3*second, 8*second), between(dice, 40*second, 80*second)
 			}},
+		{"upgrade", 2, []Kind{"misplace", "misplace", "misplace", "storm", "wipe", "join", "leave", "split"},
+			func(p *Plan, dice *rand.Rand) {
+				p.Nodes, p.Grace = 4+dice.IntN(6), between(dice, 4*second, 12*second)
+			}},
 	}
 }
 

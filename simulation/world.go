@@ -113,6 +113,14 @@ func (s *Shared) place(nodes []ring.Node) ring.Ring {
 	return s.rings[key]
 }
 
+// place makes the ring of some nodes as this one does.
+func (n *Node) place(nodes []ring.Node) ring.Ring {
+	if n.circular {
+		return ring.NewCircular(nodes)
+	}
+	return n.w.shared.place(nodes)
+}
+
 func newWorld(plan Plan, shared *Shared) *World {
 	w := &World{
 		plan: plan, dice: rand.New(rand.NewPCG(plan.Seed, 0x5ea1)), byID: map[membership.NodeID]*Node{}, shared: shared,
