@@ -43,6 +43,10 @@ func measured(module []byte) ([]byte, error) {
 		}
 		m.fail(s.err)
 		m.locals = s.locals
+		if id == 4 && s.err == nil {
+			out = append(out, s.tables()...)
+			continue
+		}
 		out = append(out, start[:len(start)-len(m.rest)]...)
 	}
 	return out, m.err
@@ -52,7 +56,15 @@ func measured(module []byte) ([]byte, error) {
 type measure struct {
 	rest   []byte
 	locals uint64
+	own    []byte // tables, each with an end
+	tabled uint64
 	err    error
+}
+
+// tables is a section of them in which none can grow past maxTable while the module runs: the runtime sets no end by itself.
+func (m *measure) tables() []byte {
+	body := append(binary.AppendUvarint(nil, m.tabled), m.own...)
+	return append(binary.AppendUvarint([]byte{4}, uint64(len(body))), body...)
 }
 
 func (m *measure) fail(err error) {
@@ -185,23 +197,31 @@ func (m *measure) imported() {
 	}
 }
 
-func (m *measure) limits() (least uint64) {
+func (m *measure) limits() (least, most uint64) {
 	flags := m.byte()
-	least = m.u32()
+	least, most = m.u32(), math.MaxUint32
 	if flags > 1 {
 		m.fail(errFeature)
 	}
 	if flags == 1 {
-		m.u32()
+		most = m.u32()
 	}
-	return least
+	return least, most
 }
 
 func (m *measure) table() {
-	m.valueType()
-	if n := m.limits(); n > maxTable {
-		m.fail(fmt.Errorf("a table of %d elements, at most %d", n, maxTable))
+	if len(m.rest) == 0 {
+		m.fail(errShort)
+		return
 	}
+	kind := m.rest[0]
+	m.valueType()
+	least, most := m.limits()
+	if least > maxTable {
+		m.fail(fmt.Errorf("a table of %d elements, at most %d", least, maxTable))
+	}
+	m.tabled++
+	m.own = binary.AppendUvarint(binary.AppendUvarint(append(m.own, kind, 1), least), min(most, maxTable))
 }
 
 // expression is a constant one, up to its end.

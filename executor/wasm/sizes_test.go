@@ -12,6 +12,14 @@ func TestAnnouncedSizes(t *testing.T) {
 	if out, err := measured([]byte(fitting + "\x00\x05\x04name")); err != nil || string(out) != fitting {
 		t.Errorf("%q, %v", out, err)
 	}
+	// A table without an end gets one: the instruction that makes it longer would stop at nothing.
+	if out, err := measured([]byte(header + "\x04\x07\x02\x70\x00\x03\x70\x01\x01\x02")); err == nil {
+		t.Errorf("a section that is longer than it says: %q", out)
+	}
+	out, err := measured([]byte(header + "\x04\x08\x02\x70\x00\x03\x70\x01\x01\x02"))
+	if want := header + "\x04\x0b\x02\x70\x01\x03\xc0\x84\x3d\x70\x01\x01\x02"; err != nil || string(out) != want {
+		t.Errorf("%q, %v, want %q", out, err, want)
+	}
 	for name, body := range map[string]string{
 		"types":      "\x01\x05" + huge,
 		"parameters": "\x01\x07\x01\x60" + huge,
