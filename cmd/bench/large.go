@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"shoal/internal/fleet"
@@ -67,19 +65,16 @@ func overwrite(name string, at, n int64, seed byte) error {
 	return err
 }
 
-// pushLarge pushes, and waits until all nodes have it. The memory of a process above idle is told twice: what is its own, and all that is
-// resident, in which the pages of files are that it has mapped.
+// pushLarge pushes, and waits until all nodes have it.
 func pushLarge(ctx context.Context, f *fleet.Fleet, what string, moved int64, version int) error {
 	small, err := f.Shoal(ctx, "members", "--node", f.Nodes[0].Socket())
 	if err != nil || small.Status != 0 {
 		return fmt.Errorf("members: %v %s", err, small.Stderr)
 	}
-	idle, resident, err := idleMemory(f)
+	peaks, err := f.WatchMemory()
 	if err != nil {
 		return err
 	}
-	stop, peaks := make(chan struct{}), make(chan []int64)
-	go watchPeaks(f, stop, peaks)
 	started := time.Now()
 	res, err := f.Shoal(ctx, "push", "tree", "--node", f.Nodes[0].Socket())
 	committed := time.Since(started)
@@ -89,43 +84,20 @@ func pushLarge(ctx context.Context, f *fleet.Fleet, what string, moved int64, ve
 	if err == nil {
 		err = fleet.Eventually(ctx, 10*time.Minute, func() error { return allAt(ctx, f, version) })
 	}
-	close(stop)
-	peak := <-peaks
+	most := peaks()
 	if err != nil {
 		return err
 	}
 	row(what, ms(committed), fmt.Sprintf("all three have applied it after %s; %.0f MB/s to each", ms(time.Since(started)), float64(moved)/1e6/time.Since(started).Seconds()))
-	memoryRow("the command", res.MaxRSS-small.MaxRSS, "resident; above one that lists the members")
+	memoryRow("the command", res.MaxRSS-small.MaxRSS, "resident; above one that lists the members; aim: 64 MiB")
 	for i, n := range f.Nodes {
-		most, err := statusOf(n.PID(), "VmHWM")
-		if err != nil {
-			return err
-		}
-		memoryRow(n.Name, peak[i]-idle[i], fmt.Sprintf("anonymous; aim: 64 MiB; resident, mapped files too: %d MiB", (most-resident[i])>>20))
+		memoryRow(n.Name, most[i], "anonymous, of both processes where it is divided; aim: 64 MiB")
 	}
 	return nil
 }
 
 func memoryRow(of string, bytes int64, note string) {
 	row("  memory of "+of+" above idle, at most", fmt.Sprintf("%d MiB", bytes>>20), note)
-}
-
-// idleMemory is what each agent has now, anonymous and resident; the highest that the kernel remembers of it begins anew.
-func idleMemory(f *fleet.Fleet) (idle, resident []int64, err error) {
-	if idle, err = anonymous(f); err != nil {
-		return nil, nil, err
-	}
-	for _, n := range f.Nodes {
-		now, err := statusOf(n.PID(), "VmRSS")
-		if err == nil { // proc(5): 5 resets VmHWM
-			err = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", n.PID()), []byte("5"), 0o600)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		resident = append(resident, now)
-	}
-	return idle, resident, nil
 }
 
 func allAt(ctx context.Context, f *fleet.Fleet, version int) error {
@@ -141,52 +113,4 @@ func allAt(ctx context.Context, f *fleet.Fleet, version int) error {
 		}
 	}
 	return nil
-}
-
-func watchPeaks(f *fleet.Fleet, stop chan struct{}, out chan []int64) {
-	peak := make([]int64, len(f.Nodes))
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if now, err := anonymous(f); err == nil {
-			for i := range now {
-				peak[i] = max(peak[i], now[i])
-			}
-		}
-		select {
-		case <-stop:
-			out <- peak
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// anonymous is the memory of each agent that is not pages of files: the store maps its tables, and those pages the kernel
-// takes back when it needs them.
-func anonymous(f *fleet.Fleet) ([]int64, error) {
-	var out []int64
-	for _, n := range f.Nodes {
-		bytes, err := statusOf(n.PID(), "RssAnon")
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, bytes)
-	}
-	return out, nil
-}
-
-// statusOf reads a field of /proc/PID/status that is in KiB, in bytes.
-func statusOf(pid int, field string) (int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(data), "\n"+field+":")
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return 0, fmt.Errorf("no %s for process %d", field, pid)
-	}
-	kb, err := strconv.ParseInt(fields[0], 10, 64)
-	return kb << 10, err
 }

@@ -15,9 +15,9 @@ const (
 )
 
 // Beyond mostHeap bytes an agent's heap grows by someGrowth at most between two collections, but by leastGrowth percent: while a large
-// file comes in the store keeps some 50 MiB alive, and the double of that would be filled with nothing.
+// file comes in some 20 MiB are alive, and more than the double of that would be filled with nothing.
 const (
-	mostHeap    = 56 << 20
+	mostHeap    = 40 << 20
 	someGrowth  = 8 << 20
 	leastGrowth = 10
 )

@@ -9,9 +9,9 @@ func TestBoundedGrowth(t *testing.T) {
 		aliveMiB uint64
 		growth   int
 	}{
-		{idleGrowth, 0, idleGrowth}, {busyGrowth, 20, busyGrowth}, {busyGrowth, 28, busyGrowth},
-		{busyGrowth, 40, 40}, {idleGrowth, 40, idleGrowth}, {busyGrowth, 50, 16}, {idleGrowth, 50, 16},
-		{busyGrowth, 56, 14}, {busyGrowth, 500, leastGrowth},
+		{idleGrowth, 0, idleGrowth}, {busyGrowth, 10, busyGrowth}, {busyGrowth, 20, busyGrowth},
+		{busyGrowth, 32, 25}, {idleGrowth, 30, idleGrowth}, {busyGrowth, 36, 22}, {idleGrowth, 36, 22},
+		{busyGrowth, 40, 20}, {busyGrowth, 500, leastGrowth},
 	} {
 		if got := boundedGrowth(c.want, c.aliveMiB<<20); got != c.growth {
 			t.Errorf("%d %% wanted with %d MiB alive: %d %%, want %d %%", c.want, c.aliveMiB, got, c.growth)

@@ -21,7 +21,7 @@ var rotten = []struct {
 	killed bool
 }{
 	{".sst", false}, {".mem", true}, {"MANIFEST", false}, {"MANIFEST", true}, {"KEYREGISTRY", false}, {".vlog", false},
-	{".sst", false}, {".mem", true}, {".sst", true}, {"DISCARD", false},
+	{".sst", false}, {".mem", true}, {".sst", true}, {"DISCARD", false}, {"large/*.segment", false}, {"large/*.segment", true},
 }
 
 // A bit that turns in any file of a node's store: the node comes up, takes part, gets what it lost from its peers, and serves

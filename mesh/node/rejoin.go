@@ -116,7 +116,8 @@ func (n *Node) absent() (addrs []string, alone bool) {
 		case m.ID == n.self:
 		case m.Status == membership.Alive || m.Status == membership.Suspect:
 			alone = false
-		case m.Addr != "" && m.Status != membership.Left:
+		case m.Addr != "":
+			// Also who said goodbye: one that comes back with a damaged disk may not know any more whom to call.
 			addrs = append(addrs, m.Addr)
 		}
 	}

@@ -66,6 +66,8 @@ type Options struct {
 	// Mark is a file in memory that belongs to this store, and is empty after a restart of the machine; nil: none, and no Lineage.
 	// The caller closes it, after the store.
 	Mark *os.File
+	// large says what goes into segments; a test has another rule than isLarge.
+	large func(store.Change) bool
 }
 
 // KV is a store.KV in a folder that belongs to it alone, locked against other processes.
@@ -88,6 +90,9 @@ type KV struct {
 	// apply gives one transaction to the library, and logs make it durable; a test puts failing ones here.
 	apply func(*badger.Txn) error
 	logs  *logSync
+
+	large   *segments
+	isLarge func(store.Change) bool
 }
 
 var (
@@ -102,7 +107,10 @@ var (
 // they are written again. Where something else is damaged the store is made anew, see salvage.go; on a full disk, and without
 // Options.Forgot, that cannot be, and Open fails with store.ErrCorrupt.
 func Open(opt Options) (*KV, error) {
-	kv := &KV{disk: newDisk(opt), log: opt.Logger, apply: (*badger.Txn).Commit, logs: newLogSync(opt.Dir), forgot: opt.Forgot, mark: mark{file: opt.Mark}}
+	kv := &KV{disk: newDisk(opt), log: opt.Logger, apply: (*badger.Txn).Commit, logs: newLogSync(opt.Dir), forgot: opt.Forgot, mark: mark{file: opt.Mark}, isLarge: opt.large}
+	if kv.isLarge == nil {
+		kv.isLarge = isLarge
+	}
 	if kv.log == nil {
 		kv.log = slog.New(slog.DiscardHandler)
 	}
@@ -122,7 +130,7 @@ func Open(opt Options) (*KV, error) {
 	if err := kv.mark.meet(opt.Dir, kv.db.MaxVersion()); err != nil {
 		kv.log.Warn("whether this disk keeps what it is given is asked of others at the next start", "reason", err)
 	}
-	kv.writes = newBatcher(kv.commit, int(kv.db.MaxBatchSize()))
+	kv.writes = newBatcher(kv.commit, kv.isLarge, int(kv.db.MaxBatchSize()))
 	return kv, nil
 }
 
@@ -140,6 +148,12 @@ func (kv *KV) open() error {
 	db, err := kv.openOrSalvage(reserveErr != nil)
 	if err != nil {
 		return err
+	}
+	if kv.large, err = openSegments(kv.disk.dir); err == nil {
+		err = kv.countLarge(db, reserveErr != nil)
+	}
+	if err != nil {
+		return errors.Join(err, db.Close())
 	}
 	if reserveErr != nil {
 		kv.log.Warn("store opened for reading only", "reason", reserveErr)
@@ -299,20 +313,6 @@ func (kv *KV) Get(ctx context.Context, key []byte) ([]byte, error) {
 	return value, readError("get", err)
 }
 
-func (kv *KV) get(ctx context.Context, key []byte) (value []byte, err error) {
-	err = kv.view(ctx, func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return store.ErrNotFound
-		}
-		if err == nil {
-			value, err = item.ValueCopy([]byte{})
-		}
-		return err
-	})
-	return value, err
-}
-
 // Size implements store.Sizer.
 func (kv *KV) Size(ctx context.Context, key []byte) (size int64, here bool, err error) {
 	err = kv.view(ctx, func(txn *badger.Txn) error {
@@ -321,7 +321,8 @@ func (kv *KV) Size(ctx context.Context, key []byte) (size int64, here bool, err 
 			return nil
 		}
 		if err == nil {
-			size, here = item.ValueSize(), true
+			size, err = sizeOf(item)
+			here = err == nil
 		}
 		return err
 	})
@@ -330,6 +331,7 @@ func (kv *KV) Size(ctx context.Context, key []byte) (size int64, here bool, err 
 
 // Scan implements store.KV.
 func (kv *KV) Scan(ctx context.Context, prefix, after []byte, limit int, keysOnly bool) (out []store.Pair, err error) {
+	var large []int // of out
 	err = kv.view(ctx, func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 		defer it.Close()
@@ -343,8 +345,13 @@ func (kv *KV) Scan(ctx context.Context, prefix, after []byte, limit int, keysOnl
 			if after != nil && bytes.Equal(item.Key(), after) {
 				continue
 			}
-			pair := store.Pair{Key: item.KeyCopy(nil), Size: item.ValueSize()}
-			if !keysOnly {
+			pair := store.Pair{Key: item.KeyCopy(nil)}
+			if pair.Size, err = sizeOf(item); err != nil {
+				return err
+			}
+			if !keysOnly && item.UserMeta() == largeMeta {
+				large = append(large, len(out))
+			} else if !keysOnly {
 				if pair.Value, err = item.ValueCopy([]byte{}); err != nil {
 					return err
 				}
@@ -353,6 +360,9 @@ func (kv *KV) Scan(ctx context.Context, prefix, after []byte, limit int, keysOnl
 		}
 		return nil
 	})
+	if err == nil && len(large) > 0 {
+		out, err = kv.fill(ctx, out, large)
+	}
 	return out, readError("scan", err)
 }
 
@@ -404,13 +414,15 @@ func (kv *KV) commit(changes []store.Change) error {
 	}
 	txn := kv.db.NewTransaction(true)
 	defer txn.Discard()
-	for _, c := range changes {
-		if err := set(txn, c); err != nil {
-			return err // nothing has been given to the disk
-		}
+	pieces, err := kv.stage(txn, changes)
+	if err != nil {
+		kv.large.free(pieces.fresh)
+		return err // nothing names what has been given to the disk
 	}
 	kv.known.willWrite(changes)
-	err := kv.apply(txn)
+	if err = kv.large.sync(); err == nil {
+		err = kv.apply(txn)
+	}
 	if err == nil {
 		var changed bool
 		changed, err = kv.disk.syncNames()
@@ -425,6 +437,7 @@ func (kv *KV) commit(changes []store.Change) error {
 		return fmt.Errorf("%w: %w", store.ErrBroken, err)
 	}
 	kv.known.wrote(changes)
+	kv.large.free(pieces.old)
 	return nil
 }
 
@@ -442,7 +455,7 @@ func (kv *KV) becomeWritable() error {
 	}
 	kv.mu.Lock()
 	defer kv.mu.Unlock()
-	if err := errors.Join(kv.logs.close(), kv.db.Close()); err != nil {
+	if err := errors.Join(kv.logs.close(), kv.large.finish(), kv.db.Close()); err != nil {
 		return err
 	}
 	if err := kv.open(); err != nil {
@@ -480,7 +493,7 @@ func (kv *KV) Close() error {
 		return nil
 	}
 	kv.closed = true
-	if err := errors.Join(kv.logs.close(), kv.db.Close(), kv.guard.Close()); err != nil {
+	if err := errors.Join(kv.logs.close(), kv.large.finish(), kv.db.Close(), kv.guard.Close()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil

@@ -40,6 +40,18 @@ func TestKV(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) store.KV { return openTest(t, Options{}) })
 }
 
+// The same laws hold where all values are in segments, and where some are.
+func TestKVOfLargeObjects(t *testing.T) {
+	for name, rule := range map[string]func(store.Change) bool{
+		"all":         func(c store.Change) bool { return c.Value != nil },
+		"every other": func(c store.Change) bool { return len(c.Value)%2 == 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			kvtest.Run(t, func(t *testing.T) store.KV { return openTest(t, Options{large: rule}) })
+		})
+	}
+}
+
 func put(key, value string) store.Change {
 	return store.Change{Key: []byte(key), Value: []byte(value)}
 }
@@ -318,7 +330,7 @@ func TestBatcherSharesSyncs(t *testing.T) {
 			started <- len(changes)
 			<-release
 			return nil
-		}, 1<<20)
+		}, isLarge, 1<<20)
 		write := func(n int) {
 			for range n {
 				go func() {
@@ -353,11 +365,12 @@ func TestBatcherSharesSyncs(t *testing.T) {
 func TestBatcherKeepsGroupsInBounds(t *testing.T) {
 	const maxBytes = 1000
 	b := newBatcher(func(changes []store.Change) error {
-		if r := (&request{changes: changes}); r.bytes() >= maxBytes && len(changes) > 1 {
-			t.Errorf("a group of %d bytes", r.bytes())
+		r := &request{changes: changes}
+		if r.count(isLarge); r.bytes >= maxBytes && len(changes) > 1 {
+			t.Errorf("a group of %d bytes", r.bytes)
 		}
 		return nil
-	}, maxBytes)
+	}, isLarge, maxBytes)
 	defer b.close()
 	var wg sync.WaitGroup
 	for range 50 {

@@ -14,6 +14,8 @@ const (
 	groupKeys = 4096
 	// perKey is what the library counts beside a key and its value, rounded up.
 	perKey = 64
+	// groupLarge bounds the bytes of a group that go into segments, and not into the library's transaction.
+	groupLarge = 2 << 20
 )
 
 // request is one Write on its way.
@@ -21,13 +23,19 @@ type request struct {
 	changes []store.Change
 	done    chan error
 	lead    chan struct{} // it is first, and the group before it is answered
+	// bytes of the library's transaction, and of segments
+	bytes, large int
 }
 
-func (r *request) bytes() (total int) {
+func (r *request) count(isLarge func(store.Change) bool) {
 	for _, c := range r.changes {
-		total += len(c.Key) + len(c.Value) + perKey
+		r.bytes += len(c.Key) + perKey
+		if isLarge(c) {
+			r.bytes, r.large = r.bytes+placeSize, r.large+len(c.Value)
+		} else {
+			r.bytes += len(c.Value)
+		}
 	}
-	return total
 }
 
 // batcher is group commit: one of the writers commits all that wait, while the next gather; then the first of those does. When
@@ -36,6 +44,7 @@ func (r *request) bytes() (total int) {
 // threads for each.
 type batcher struct {
 	commit   func([]store.Change) error
+	isLarge  func(store.Change) bool
 	maxBytes int
 	expect   int           // how many were in the last group; the leader's
 	came     chan struct{} // wakes the leader while it waits for more
@@ -48,9 +57,9 @@ type batcher struct {
 	ended  chan struct{} // closed, and nobody leads
 }
 
-func newBatcher(commit func([]store.Change) error, maxBytes int) *batcher {
+func newBatcher(commit func([]store.Change) error, isLarge func(store.Change) bool, maxBytes int) *batcher {
 	return &batcher{
-		commit: commit, maxBytes: maxBytes, expect: 1,
+		commit: commit, isLarge: isLarge, maxBytes: maxBytes, expect: 1,
 		came: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 }
@@ -61,6 +70,7 @@ func (b *batcher) do(ctx context.Context, changes []store.Change) error {
 		return err
 	}
 	r := &request{changes: changes, done: make(chan error, 1), lead: make(chan struct{}, 1)}
+	r.count(b.isLarge)
 	if err := b.enter(r); err != nil {
 		return err
 	}
@@ -151,10 +161,10 @@ func (b *batcher) gather() []*request {
 func (b *batcher) fits() (n int, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	bytes, keys := 0, 0
+	bytes, large, keys := 0, 0, 0
 	for _, r := range b.queue {
-		bytes, keys = bytes+r.bytes(), keys+len(r.changes)
-		if n > 0 && (bytes >= b.maxBytes || keys > groupKeys) {
+		bytes, large, keys = bytes+r.bytes, large+r.large, keys+len(r.changes)
+		if n > 0 && (bytes >= b.maxBytes || large > groupLarge || keys > groupKeys) {
 			return n, true
 		}
 		n++

@@ -59,7 +59,7 @@ func (p *powerCut) copy(dir, out string) {
 	}
 	for _, e := range entries {
 		data, synced := p.synced[e.Name()]
-		if !synced && (strings.HasSuffix(e.Name(), logSuffix) || e.Name() == "LOCK") {
+		if e.IsDir() || !synced && (strings.HasSuffix(e.Name(), logSuffix) || e.Name() == "LOCK") {
 			continue
 		}
 		if !synced {

@@ -1,13 +1,10 @@
 package badger
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 
 	"github.com/dgraph-io/badger/v4"
-
-	"shoal/store"
 )
 
 // rewriteObjects writes the objects again that can be read of damaged tables. When the library merges such a table with others it
@@ -29,12 +26,16 @@ func rewriteObjects(dir string, damaged []string, readOnly bool, log *slog.Logge
 			return err
 		}
 	}
-	return s.flush()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	_, err = reindexAll(db, dir)
+	return err
 }
 
 // again writes an object once more, unless it was dropped since: then another table says so.
 func (s *salvager) again(r record) error {
-	if !isObject(r.key) || r.deleted || !bytes.Equal(store.ObjectKey(store.HashOf(r.value)), r.key) {
+	if !r.proven() || r.meta == largeMeta { // those are found where they are
 		return nil
 	}
 	err := s.db.View(func(txn *badger.Txn) error {

@@ -41,7 +41,7 @@ const (
 
 // ours are the files of the folder that are not the library's.
 func ours(name string) bool {
-	return slices.Contains([]string{movingDir, readingDir, damagedDir, guardName, ballastName, PrivateDir, "LOCK"}, name)
+	return slices.Contains([]string{movingDir, readingDir, damagedDir, guardName, ballastName, PrivateDir, segmentsDir, "LOCK"}, name)
 }
 
 // libraryFiles lists the names of the library's files.
@@ -185,7 +185,7 @@ func (kv *KV) copyReadable(db *badger.DB, from string) (bad map[string]error, er
 	}
 	objects := 0
 	err = s.each(func(r record) error {
-		if !isObject(r.key) || r.deleted || !bytes.Equal(store.ObjectKey(store.HashOf(r.value)), r.key) {
+		if !r.proven() || r.meta == largeMeta { // those are found where they are
 			return nil
 		}
 		if err := kv.disk.check(); err != nil {
@@ -201,10 +201,14 @@ func (kv *KV) copyReadable(db *badger.DB, from string) (bad map[string]error, er
 	if err = errors.Join(err, s.flush()); err != nil {
 		return nil, err
 	}
+	large, err := reindexAll(db, kv.disk.dir)
+	if err != nil {
+		return nil, err
+	}
 	if _, listErr := liveTables(from); listErr != nil {
 		s.bad[badger.ManifestFilename] = listErr
 	}
-	kv.log.Warn("the store was made anew", "records", len(s.records), "objects", objects, "damaged", slices.Sorted(maps.Keys(s.bad)))
+	kv.log.Warn("the store was made anew", "records", len(s.records), "objects", objects, "large", large, "damaged", slices.Sorted(maps.Keys(s.bad)))
 	return s.bad, nil
 }
 
@@ -215,6 +219,19 @@ type record struct {
 	key, value []byte
 	version    uint64
 	deleted    bool
+	meta       byte // of the user
+}
+
+// proven tells whether a record is an object that is what its name says, as far as it can be seen without reading a segment.
+func (r record) proven() bool {
+	if !isObject(r.key) || r.deleted {
+		return false
+	}
+	if r.meta == largeMeta {
+		_, err := decodePlace(r.key, r.value)
+		return err == nil
+	}
+	return bytes.Equal(store.ObjectKey(store.HashOf(r.value)), r.key)
 }
 
 func (r record) clone() record {
@@ -326,7 +343,7 @@ func readTable(name string, do func(record) error) (whole bool, err error) {
 		for it.Rewind(); it.Valid(); it.Next() {
 			v := it.Value()
 			failed = do(record{
-				key: y.ParseKey(it.Key()), version: y.ParseTs(it.Key()), value: v.Value, deleted: v.Meta&deletedBit != 0,
+				key: y.ParseKey(it.Key()), version: y.ParseTs(it.Key()), value: v.Value, deleted: v.Meta&deletedBit != 0, meta: v.UserMeta,
 			})
 			if failed != nil {
 				return whole, errors.Join(failed, it.Close())

@@ -44,7 +44,7 @@ func logRecord(data []byte) (r record, n int) {
 	}
 	key := data[at : at+int(klen)]
 	return record{
-		key: y.ParseKey(key), version: y.ParseTs(key), value: data[at+int(klen) : end], deleted: data[0]&deletedBit != 0,
+		key: y.ParseKey(key), version: y.ParseTs(key), value: data[at+int(klen) : end], deleted: data[0]&deletedBit != 0, meta: data[1],
 	}, end + 4
 }
 
