@@ -65,7 +65,7 @@ attacks: ## what a member with bad intent and a stranger try: none succeeds
 	@$(GO) test -count=1 ./simulation/attacks
 
 attacks-planted: ## take out, for each attack, the one check that stops it, and see it succeed: [ATTACK=name]
-	@$(GO) test -timeout 60m -count=1 -v -run TestPlanted ./simulation/attacks -planted $(if $(ATTACK),$(ATTACK),all) | grep -vE '^=== '
+	@$(GO) test -timeout 60m -count=1 -run TestPlanted ./simulation/attacks -planted $(if $(ATTACK),$(ATTACK),all) -v
 
 vulncheck: ## known vulnerabilities of what is linked, where the database can be reached
 	@GO="$(GO)" ./scripts/vulncheck.sh

@@ -47,6 +47,7 @@ func FuzzJinja(f *testing.F) {
 		"{{ vars.a }}", "{% for x in vars.l %}{{ loop.index }}{{ x }}{% else %}-{% endfor %}", "{% macro m(a, b=1) %}{{ a }}{% endmacro %}{{ m(1) }}",
 		"{% set x = 1 %}{{ x * 3 ~ 'a' }}", "{{ [1,2]|map('string')|join(',') }}", "{% if name is defined and zone == 'a' %}y{% elif 1 %}n{% endif %}",
 		"{# c #}{% raw %}{{ x }}{% endraw %}", "{{ 'a\\.b' | regex_replace('\\.', '-') }}", "{% include 'x.j2' %}", "{{ vars['m'].k | default('d') }}", "{% call m() %}x{% endcall %}",
+		"{{ 'eyJhIjogMX0=' | b64decode | from_json }}", "{{ 'a: [1]' | from_yaml | to_nice_json }}",
 	} {
 		f.Add(s)
 	}

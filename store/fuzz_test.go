@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"testing"
 
 	"shoal/internal/bounded"
@@ -89,6 +91,24 @@ func FuzzRegisterValues(f *testing.F) {
 			if codec.Unmarshal(data, &c) == nil {
 				_, _ = c.Open(func(membership.NodeID) bool { return true })
 			}
+		})
+	})
+}
+
+// FuzzArchive: what shoal store import reads may come from anywhere.
+func FuzzArchive(f *testing.F) {
+	f.Add([]byte(archiveHeader))
+	whole := append([]byte(archiveHeader), 0, 0, 0, 1, 0, 0, 0, 1, 'k', 'v', 0, 0, 0, 0, 0, 0, 0, 0)
+	sum := sha256.Sum256(whole)
+	f.Add(append(whole, sum[:]...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		bounded.Run(t, 4*bounded.MiB+100*uint64(len(data)), func() {
+			_ = readArchive(bytes.NewReader(data), func(key, value []byte) error {
+				if len(key) == 0 || len(key)+len(value) > len(data) {
+					t.Errorf("a pair of %d and %d bytes out of %d", len(key), len(value), len(data))
+				}
+				return nil
+			})
 		})
 	})
 }

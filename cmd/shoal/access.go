@@ -169,6 +169,9 @@ func credentials() (who api.Credentials, err error) {
 		}
 		who.Token = strings.TrimSpace(string(data))
 	}
+	if strings.ContainsFunc(who.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return who, errors.New("SHOAL_TOKEN or SHOAL_TOKEN_FILE: a token is one word, as shoal token create prints it")
+	}
 	ca, cert := os.Getenv("SHOAL_CA"), os.Getenv("SHOAL_CERT")
 	if ca == "" && cert == "" {
 		return who, nil

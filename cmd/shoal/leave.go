@@ -64,7 +64,8 @@ operators must sign, -o writes a proposal for the others (shoal trust sign, shoa
 			if err != nil {
 				return err
 			}
-			unsigned, err := membership.Unsigned(membership.DomainRevocation, membership.Revocation{Mesh: a.chain.Mesh(), Node: m.ID})
+			// The name is for the operators who sign after this one, far from any node.
+			unsigned, err := membership.Unsigned(membership.DomainRevocation, membership.Revocation{Mesh: a.chain.Mesh(), Node: m.ID, Why: "it is called " + m.Name})
 			if err != nil {
 				return err
 			}

@@ -148,6 +148,9 @@ prints it later. It is no secret.`,
 			return err
 		}
 		node := membership.NodeID(args[0])
+		if _, evicted := roster.Revocation(node); evicted {
+			return badInput("%s was evicted, and its key counts for nothing any more; remove its data folder, and grant its new key", node)
+		}
 		g := membership.Grant{Mesh: a.chain.Mesh(), Node: node, Name: name, Tags: granted, Zone: zone, Serial: roster.NextSerial(node, now)}
 		if ttl < 0 {
 			return badInput("--ttl must be above zero")

@@ -44,11 +44,12 @@ func shownOf(chain *membership.Chain) (shownChain, error) {
 	for _, key := range chain.Operators() {
 		c.Operators = append(c.Operators, shownKey{Key: hex.EncodeToString(key), Fingerprint: signkey.Fingerprint(key)})
 	}
+	slices.SortFunc(c.Operators, byKey)
 	for key, envs := range chain.Publishers() {
 		k := ed25519.PublicKey(key)
 		c.Publishers = append(c.Publishers, shownKey{hex.EncodeToString(k), signkey.Fingerprint(k), envs})
 	}
-	slices.SortFunc(c.Publishers, func(a, b shownKey) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(c.Publishers, byKey)
 	for _, f := range chain.Forks() {
 		holds, _, err := words(f.Holds)
 		if err != nil {
@@ -66,6 +67,8 @@ func shownOf(chain *membership.Chain) (shownChain, error) {
 	}
 	return c, nil
 }
+
+func byKey(a, b shownKey) int { return strings.Compare(a.Key, b.Key) }
 
 func newTrustShow(t *terminal) *cobra.Command {
 	cmd := &cobra.Command{

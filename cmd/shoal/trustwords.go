@@ -24,12 +24,20 @@ func words(s membership.Signed) (text string, mesh membership.MeshID, err error)
 		return statementWords(st), st.Mesh, nil
 	case membership.DomainTicket:
 		spec, mesh, err := membership.ProposedTicket(s)
-		return fmt.Sprintf("a ticket: %d machines may join until %s with the tags %s%s",
-			spec.Uses, spec.Expires.Format(time.RFC3339), tagText(spec.Tags), zoneText(spec.Zone)), mesh, err
+		machines := "one machine"
+		if spec.Uses != 1 {
+			machines = fmt.Sprintf("%d machines", spec.Uses)
+		}
+		return fmt.Sprintf("a ticket: %s may join until %s with the tags %s%s",
+			machines, spec.Expires.Format(time.RFC3339), tagText(spec.Tags), zoneText(spec.Zone)), mesh, err
 	case membership.DomainRevocation:
 		var v membership.Revocation
 		err := codec.Unmarshal(s.Body, &v)
-		return fmt.Sprintf("EVICT node %s for good %s", v.Node, v.Why), v.Mesh, err
+		why := ""
+		if v.Why != "" {
+			why = ": " + v.Why
+		}
+		return fmt.Sprintf("EVICT node %s for good%s", v.Node, why), v.Mesh, err
 	case membership.DomainGrant:
 		var g membership.Grant
 		err := codec.Unmarshal(s.Body, &g)

@@ -12,3 +12,19 @@ func FuzzStat(f *testing.F) {
 		}
 	})
 }
+
+// FuzzXattrs: what getfattr of a machine printed, which may be in wrong hands.
+func FuzzXattrs(f *testing.F) {
+	f.Add("# file: /etc/x\nuser.a=0x00ff\nsecurity.capability=0x\nuser.b\\040c=0x41\n")
+	f.Add("user.a")
+	f.Fuzz(func(t *testing.T, said string) {
+		attrs, err := parseXattrs(said)
+		size := 0
+		for _, value := range attrs {
+			size += len(value)
+		}
+		if err == nil && 2*size > len(said) {
+			t.Errorf("%d bytes out of %d digits", size, len(said))
+		}
+	})
+}

@@ -150,7 +150,11 @@ func (f *Files) xattrs(real string) (map[string][]byte, error) {
 		}
 		return nil, nil
 	}
-	var attrs map[string][]byte
+	return parseXattrs(said)
+}
+
+// parseXattrs reads what getfattr prints.
+func parseXattrs(said string) (attrs map[string][]byte, err error) {
 	for line := range strings.Lines(said) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -144,7 +144,10 @@ func (l *Loader) compile(ctx context.Context, p *program, x states.Extension, bi
 	if err := offer(ctx, p.runtime); err != nil {
 		return err
 	}
-	if p.compiled, err = p.runtime.CompileModule(ctx, binary); err != nil {
+	if binary, err = measured(binary); err == nil {
+		p.compiled, err = p.runtime.CompileModule(ctx, binary)
+	}
+	if err != nil {
 		return fmt.Errorf("compile: %w", err)
 	}
 	return fits(p.compiled)

@@ -33,9 +33,29 @@ var notFuzzed = map[string]string{
 	"internal/hostfile.RevertVersion":          ownJournal,
 	"internal/hostfile.RevertVersionDiff":      ownJournal,
 	"internal/setting.Module.Revert":           ownJournal,
+	"internal/datafile.UndoName":               ownJournal,
+
+	"internal/signkey.InAgent": ownKeys,
+	"internal/signkey.unlock":  ownKeys,
+	"mesh/api.ServerTLS":       ownKeys,
+
+	"states/disk.rendered.load": ownDisk,
+	"states/disk.sumOf":         ownDisk,
+	"store/badger.logRecord":    ownDisk,
+	"store/badger.mark.meet":    ownDisk,
+	"store/badger.mayBegin":     ownDisk,
+
+	"internal/fetch.fetchError": ownAddress,
+
+	"states.decode64": "a filter, which FuzzJinja reaches by its name in a table",
 }
 
-const ownJournal = "what an undo needs, as the node itself wrote it into its journal: FuzzJournal decodes the records that it is in"
+const (
+	ownJournal = "what an undo needs, as the node itself wrote it into its journal: FuzzJournal decodes the records that it is in"
+	ownKeys    = "a key or certificate of whoever runs the command, from a file or an agent of theirs"
+	ownDisk    = "what the process itself wrote into a folder of its own; what is damaged is noticed by its checksum and made again"
+	ownAddress = "an address, which only net/url takes apart, and of which only the host's name is compared or a password left out"
+)
 
 // skipped are folders whose decoders read what the one who runs them wrote, or what tests wrote.
 var skipped = []string{"cmd", "simulation", "examples", "internal/e2e", "internal/linear", "internal/fleet", "internal/sshdtest", "internal/doccheck",
@@ -44,8 +64,16 @@ var skipped = []string{"cmd", "simulation", "examples", "internal/e2e", "interna
 var (
 	decoderName = regexp.MustCompile(`^(?i:decode|parse|unmarshal)`)
 	// calls of these make a decoder of whatever they stand in.
-	decoderCall = []string{"codec.Unmarshal", "json.Unmarshal", "json.NewDecoder", "yaml.Unmarshal", "cbor.Unmarshal"}
-	bytesLike   = []string{"[]byte", "string", "io.Reader", "*json.Decoder", "yaml.Token"}
+	decoderCall = []string{
+		"codec.Unmarshal", "codec.NewDecoder", "codec.NewDecoderBytes", "json.Unmarshal", "json.NewDecoder", "yaml.Unmarshal", "cbor.Unmarshal", "xml.Unmarshal",
+		"pem.Decode", "x509.ParseCertificate", "x509.ParsePKCS8PrivateKey", "tls.X509KeyPair", "hex.DecodeString", "base58.Decode",
+		"RawURLEncoding.DecodeString", "StdEncoding.DecodeString", "age.Decrypt", "age.ParseX25519Identity", "agessh.NewEd25519Recipient",
+		"ssh.ParseAuthorizedKey", "ssh.ParsePublicKey", "ssh.ParsePrivateKey", "tar.NewReader", "zip.NewReader", "gzip.NewReader",
+		"bzip2.NewReader", "xz.NewReader", "zstd.NewReader", "binary.Uvarint", "BigEndian.Uint16", "BigEndian.Uint32", "BigEndian.Uint64",
+		"LittleEndian.Uint32", "LittleEndian.Uint64", "url.Parse", "runtime.CompileModule", "lexer.Tokenize", "parser.ParseBytes",
+		"syntax.LegacyFileOptions", "options.Parse", "exec.NewTemplate", "template.New",
+	}
+	bytesLike = []string{"[]byte", "string", "io.Reader", "*json.Decoder", "yaml.Token"}
 )
 
 // function is one of the module; of a method any of its name is meant that is of the same folder or of one
@@ -175,7 +203,7 @@ func read(folder string, imported map[string]string, fn *ast.FuncDecl, test bool
 		switch n := n.(type) {
 		case *ast.SelectorExpr:
 			x, plain := n.X.(*ast.Ident)
-			if plain && slices.Contains(decoderCall, x.Name+"."+n.Sel.Name) && !test {
+			if slices.Contains(decoderCall, lastName(n.X)+"."+n.Sel.Name) && !test {
 				f.decodes = true
 			}
 			if plain && imported[x.Name] != "" {
@@ -190,6 +218,17 @@ func read(folder string, imported map[string]string, fn *ast.FuncDecl, test bool
 		return true
 	})
 	return f
+}
+
+// lastName is what stands before the last dot: BigEndian of binary.BigEndian.Uint32.
+func lastName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
 }
 
 func takesBytes(fn *ast.FuncDecl) bool {

@@ -5,17 +5,44 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"shoal/internal/bounded"
 	"shoal/internal/codec"
 	"shoal/membership"
 	"shoal/mesh"
 	"shoal/mesh/node"
 	"shoal/store"
 )
+
+// written is a connection over which all has come already.
+type written struct{ io.Reader }
+
+func (written) Write([]byte) (int, error)        { return 0, io.ErrClosedPipe }
+func (written) Close() error                     { return nil }
+func (written) LocalAddr() net.Addr              { return nil }
+func (written) RemoteAddr() net.Addr             { return nil }
+func (written) SetDeadline(time.Time) error      { return nil }
+func (written) SetReadDeadline(time.Time) error  { return nil }
+func (written) SetWriteDeadline(time.Time) error { return nil }
+
+// FuzzFrame: lengths and bytes as the mesh's side writes them, one frame after another.
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 1, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := NewConn(written{bytes.NewReader(data)})
+		bounded.Run(t, 4*bounded.MiB+100*uint64(len(data)), func() {
+			for err := error(nil); err == nil; {
+				_, err = c.Receive()
+			}
+		})
+	})
+}
 
 // FuzzDecode: the mesh's side is not believed, so whatever it writes must be refused or be a message within its limits.
 func FuzzDecode(f *testing.F) {
@@ -34,7 +61,10 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := Decode(data)
+		m, err := NewConn(written{bytes.NewReader(append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...))}).Receive()
+		if _, plain := Decode(data); (err == nil) != (plain == nil) {
+			t.Fatalf("in a frame: %v; without: %v", err, plain)
+		}
 		if err != nil {
 			return
 		}

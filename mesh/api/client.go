@@ -255,6 +255,9 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 	e := &Error{Kind: Internal}
 	if json.Unmarshal(out.Bytes(), e) != nil || e.Message == "" {
 		e.Message = fmt.Sprintf("%s answered %s", c.addr, resp.Status)
+		if bytes.Contains(out.Bytes(), []byte("HTTPS server")) { // what net/http says to who talks in clear
+			e.Kind, e.Message = BadInput, fmt.Sprintf("%s talks TLS alone: name the certificate that signs for it with SHOAL_CA", c.addr)
+		}
 	}
 	return e
 }

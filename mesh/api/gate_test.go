@@ -265,8 +265,8 @@ func TestMutualTLS(t *testing.T) {
 		"neither":                  {api.Credentials{TLS: with()}, api.Refused},
 		"a forged certificate":     {api.Credentials{TLS: insists}, api.Unavailable},
 		"another node":             {api.Credentials{TLS: &tls.Config{RootCAs: x509.NewCertPool()}, Token: text}, api.Unavailable},
-		"a token in the clear":     {api.Credentials{Token: text}, api.Internal},
-		"a stranger, in the clear": {api.Credentials{}, api.Internal},
+		"a token in the clear":     {api.Credentials{Token: text}, api.BadInput},
+		"a stranger, in the clear": {api.Credentials{}, api.BadInput},
 	} {
 		_, err := clientOf(t, s.addr, c.who).Self(ctx)
 		if got := kindOf(err); got != c.want {

@@ -155,7 +155,7 @@ func endlessHashes(t *testing.T) string {
 func announcedGigabyte(t *testing.T) string {
 	c := must(net.Dial("unix", server(t, &backend{})))(t)
 	defer c.Close()
-	fmt.Fprint(c, "POST /v1/objects HTTP/1.1\r\nHost: node\r\nX-Shoal: 1\r\nContent-Length: 5\r\n\r\n\x30\x00\x00\x00x")
+	fmt.Fprint(c, "POST /v1/objects HTTP/1.1\r\nHost: node\r\nX-Shoal: 1\r\nContent-Type: application/octet-stream\r\nContent-Length: 5\r\n\r\n\x30\x00\x00\x00x")
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	resp := must(http.ReadResponse(bufio.NewReader(c), nil))(t)
 	defer resp.Body.Close()

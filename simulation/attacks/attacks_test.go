@@ -30,7 +30,7 @@ type attack struct {
 // all are the attacks, in the order of the table.
 func all() []attack {
 	return slices.Concat(pushAttacks(), headAttacks(), ballotAttacks(), acceptorAttacks(), freezeAttacks(), rosterAttacks(), rumourAttacks(), ticketAttacks(),
-		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), tokenAttacks(), treeAttacks(), hostAttacks(), secretAttacks(), processAttacks())
+		logAttacks(), floodAttacks(), wireAttacks(), apiAttacks(), tokenAttacks(), treeAttacks(), hostAttacks(), secretAttacks(), dividedAttacks(), processAttacks(), processMemberAttacks(), processTokenAttacks())
 }
 
 // succeeded marks the line that says so.

@@ -54,6 +54,20 @@ func bugs() []Bug {
 		{"keys-at-any-rate", "a peer is answered once a second", []Edit{
 			refuse("mesh/secretkeys.go", "asked && «c.now.Sub(last) < secretEvery» {")}},
 
+		// The executor's side of an agent, which believes nothing that the other side says.
+		{"root-follows-any-environment", "the executor's side follows the environment of its own grant", []Edit{
+			refuse("mesh/proof.go", "if «p.Head.Env != env» {")}},
+		{"root-goes-back", "the executor's side applies nothing that is older than what it applied", []Edit{
+			refuse("mesh/proof.go", "case «p.Head.Version < before.Head.Version»:")}},
+		{"root-takes-two", "the executor's side applies one revision of a version", []Edit{
+			refuse("mesh/proof.go", "case «p.Era == before.Era && p.Head.Version == before.Head.Version && p.Head.Revision != before.Head.Revision»:")}},
+		{"root-takes-orphans", "what the executor's side applies stands on what it applied", []Edit{
+			refuse("mesh/proof.go", "case «p.Era == before.Era && before.Head.Version > 0 && p.Head.Version == before.Head.Version+1 && p.Parent != before.Head.Revision»:")}},
+		{"root-takes-any-beginning", "the executor's side goes by one beginning of an environment", []Edit{
+			refuse("mesh/proof.go", "if «w.Began != nil && !bytes.Equal(w.Began.Certificate.Value, record.Certificate.Value)» {")}},
+		{"root-takes-any-object", "the executor's side compares an object with its hash", []Edit{
+			refuse("internal/pair/rootside.go", "if «store.HashOf(o.Data) != o.Hash» {")}},
+
 		// Registers.
 		{"prepares-leap", "a ballot is not far above the one that was promised (prepare)", []Edit{
 			refuse("store/register.go", "m.Ballot.Compare(a.Promised) <= 0 || «a.leaps(m.Ballot)» {")}},
@@ -180,7 +194,8 @@ func bugs() []Bug {
 		{"connections-unbounded", "256 connections of others are open", []Edit{
 			refuse("mesh/p2p/limits.go", "if «l.inbound >= maxInbound» {")}},
 		{"gossip-in-clear", "what comes on the gossip's port is sealed with the gossip key", []Edit{
-			swap("membership/gossip/gossip.go", "\tml.EnableCompression = false\n", "\tml.EnableCompression = false\n\tml.GossipVerifyIncoming = !PLANTED\n")}},
+			swap("membership/gossip/transport.go", "\t\tplain, err := t.seals.open(buf[:n])\n",
+				"\t\tplain, err := t.seals.open(buf[:n])\n\t\tif PLANTED && err != nil {\n\t\t\tplain, err = append([]byte(nil), buf[:n]...), nil\n\t\t}\n")}},
 
 		// What the gossip may say of others.
 		{"deaths-believed", "that a node is dead is heard as a suspicion, which it can contradict", []Edit{
@@ -275,6 +290,10 @@ func bugs() []Bug {
 			refuse("executor/module/archive/entries.go", "if g.entries++; «g.entries > maxEntries» {")}},
 		{"anybodys-symlinks", "root passes no symlink of another user", []Edit{
 			refuse("executor/local/resolve.go", "if «strict && st.Uid != 0 && st.Uid != r.uid» {")}},
+		{"files-of-others", "a key or a list of tokens belongs to who runs this, or to the owner of its folder", []Edit{
+			refuse("internal/ownfile/ownfile.go", "if of, ok := folder.Sys().(*syscall.Stat_t); «!ok || of.Uid != st.Uid» {")}},
+		{"files-for-all", "a key or a list of tokens is its owner's alone to read", []Edit{
+			refuse("internal/ownfile/ownfile.go", "if «info.Mode().Perm()&0o077 != 0» {")}},
 		{"symlinks-followed", "a folder is opened with no symlink allowed", []Edit{
 			swap("executor/local/resolve.go", "Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,",
 				"Resolve: map[bool]uint64{true: unix.RESOLVE_BENEATH, false: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}[PLANTED],")}},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"shoal/executor/moduletest"
 	"shoal/internal/builtin"
 	"shoal/internal/codec"
+	"shoal/internal/ownfile"
 	"shoal/states"
 	"shoal/store"
 )
@@ -46,15 +48,20 @@ func treeAttacks() []attack {
 
 func manifestWith(entries ...store.Entry) func(*testing.T) string {
 	return func(t *testing.T) string {
-		root := must(codec.Marshal(struct {
-			Entries []store.Entry `cbor:"1,keyasint,omitempty"`
-		}{entries}))(t)
+		root := manifestOf(t, entries...)
 		m, err := store.OpenManifest(t.Context(), store.HashOf(root), func(context.Context, store.Hash) ([]byte, error) { return root, nil })
 		if err != nil {
 			return ""
 		}
 		return fmt.Sprintf("a tree with %v is taken", m.Entries)
 	}
+}
+
+// manifestOf is a manifest as an object, whatever its entries are.
+func manifestOf(t *testing.T, entries ...store.Entry) []byte {
+	return must(codec.Marshal(struct {
+		Entries []store.Entry `cbor:"1,keyasint,omitempty"`
+	}{entries}))(t)
 }
 
 func manifestBomb(t *testing.T) string {
@@ -148,6 +155,8 @@ func hostAttacks() []attack {
 	return []attack{
 		{"symlink-of-a-user", "symlink", Stranger, "is a user of the machine, and puts a symlink to /etc where root is to write", "anybodys-symlinks", usersSymlink},
 		{"symlink-race", "symlink", Stranger, "is a user of the machine, and swaps a folder for a symlink while root writes there", "symlinks-followed", symlinkRace},
+		{"file-of-another", "file", Stranger, "is a user of the machine, and has a file of its own taken for one of root's keys or tokens", "files-of-others", otherFile(0o600, userID)},
+		{"file-that-all-may-read", "file", Stranger, "is a user of the machine, and waits for a key in a file that all may read", "files-for-all", otherFile(0o644, 0)},
 	}
 }
 
@@ -238,4 +247,19 @@ func symlinkRace(t *testing.T) string {
 	close(stop)
 	<-done
 	return said
+}
+
+// otherFile is a file in a folder of root's, with a mode and an owner, that root reads as its own.
+func otherFile(mode os.FileMode, owner int) func(t *testing.T) string {
+	return func(t *testing.T) string {
+		_, root := machine(t)
+		name := filepath.Join(root, "etc/key")
+		if err := errors.Join(os.WriteFile(name, []byte("theirs"), mode), os.Chmod(name, mode), os.Chown(name, owner, owner)); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := ownfile.Read(name); err == nil {
+			return fmt.Sprintf("root goes by %q of a file of user %d with mode %04o", data, owner, mode)
+		}
+		return ""
+	}
 }

@@ -191,14 +191,16 @@ func (h *hall) send(to int, message []byte) {
 	_ = must(h.mallory.WriteTo(sealer(h.t).Seal(out, nonce, message, nil), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(h.addrs[to]))))(h.t)
 }
 
-func sealer(t *testing.T) cipher.AEAD {
-	return must(cipher.NewGCM(must(aes.NewCipher(make([]byte, membership.GossipKeySize)))(t)))(t)
+func sealer(t *testing.T) cipher.AEAD { return sealerOf(t, make([]byte, membership.GossipKeySize)) }
+
+func sealerOf(t *testing.T, key []byte) cipher.AEAD {
+	return must(cipher.NewGCM(must(aes.NewCipher(key))(t)))(t)
 }
 
 // The messages of memberlist and serf, as they are on the wire.
 const (
 	kindSuspect, kindDead, kindPushPull, kindCompound, kindUser, kindHasCRC = 3, 5, 6, 7, 8, 12
-	serfLeave, serfJoin                                                     = 0, 1
+	serfLeave, serfJoin, serfEvent                                          = 0, 1, 3
 )
 
 type accusation struct {
@@ -209,6 +211,13 @@ type accusation struct {
 type intent struct {
 	LTime uint64
 	Node  string
+}
+
+type userEvent struct {
+	LTime   uint64
+	Name    string
+	Payload []byte
+	CC      bool
 }
 
 func packed(t *testing.T, v any, kinds ...byte) []byte {

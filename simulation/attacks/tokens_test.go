@@ -188,11 +188,15 @@ func hashForToken(t *testing.T) string {
 	return ""
 }
 
-// guessTokens counts the guesses that were looked at. The ration is 16 and one a second.
 func guessTokens(t *testing.T) string {
 	g := gate(t, nil)
 	g.token(time.Now(), api.ScopeRead)
-	c, began, looked := g.client("shoal_guess"), time.Now(), 0
+	return looksAt(t, g.client("shoal_guess"))
+}
+
+// looksAt counts the guesses that a node looks at. The ration is 16 and one a second.
+func looksAt(t *testing.T, c *api.Client) string {
+	began, looked := time.Now(), 0
 	for range 1000 {
 		_, err := c.Self(t.Context())
 		var said *api.Error
@@ -210,9 +214,9 @@ func guessTokens(t *testing.T) string {
 }
 
 // carries sends a request for self with a token and what a browser adds.
-func (g *gated) carries(token, host string, more map[string]string) (status int) {
-	g.t.Helper()
-	req := must(http.NewRequestWithContext(g.t.Context(), "GET", "http://"+g.addr+"/v1/self", nil))(g.t)
+func carries(t *testing.T, addr, token, host string, more map[string]string) (status int) {
+	t.Helper()
+	req := must(http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+"/v1/self", nil))(t)
 	req.Host = host
 	req.Header.Set("X-Shoal", "1")
 	req.Header.Set("Authorization", "Bearer "+token)
@@ -221,7 +225,7 @@ func (g *gated) carries(token, host string, more map[string]string) (status int)
 	}
 	tr := &http.Transport{}
 	defer tr.CloseIdleConnections()
-	resp := must((&http.Client{Transport: tr}).Do(req))(g.t)
+	resp := must((&http.Client{Transport: tr}).Do(req))(t)
 	resp.Body.Close()
 	return resp.StatusCode
 }
@@ -229,7 +233,7 @@ func (g *gated) carries(token, host string, more map[string]string) (status int)
 func tokenInAPage(t *testing.T) string {
 	g := gate(t, nil)
 	token := g.good(g.token(time.Now(), api.ScopeRead))
-	if g.carries(token, "node", map[string]string{"Origin": "https://evil.example"}) == http.StatusOK {
+	if carries(t, g.addr, token, "node", map[string]string{"Origin": "https://evil.example"}) == http.StatusOK {
 		return "a page reads the node's API"
 	}
 	return ""
@@ -238,35 +242,41 @@ func tokenInAPage(t *testing.T) string {
 func reboundToken(t *testing.T) string {
 	g := gate(t, nil)
 	token := g.good(g.token(time.Now(), api.ScopeRead))
-	if g.carries(token, "evil.example", nil) == http.StatusOK {
+	if carries(t, g.addr, token, "evil.example", nil) == http.StatusOK {
 		return "a page of evil.example reads the node's API"
 	}
 	return ""
 }
 
-// tokenInClear listens where the operator's command has been pointed: at an address that is no loopback one, and is this machine all the same.
+// tokenInClear has the operator's command pointed at an address that is no loopback one, and is this machine all the same.
 func tokenInClear(t *testing.T) string {
+	heard, port := eavesdrop(t)
+	_, _ = clientAt(t, "0.0.0.0:"+port, "shoal_secret").Self(t.Context())
+	if strings.Contains(heard(), "shoal_secret") {
+		return "the token is sent in clear"
+	}
+	return ""
+}
+
+// eavesdrop listens on a port, and says when asked what the first to call has said.
+func eavesdrop(t *testing.T) (heard func() string, port string) {
+	t.Helper()
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	heard := make(chan string, 1)
+	said := make(chan string, 1)
 	go func() {
 		c, err := l.Accept()
 		if err != nil {
-			heard <- ""
+			said <- ""
 			return
 		}
 		defer c.Close()
 		_ = c.SetReadDeadline(time.Now().Add(patience))
 		data := make([]byte, 4096)
 		n, _ := c.Read(data)
-		heard <- string(data[:n])
+		said <- string(data[:n])
 	}()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_, _ = clientAt(t, "0.0.0.0:"+port, "shoal_secret").Self(t.Context())
-	l.Close()
-	if strings.Contains(<-heard, "shoal_secret") {
-		return "the token is sent in clear"
-	}
-	return ""
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return func() string { l.Close(); return <-said }, port
 }
 
 func clearAtTLS(t *testing.T) string {
@@ -278,12 +288,16 @@ func clearAtTLS(t *testing.T) string {
 }
 
 func selfSigned(t *testing.T) *tls.Config {
+	cert, key := selfSignedPEM(t)
+	return must(api.ServerTLS(cert, key, nil))(t)
+}
+
+func selfSignedPEM(t *testing.T) (cert, key []byte) {
 	public, private, _ := ed25519.GenerateKey(rand.Reader)
 	form := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der := must(x509.CreateCertificate(rand.Reader, form, form, public, private))(t)
 	raw := must(x509.MarshalPKCS8PrivateKey(private))(t)
-	return must(api.ServerTLS(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), nil))(t)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
 }
 
 // serve runs an API until the test ends.
