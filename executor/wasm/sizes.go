@@ -91,15 +91,19 @@ func (m *measure) byte() byte {
 	return b
 }
 
+// mostLeb is how many bytes a number of 64 bits takes at most.
+const mostLeb = 10
+
 // leb skips a number in LEB128 of either sign, and returns it as if it had none.
-func (m *measure) leb() uint64 {
-	n, size := binary.Uvarint(m.rest)
-	if size <= 0 {
-		m.fail(errShort)
-		return 0
+func (m *measure) leb() (n uint64) {
+	for i := range mostLeb {
+		b := m.byte()
+		if n |= uint64(b&0x7f) << (7 * i); b < 0x80 {
+			return n
+		}
 	}
-	m.rest = m.rest[size:]
-	return n
+	m.fail(errShort)
+	return 0
 }
 
 func (m *measure) u32() uint64 {

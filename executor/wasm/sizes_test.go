@@ -16,6 +16,10 @@ func TestAnnouncedSizes(t *testing.T) {
 	if out, err := measured([]byte(header + "\x04\x07\x02\x70\x00\x03\x70\x01\x01\x02")); err == nil {
 		t.Errorf("a section that is longer than it says: %q", out)
 	}
+	least := header + "\x06\x0f\x01\x7e\x00\x42\x80\x80\x80\x80\x80\x80\x80\x80\x80\x7f\x0b" // a global that begins as the least number of 64 bits
+	if out, err := measured([]byte(least)); err != nil || string(out) != least {
+		t.Errorf("%q, %v", out, err)
+	}
 	out, err := measured([]byte(header + "\x04\x08\x02\x70\x00\x03\x70\x01\x01\x02"))
 	if want := header + "\x04\x0b\x02\x70\x01\x03\xc0\x84\x3d\x70\x01\x01\x02"; err != nil || string(out) != want {
 		t.Errorf("%q, %v, want %q", out, err, want)
