@@ -59,6 +59,7 @@ func TestRottenStore(t *testing.T) {
 			t.Fatalf("%s: the node does not start: %v", where, err)
 		}
 		w.intact(sha256.Sum256(data), n3)
+		w.together(w.Nodes...) // where n3 forgot whom to call the others call it
 		copy(data[(i+1)*300_000:], fmt.Sprintf("edit %d", i))
 		text := push(i+1, w.Nodes[i%3])
 		w.holds("etc/motd", text, w.Nodes...)

@@ -226,10 +226,13 @@ func (n *Node) Run(ctx context.Context) error {
 	defer cancel()
 	n.work.Go(func() { n.enforce.Run(ctx) })
 	n.work.Go(func() { n.seek.run(ctx, n.enforce) })
+	calling, hangUp := context.WithCancel(ctx)
+	defer hangUp()
 	if n.ports.Gossip != nil {
-		n.work.Go(func() { n.rejoin(ctx) })
+		n.work.Go(func() { n.rejoin(calling) })
 	}
 	n.loop(ctx)
+	hangUp()
 	n.farewell()
 	return n.halted
 }

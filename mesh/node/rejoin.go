@@ -9,12 +9,16 @@ import (
 	"time"
 
 	"shoal/membership"
+	"shoal/mesh"
 )
 
 const (
 	rejoinFirst = time.Second
 	rejoinMost  = 30 * time.Second
 	maxRedial   = 16 // addresses that one attempt tries
+	// leftAlone is how long nobody calls one who said goodbye: it is busy with its end, and where all end at once each would wait for
+	// the others.
+	leftAlone = 5 * time.Second
 )
 
 // Redial calls those that are not here, for ever: dead nodes are forgotten by the gossip, and after a partition somebody
@@ -75,8 +79,9 @@ func (r Redial) Run(ctx context.Context) {
 
 func (n *Node) rejoin(ctx context.Context) {
 	var trouble string
+	left := goodbyes{}
 	Redial{
-		First: n.cfg.Join, Absent: n.absent, Changed: n.changed, Join: n.ports.Gossip.Join,
+		First: n.cfg.Join, Absent: func() ([]string, bool) { return n.absent(left) }, Changed: n.changed, Join: n.ports.Gossip.Join,
 		Barred: func() bool { return n.shown.Load().evicted },
 		Tried: func(addrs []string, alone bool, joined int, err error) {
 			trouble = n.couldNotJoin(addrs, alone, err, trouble)
@@ -108,16 +113,32 @@ func (n *Node) couldNotJoin(addrs []string, alone bool, err error, before string
 	return now
 }
 
-// absent are the addresses of members that are not alive; alone, that nobody is.
-func (n *Node) absent() (addrs []string, alone bool) {
+// goodbyes are when those who left were first seen to have.
+type goodbyes map[membership.NodeID]time.Time
+
+// lately tells whether a member has said goodbye a moment ago.
+func (g goodbyes) lately(m mesh.MemberInfo) bool {
+	if m.Status != membership.Left {
+		delete(g, m.ID)
+		return false
+	}
+	if _, known := g[m.ID]; !known {
+		g[m.ID] = time.Now()
+	}
+	return time.Since(g[m.ID]) < leftAlone
+}
+
+// absent are the addresses of members that are not alive; alone, that nobody is. Those who said goodbye are among them: one that comes
+// back with a damaged disk may not know any more whom to call.
+func (n *Node) absent(left goodbyes) (addrs []string, alone bool) {
 	alone = true
 	for _, m := range n.shown.Load().members {
+		lately := left.lately(m)
 		switch {
 		case m.ID == n.self:
 		case m.Status == membership.Alive || m.Status == membership.Suspect:
 			alone = false
-		case m.Addr != "":
-			// Also who said goodbye: one that comes back with a damaged disk may not know any more whom to call.
+		case m.Addr != "" && !lately:
 			addrs = append(addrs, m.Addr)
 		}
 	}

@@ -29,7 +29,7 @@ func bugs() []bug {
 		of("no-goodbye", "a node that is stopped tells nobody", "stop-says|leave", "membership/gossip/gossip.go",
 			"left <- g.serf.Leave()", "left <- nil"),
 		of("call-nobody", "a node that is alone calls nobody", "restart-of|lost-disk|rejoin", "mesh/node/rejoin.go",
-			"case m.Addr != \"\" && m.Status != membership.Left:", "case m.Addr != \"\" && m.Status == membership.Suspect:"),
+			"case m.Addr != \"\" && !lately:", "case m.Addr != \"\" && m.Status == membership.Suspect:"),
 		of("no-hint", "a new head is not hinted at", "news", "mesh/heads.go",
 			"c.emit(Hint{Data: data})", "_ = data"),
 		of("deaf-to-drift", "what somebody changes by hand is found by the next full check alone", "drift|full-disk", "mesh/node/enforce.go",
