@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -224,7 +225,7 @@ func (s *Systemd) job(ctx context.Context, method, verb, name string) error {
 	if result == "done" {
 		return nil
 	}
-	if lines := s.log(ctx, name); lines != "" {
+	if lines := s.lastWords(ctx, name); lines != "" {
 		return fmt.Errorf("%s %s: job %s; the last that it logged:\n%s", verb, name, result, lines)
 	}
 	return fmt.Errorf("%s %s: job %s", verb, name, result)
@@ -313,6 +314,20 @@ func (s *Systemd) ReloadManager(ctx context.Context) error {
 		return fmt.Errorf("reload the service manager: %w", err)
 	}
 	return nil
+}
+
+// lastWords is the end of a failed service's log. The journal may get it after the failure: it is given a moment.
+func (s *Systemd) lastWords(ctx context.Context, unit string) (lines string) {
+	for wait := 20 * time.Millisecond; ; wait *= 2 {
+		if lines = s.log(ctx, unit); lines != "" || wait > 400*time.Millisecond {
+			return lines
+		}
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-time.After(wait):
+		}
+	}
 }
 
 func journal(ctx context.Context, unit string) string {
