@@ -107,3 +107,30 @@ func TestAHastyFetchWaitsForNobody(t *testing.T) {
 		t.Errorf("all lack it, and it took %s to say so", took)
 	}
 }
+
+// Who said goodbye has left, also where the gossip only finds that it is gone; who comes back and is gone again has not.
+func TestAGoodbyeIsBelieved(t *testing.T) {
+	w, nodes := three(t, 7)
+	gone := nodes[2]
+	status := func() membership.Status {
+		for _, m := range nodes[0].Core.Members() {
+			if m.ID == gone.ID {
+				return m.Status
+			}
+		}
+		return ""
+	}
+	nodes[0].Tell(gone, &mesh.Goodbye{})
+	for _, want := range []membership.Status{membership.Left, membership.Failed} {
+		w.Kill(gone)
+		w.Run(20 * time.Second)
+		if got := status(); got != want {
+			t.Errorf("it is %q, not %q", got, want)
+		}
+		w.Restart(gone)
+		w.Run(20 * time.Second)
+		if got := status(); got != membership.Alive {
+			t.Errorf("it is %q when it is back", got)
+		}
+	}
+}

@@ -265,6 +265,9 @@ func (c *Core) gossiped(ev membership.Event) {
 		c.save(keyAddr+string(ev.Node), ev.Addr)
 		c.emit(Learn{Peer: ev.Node, Addr: ev.Addr})
 	}
+	if ev.Status == membership.Failed && c.people.leaving[ev.Node] {
+		ev.Status = membership.Left // it said so itself, and only the gossip did not hear it
+	}
 	before := c.people.status[ev.Node]
 	if before == ev.Status || (before == "" && len(c.people.status) >= membership.MaxRoster) {
 		return

@@ -371,10 +371,13 @@ func (n *Node) farewell() {
 		}
 	})
 	frames, events := n.incoming()
+	again := time.After(leaveTime / 8) // the first may have gone to a connection of one who restarted a moment ago
 	for {
 		select {
 		case <-left:
 			return
+		case <-again:
+			n.sayGoodbye()
 		case _, ok := <-frames:
 			if !ok {
 				frames = nil
