@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,11 +50,6 @@ func TestBackupIsFenced(t *testing.T) {
 	w.holds("etc/motd", "two\n", n1, n3)
 
 	w.start(n2)
-	w.eventually("the staged push is committed", func() error {
-		if res, err := w.Shoal(w.ctx, "push", "--retry", "--node", n1.Socket()); err != nil || res.Status != 0 {
-			return fmt.Errorf("status %d, %w", res.Status, err)
-		}
-		return nil
-	})
+	w.retried(n1)
 	w.holds("etc/motd", "three\n", w.Nodes...)
 }
