@@ -50,6 +50,7 @@ func TestRottenStore(t *testing.T) {
 		return text
 	}
 	w.holds("etc/motd", push(0, n1), w.Nodes...)
+	w.intact(sha256.Sum256(data), w.Nodes...)
 	for i, kind := range rotten {
 		if kind.killed {
 			n3.Kill()
