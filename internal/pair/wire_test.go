@@ -36,7 +36,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 1, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := NewConn(written{bytes.NewReader(data)})
-		bounded.Run(t, 4*bounded.MiB+100*uint64(len(data)), func() {
+		bounded.Run(t, MaxFrame+bounded.MiB+100*uint64(len(data)), func() { // one that is announced and cut off, and what else there is
 			for err := error(nil); err == nil; {
 				_, err = c.Receive()
 			}
