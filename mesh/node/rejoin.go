@@ -57,13 +57,13 @@ func (r Redial) Run(ctx context.Context) {
 		}
 		addrs = addrs[:min(len(addrs), maxRedial)]
 		if len(addrs) == 0 {
-			wait = rejoinMost
+			wait = 0
 			select {
 			case <-ctx.Done():
 				return
 			case <-r.Changed:
 				wait = rejoinFirst
-			case <-time.After(wait):
+			case <-time.After(leftAlone): // somebody may be one to call by now
 			}
 			continue
 		}
